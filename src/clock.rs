@@ -1,0 +1,122 @@
+//! The hybrid logical clock (Kulkarni, Demirbas et al.: *Logical Physical Clocks*, 2014). Time is passed in.
+
+use std::fmt;
+
+/// When a write was made: 48 bits of milliseconds since 1970 and a 16-bit counter for what happened within one.
+///
+/// A stamp orders *concurrent* writes and dates them, nothing else: a write that has seen another beats it whatever the
+/// stamps say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp(u64);
+
+/// Milliseconds are kept in 48 bits: enough until the year 10889.
+const MAX_MILLIS: u64 = (1 << 48) - 1;
+
+/// A stamp further ahead of the local clock than this is merged and reported, but does not drag the local clock along:
+/// one device with a wrong clock must not push everybody's stamps into next year. Five minutes is far beyond what
+/// time synchronisation leaves and far below what a wrong time zone makes.
+pub const MAX_DRIFT_MILLIS: u64 = 5 * 60 * 1000;
+
+impl Stamp {
+    /// The stamp of a millisecond and a counter within it. Milliseconds past 48 bits count as the last one.
+    pub const fn new(millis: u64, counter: u16) -> Self {
+        let millis = if millis > MAX_MILLIS { MAX_MILLIS } else { millis };
+        Self(millis << 16 | counter as u64)
+    }
+
+    /// Milliseconds since 1970-01-01 UTC, by the clock of whoever wrote.
+    pub const fn millis(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// The counter within the millisecond.
+    pub const fn counter(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The stamp as one number that sorts alike.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`to_bits`](Self::to_bits).
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Whether this stamp lies so far ahead of `now_ms` that the clock which made it must be wrong.
+    pub const fn is_ahead_of(self, now_ms: u64) -> bool {
+        self.millis() > now_ms.saturating_add(MAX_DRIFT_MILLIS)
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stamp({}.{})", self.millis(), self.counter())
+    }
+}
+
+/// The clock of one replica: never runs backwards, and follows what it merges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HybridClock {
+    last: Stamp,
+}
+
+impl HybridClock {
+    /// The stamp of a write made at `now_ms`: greater than every stamp given or observed before (until the clock's last
+    /// millisecond, where it stays).
+    pub(crate) fn tick(&mut self, now_ms: u64) -> Stamp {
+        self.last = Stamp::new(now_ms, 0).max(Stamp(self.last.0.saturating_add(1)));
+        self.last
+    }
+
+    /// Follows a stamp seen in a merge. Returns false, and does not follow, if it is far ahead of `now_ms`.
+    pub(crate) fn observe(&mut self, stamp: Stamp, now_ms: u64) -> bool {
+        let plausible = !stamp.is_ahead_of(now_ms);
+        if plausible {
+            self.last = self.last.max(stamp);
+        }
+        plausible
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_set_back_does_not_run_backwards() {
+        let mut clock = HybridClock::default();
+        let first = clock.tick(1_000);
+        let second = clock.tick(10);
+        assert!(second > first);
+    }
+
+    #[test]
+    fn a_million_writes_in_one_millisecond_stay_ordered() {
+        let mut clock = HybridClock::default();
+        let mut last = clock.tick(7);
+        for _ in 0..1_000_000 {
+            let next = clock.tick(7);
+            assert!(next > last);
+            last = next;
+        }
+        assert_eq!(last.millis(), 7 + 1_000_000 / 65_536);
+    }
+
+    #[test]
+    fn a_stamp_from_next_year_does_not_drag_the_clock_along() {
+        let mut clock = HybridClock::default();
+        let now = 1_000_000;
+        assert!(!clock.observe(Stamp::new(now + MAX_DRIFT_MILLIS + 1, 0), now));
+        assert_eq!(clock.tick(now).millis(), now);
+        assert!(clock.observe(Stamp::new(now + MAX_DRIFT_MILLIS, 0), now));
+        assert_eq!(clock.tick(now).millis(), now + MAX_DRIFT_MILLIS);
+    }
+
+    #[test]
+    fn the_last_stamp_of_all_saturates() {
+        let mut clock = HybridClock { last: Stamp::from_bits(u64::MAX) };
+        assert_eq!(clock.tick(u64::MAX), Stamp::from_bits(u64::MAX));
+    }
+}

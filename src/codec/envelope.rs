@@ -1,0 +1,186 @@
+//! The envelope around every message.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | magic `DRFT` |
+//! | 1 | format version |
+//! | 1 | kind |
+//! | 1 | flags: 1 compressed, 2 sealed; reserved, none is in use |
+//! | 8 | checksum: XXH3-64 of everything else, big-endian |
+//! | 1 to 10 | length of the body, LEB128 |
+//! | … | body |
+
+use std::io::{self, Write};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::codec::error::DecodeError;
+
+const MAGIC: [u8; 4] = *b"DRFT";
+
+/// The format that this version writes, and the only one so far.
+const FORMAT: u8 = 1;
+
+const CHECKSUM: std::ops::Range<usize> = 7..15;
+const HEAD: usize = 15;
+
+/// What a message is. The numbers are part of the format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Incremental = 1,
+    Complete = 2,
+    Reconciled = 3,
+    State = 4,
+}
+
+pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(HEAD + 10 + body.len());
+    message.extend_from_slice(&MAGIC);
+    message.extend_from_slice(&[FORMAT, kind as u8, 0]);
+    message.extend_from_slice(&[0; 8]);
+    let mut length = body.len() as u64;
+    while length >= 0x80 {
+        message.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    message.push(length as u8);
+    message.extend_from_slice(&body);
+    let checksum = checksum(&message);
+    message[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
+    let magic = bytes.iter().zip(&MAGIC).take_while(|(a, b)| a == b).count();
+    if magic < MAGIC.len().min(bytes.len()) {
+        return Err(DecodeError::Magic);
+    }
+    let Some(head) = bytes.get(..HEAD) else {
+        return Err(DecodeError::Truncated { missing: (HEAD + 1 - bytes.len()) as u64 });
+    };
+    if head[4] != FORMAT {
+        return Err(DecodeError::Format(head[4]));
+    }
+    let (length, rest) = length(&bytes[HEAD..])?;
+    let have = rest.len() as u64;
+    if have < length {
+        return Err(DecodeError::Truncated { missing: length - have });
+    } else if have > length {
+        return Err(DecodeError::Trailing(have - length));
+    }
+    if head[CHECKSUM] != checksum(bytes).to_be_bytes() {
+        return Err(DecodeError::Checksum);
+    }
+    if head[6] != 0 {
+        return Err(DecodeError::Flags(head[6]));
+    }
+    let kind = match head[5] {
+        1 => Kind::Incremental,
+        2 => Kind::Complete,
+        3 => Kind::Reconciled,
+        4 => Kind::State,
+        other => return Err(DecodeError::UnknownKind(other)),
+    };
+    Ok((kind, rest))
+}
+
+/// A LEB128 number in its shortest form, and what follows it.
+fn length(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
+    let mut length = 0u64;
+    for (i, byte) in bytes.iter().enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        if i == 9 && *byte > 1 || i > 9 {
+            return Err(DecodeError::Malformed("a length of more than 64 bits"));
+        }
+        length |= bits << (7 * i);
+        if byte & 0x80 == 0 {
+            let overlong = i > 0 && *byte == 0;
+            return if overlong { Err(DecodeError::NotCanonical) } else { Ok((length, &bytes[i + 1..])) };
+        }
+    }
+    Err(DecodeError::Truncated { missing: 1 })
+}
+
+/// Of everything but itself.
+fn checksum(message: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&message[..CHECKSUM.start]);
+    hasher.update(&message[CHECKSUM.end..]);
+    hasher.digest()
+}
+
+/// Writes a body again and compares, byte by byte and without keeping it.
+pub(super) fn check_canonical(body: &[u8], write: impl FnOnce(&mut Comparing<'_>)) -> Result<(), DecodeError> {
+    let mut comparing = Comparing { expected: body, equal: true };
+    write(&mut comparing);
+    match comparing.equal && comparing.expected.is_empty() {
+        true => Ok(()),
+        false => Err(DecodeError::NotCanonical),
+    }
+}
+
+pub(super) struct Comparing<'a> {
+    expected: &'a [u8],
+    equal: bool,
+}
+
+impl Write for Comparing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.expected.strip_prefix(bytes) {
+            Some(rest) => self.expected = rest,
+            None => self.equal = false,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_every_size_survive() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let body = vec![5; len];
+            let message = seal(Kind::Complete, body.clone());
+            assert_eq!(open(&message), Ok((Kind::Complete, &body[..])));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_damage_has_its_name() {
+        let good = seal(Kind::State, b"body".to_vec());
+        let with = |i: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[i] = byte;
+            bytes
+        };
+        assert_eq!(open(&with(0, b'X')), Err(DecodeError::Magic));
+        assert_eq!(open(b"XY"), Err(DecodeError::Magic));
+        assert_eq!(open(&with(4, 2)), Err(DecodeError::Format(2)));
+        assert_eq!(open(&with(9, !good[9])), Err(DecodeError::Checksum));
+        assert_eq!(open(&with(17, b'!')), Err(DecodeError::Checksum));
+        assert_eq!(open(&with(HEAD, 5)), Err(DecodeError::Truncated { missing: 1 }));
+        assert_eq!(open(&with(HEAD, 3)), Err(DecodeError::Trailing(1)));
+        assert_eq!(
+            open(&with(HEAD, 0x84)).map(|_| ()).map_err(|e| matches!(e, DecodeError::Truncated { .. })),
+            Err(true)
+        );
+        for len in 0..good.len() {
+            assert!(matches!(open(&good[..len]), Err(DecodeError::Truncated { .. })), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_overlong_length_is_not_canonical() {
+        assert_eq!(length(&[0x80, 0x00]), Err(DecodeError::NotCanonical));
+        assert_eq!(length(&[0xff; 11]).map(|_| ()), Err(DecodeError::Malformed("a length of more than 64 bits")));
+        let mut most = vec![0xff; 9];
+        most.push(1);
+        assert_eq!(length(&most), Ok((u64::MAX, &[][..])));
+    }
+}

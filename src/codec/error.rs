@@ -1,0 +1,65 @@
+//! What can be wrong with bytes.
+
+use thiserror::Error;
+
+/// Why bytes were not read. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// They do not begin as driftless's do.
+    #[error("these bytes are not driftless's: they do not begin with its magic number")]
+    Magic,
+    /// A later version of the format.
+    #[error("format version {0} is not known to this version of driftless; update it")]
+    Format(u8),
+    /// Flags that this version does not know: compressed or sealed content must be opened first.
+    #[error("flags {0:#04x} are not known to this version of driftless")]
+    Flags(u8),
+    /// A kind of message that this version does not know.
+    #[error("message kind {0} is not known to this version of driftless")]
+    UnknownKind(u8),
+    /// Well-formed, but not what was asked for.
+    #[error("found {found} where {expected} was expected")]
+    Kind {
+        /// What the bytes hold.
+        found: &'static str,
+        /// What was asked for.
+        expected: &'static str,
+    },
+    /// The state of another type.
+    #[error("found a state of type `{found}` where `{expected}` was expected")]
+    Schema {
+        /// The type that the bytes name.
+        found: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+    /// Fewer bytes than the envelope announces: read on, or fetch them again.
+    #[error("the bytes end early: {missing} more were announced")]
+    Truncated {
+        /// How many are missing at least.
+        missing: u64,
+    },
+    /// More bytes than the envelope announces.
+    #[error("{0} bytes follow the end")]
+    Trailing(u64),
+    /// Damaged on the way or on the disk.
+    #[error("the checksum does not match: the bytes were damaged; fetch them again")]
+    Checksum,
+    /// The checksum fits and the content makes no sense: a bug, or malice, of whoever wrote it.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// Not the one way in which this content is written.
+    #[error("malformed: the content is not in canonical form")]
+    NotCanonical,
+    /// A named limit is exceeded.
+    #[error("{what} is too large: {found}, at most {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+}

@@ -1,0 +1,96 @@
+//! Bytes: what deltas and saved states look like outside memory.
+//!
+//! An envelope (magic, format version, kind, flags, checksum, length) around a sequence of MessagePack values; `wire`
+//! lists them. The same cells, version and pruned version always make the same bytes, and only those bytes are read:
+//! what was decoded is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another
+//! order.
+//!
+//! What a stranger's bytes can do is return a [`DecodeError`]. Memory while decoding stays within eight times the input
+//! and 64 KiB; nothing is reserved because a length field says so unless as many bytes are there.
+
+mod envelope;
+mod error;
+mod wire;
+
+pub use error::DecodeError;
+
+use crate::id::ReplicaId;
+use crate::kernel::{Delta, DeltaKind};
+
+use envelope::Kind;
+
+/// A state as `save` writes it.
+pub(crate) struct SavedState {
+    /// Complete, with its tombstones.
+    pub(crate) delta: Delta,
+    /// The id that the replica wrote under, if it wrote.
+    pub(crate) owner: Option<ReplicaId>,
+    pub(crate) generation: u64,
+}
+
+impl Delta {
+    /// The delta as bytes, the same for the same delta. O(|delta|).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        wire::write_delta(&mut body, self);
+        envelope::seal(kind_of(self), body)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
+    ///
+    /// ```
+    /// use driftless::{Delta, Graph, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let (_, delta) = replica.edit(|g| g.add_node("person:ada"))?;
+    /// let bytes = delta.to_bytes();
+    /// assert_eq!(Delta::from_bytes(&bytes)?, delta);
+    /// assert!(Delta::from_bytes(&bytes[1..]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, body) = envelope::open(bytes)?;
+        match kind {
+            Kind::Incremental | Kind::Complete | Kind::Reconciled => {}
+            Kind::State => return Err(DecodeError::Kind { found: "a saved state", expected: "a delta" }),
+        }
+        let mut reader = wire::Reader::new(body);
+        let delta = wire::read_delta(&mut reader, kind)?;
+        envelope::check_canonical(body, |out| wire::write_delta(out, &delta))?;
+        Ok(delta)
+    }
+}
+
+pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
+    let mut body = Vec::new();
+    write_state(&mut body, state);
+    envelope::seal(Kind::State, body)
+}
+
+pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedState, DecodeError> {
+    let (kind, body) = envelope::open(bytes)?;
+    if kind != Kind::State {
+        return Err(DecodeError::Kind { found: "a delta", expected: "a saved state" });
+    }
+    let mut reader = wire::Reader::new(body);
+    let (owner, generation) = wire::read_owner(&mut reader)?;
+    let delta = wire::read_delta(&mut reader, Kind::Complete)?;
+    let state = SavedState { delta, owner, generation };
+    envelope::check_canonical(body, |out| write_state(out, &state))?;
+    if state.delta.schema() != schema {
+        return Err(DecodeError::Schema { found: state.delta.schema().to_owned(), expected: schema });
+    }
+    Ok(state)
+}
+
+fn write_state(out: &mut impl std::io::Write, state: &SavedState) {
+    wire::write_owner(out, state.owner, state.generation);
+    wire::write_delta(out, &state.delta);
+}
+
+fn kind_of(delta: &Delta) -> Kind {
+    match delta.kind() {
+        DeltaKind::Incremental => Kind::Incremental,
+        DeltaKind::Complete => Kind::Complete,
+        DeltaKind::Reconciled { .. } => Kind::Reconciled,
+    }
+}

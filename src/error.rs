@@ -1,0 +1,87 @@
+//! What a caller can do wrong when writing. Errors of other causes stand where they arise: `MergeError`, `CutError`,
+//! `JoinError`, `DecodeError`.
+
+use std::error::Error as StdError;
+
+use thiserror::Error;
+
+use crate::id::{EdgeId, NodeId, ReplicaId};
+
+/// How many segments a path may have: far deeper than people nest, shallow enough that nothing that walks it by
+/// recursion can run out of stack.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why an edit failed. Nothing has changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// There is no live node with this id.
+    #[error("there is no node {0}; add it first")]
+    NoNode(NodeId),
+    /// There is no live edge with this id.
+    #[error("there is no edge {0}; link its ends first")]
+    NoEdge(EdgeId),
+    /// The path is not a JSON Pointer, or too deep.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// JSON has neither NaN nor infinity.
+    #[error("{0} is not a finite number, and JSON knows no other")]
+    NotFinite(f64),
+    /// A value of a kind that this version does not know can be read and sent on, not written.
+    #[error("kind {0} is not known to this version and cannot be written by it")]
+    UnknownKind(u8),
+    /// A label, an edge type or a path is too long.
+    #[error("a key of {len} bytes is too long: at most {limit}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest there may be.
+        limit: usize,
+    },
+    /// A value is too long.
+    #[error("a value of {len} bytes is too long: at most {limit}; keep large things outside, with their hash here")]
+    ValueTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest there may be.
+        limit: usize,
+    },
+    /// The replica has made 2⁶⁴ − 1 writes, or a peer claimed so.
+    #[error("the counter of {0} is used up; call `rotate` to go on under a new id")]
+    CounterExhausted(ReplicaId),
+    /// The closure gave up for reasons of its own.
+    #[error("the edit was abandoned: {0}")]
+    Aborted(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl EditError {
+    /// Gives up an edit with an error of the caller's own.
+    ///
+    /// ```
+    /// use driftless::{EditError, Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let result = replica.edit(|g| {
+    ///     g.add_node("person:ada")?;
+    ///     Err::<(), _>(EditError::abort("changed my mind"))
+    /// });
+    /// assert!(matches!(result, Err(EditError::Aborted(_))));
+    /// assert_eq!(replica.state().node_count(), 0);
+    /// ```
+    pub fn abort(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Aborted(reason.into())
+    }
+}
+
+/// Why a text is not a path.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// Every segment of a JSON Pointer begins with a slash.
+    #[error("the path `{0}` does not begin with `/`; write `/{0}`")]
+    NoSlash(String),
+    /// `~` stands only before 0 or 1.
+    #[error("the path `{0}` has a `~` that is neither `~0` (for `~`) nor `~1` (for `/`)")]
+    Escape(String),
+    /// More segments than [`MAX_DEPTH`].
+    #[error("a path of {0} segments is too deep: at most {MAX_DEPTH}")]
+    TooDeep(usize),
+}

@@ -1,0 +1,80 @@
+//! What a merge did, in the terms of a graph.
+
+use crate::document::Path;
+use crate::graph::keys::{self, Ends, Owner};
+use crate::id::{EdgeId, NodeId};
+use crate::kernel::{Field, Payload, Sibling, State, Touched};
+
+/// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum GraphChange {
+    /// A node is there that was not.
+    NodeAdded(NodeId),
+    /// A node is gone.
+    NodeRemoved(NodeId),
+    /// A node has a label that it had not.
+    LabelAdded {
+        /// The node.
+        node: NodeId,
+        /// The label.
+        label: String,
+    },
+    /// A node has a label no longer.
+    LabelRemoved {
+        /// The node.
+        node: NodeId,
+        /// The label.
+        label: String,
+    },
+    /// An edge is there that was not; it may dangle.
+    EdgeAdded(EdgeId),
+    /// An edge is gone.
+    EdgeRemoved(EdgeId),
+    /// The values at a path are others: one was set, removed, or joined by a concurrent one.
+    PropertyChanged {
+        /// The node or edge.
+        of: Owner,
+        /// Where.
+        path: Path,
+    },
+}
+
+pub(super) fn describe(state: &State, touched: &Touched) -> Option<GraphChange> {
+    let field = touched.field.as_bytes();
+    let now = || state.cells(touched.entity).map(|cells| cells.siblings(field)).unwrap_or_default();
+    let (was_live, is_live) = (touched.was_live(), now().any(Sibling::is_live));
+    let owner = keys::owner_of(touched.entity)?;
+    if let Some(path) = keys::property_of(&touched.field) {
+        let changed = !payloads(touched.was().iter()).eq(payloads(now()));
+        return changed.then_some(GraphChange::PropertyChanged { of: owner, path });
+    }
+    match owner {
+        Owner::Node(node) if touched.field.is_root() => {
+            either(was_live, is_live, GraphChange::NodeAdded(node), GraphChange::NodeRemoved(node))
+        }
+        Owner::Node(node) => {
+            let label = keys::label_of(&touched.field)?.to_owned();
+            let removed = GraphChange::LabelRemoved { node, label: label.clone() };
+            either(was_live, is_live, GraphChange::LabelAdded { node, label }, removed)
+        }
+        Owner::Edge(edge) if touched.field == Field::ROOT => {
+            let was = Ends::of(edge, touched.was().iter()).is_some();
+            let is = Ends::of(edge, now()).is_some();
+            either(was, is, GraphChange::EdgeAdded(edge), GraphChange::EdgeRemoved(edge))
+        }
+        Owner::Edge(_) => None,
+    }
+}
+
+fn either(was: bool, is: bool, added: GraphChange, removed: GraphChange) -> Option<GraphChange> {
+    match (was, is) {
+        (false, true) => Some(added),
+        (true, false) => Some(removed),
+        _ => None,
+    }
+}
+
+fn payloads<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> impl Iterator<Item = &'a Payload> {
+    siblings.filter_map(|s| s.payload.as_ref())
+}

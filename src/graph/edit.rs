@@ -1,0 +1,153 @@
+//! Everything that writes to a graph.
+
+use crate::document::{Value, kind};
+use crate::error::EditError;
+use crate::graph::Graph;
+use crate::graph::keys::{self, Ends, NodeKey, Owner};
+use crate::id::{EdgeId, NodeId};
+use crate::kernel::{Edit, Field, MAX_FIELD_LEN, Payload};
+
+/// Editing a graph.
+impl Edit<'_, Graph> {
+    /// Adds a node, by id or by name, and returns its id. On one that is there it writes nothing.
+    ///
+    /// Where a deleted node left hidden survivors, they are deleted with the same edit: a node that is added anew is
+    /// new. To have them back, [`restore_node`](Self::restore_node).
+    pub fn add_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<NodeId, EditError> {
+        let NodeKey { id, name } = node.into();
+        if !self.contains_node(id) {
+            check_key(name.unwrap_or_default())?;
+            self.delete(keys::node(id))?;
+            self.write(keys::node(id), Field::ROOT.as_bytes(), keys::node_root(name))?;
+        }
+        Ok(id)
+    }
+
+    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle. Returns whether it was there.
+    ///
+    /// What others write to it concurrently is kept [hidden](Graph::hidden).
+    pub fn remove_node(&mut self, id: NodeId) -> Result<bool, EditError> {
+        Ok(self.contains_node(id) && self.delete(keys::node(id))?)
+    }
+
+    /// Deletes a node and every edge at it, dangling ones too. Returns how many edges went. An edge that somebody hangs
+    /// on it concurrently stays and dangles.
+    pub fn remove_node_with_edges(&mut self, id: NodeId) -> Result<usize, EditError> {
+        let edges = self.edges_at(id);
+        for edge in &edges {
+            self.delete(keys::edge(*edge))?;
+        }
+        self.remove_node(id)?;
+        Ok(edges.len())
+    }
+
+    /// Brings a deleted node back: its edges, and what was written to it by those who had not seen the deletion. What
+    /// the deletion saw is gone. Returns whether anything was written: not on a node that is there.
+    pub fn restore_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<bool, EditError> {
+        let NodeKey { id, name } = node.into();
+        let missing = !self.contains_node(id);
+        if missing {
+            check_key(name.unwrap_or_default())?;
+            self.write(keys::node(id), Field::ROOT.as_bytes(), keys::node_root(name))?;
+        }
+        Ok(missing)
+    }
+
+    /// Puts a label on a node. Always writes, so that it beats a removal made elsewhere at the same time.
+    pub fn label(&mut self, node: NodeId, label: &str) -> Result<(), EditError> {
+        self.require(node.into())?;
+        self.write(keys::node(node), &keys::label(label), Payload::new(kind::UNIT, &[]))?;
+        Ok(())
+    }
+
+    /// Takes a label off a node. Returns whether it was there. The same label put on concurrently stays.
+    pub fn unlabel(&mut self, node: NodeId, label: &str) -> Result<bool, EditError> {
+        self.require(node.into())?;
+        self.erase(keys::node(node), &keys::label(label))
+    }
+
+    /// Sets the property of a node or edge at a path (RFC 6901, such as `/name` or `/address/city`).
+    ///
+    /// It replaces every value that is seen there. A value that somebody sets concurrently is kept beside it: a
+    /// conflict, in which the later stamp shows.
+    pub fn set<'a>(&mut self, of: impl Into<Owner>, path: &str, value: impl Into<Value<'a>>) -> Result<(), EditError> {
+        let of = of.into();
+        let (field, payload) = (keys::property(path)?, value.into().to_payload()?);
+        self.require(of)?;
+        self.write(of.entity(), &field, payload)?;
+        Ok(())
+    }
+
+    /// Removes the property at a path. Returns whether it was there. A value that somebody sets concurrently stays.
+    pub fn unset(&mut self, of: impl Into<Owner>, path: &str) -> Result<bool, EditError> {
+        let of = of.into();
+        let field = keys::property(path)?;
+        self.require(of)?;
+        self.erase(of.entity(), &field)
+    }
+
+    /// Adds the edge `source --edge_type--> target` and returns its id. On one that is there it writes nothing. Either
+    /// end may be missing; then the edge dangles until it is there.
+    pub fn link(&mut self, source: NodeId, edge_type: &str, target: NodeId) -> Result<EdgeId, EditError> {
+        self.link_numbered(source, edge_type, target, 0)
+    }
+
+    /// Adds one of several parallel edges. The same number is the same edge in every replica; number 0 is that of
+    /// [`link`](Self::link).
+    pub fn link_numbered(
+        &mut self,
+        source: NodeId,
+        edge_type: &str,
+        target: NodeId,
+        number: u64,
+    ) -> Result<EdgeId, EditError> {
+        check_key(edge_type)?;
+        let ends = Ends { source, target, number, edge_type };
+        let id = ends.id();
+        if !self.contains_edge(id) {
+            self.delete(keys::edge(id))?;
+            self.write(keys::edge(id), Field::ROOT.as_bytes(), ends.to_payload())?;
+        }
+        Ok(id)
+    }
+
+    /// Deletes an edge. Returns whether it was there. What others write to it concurrently is kept
+    /// [hidden](Graph::hidden).
+    pub fn unlink(&mut self, edge: EdgeId) -> Result<bool, EditError> {
+        Ok(self.contains_edge(edge) && self.delete(keys::edge(edge))?)
+    }
+
+    /// Brings a deleted edge back with what was written to it by those who had not seen the deletion. Returns whether
+    /// anything was written: not on one that is there. It takes the ends, since a deleted edge no longer knows them.
+    pub fn restore_edge(
+        &mut self,
+        source: NodeId,
+        edge_type: &str,
+        target: NodeId,
+        number: u64,
+    ) -> Result<bool, EditError> {
+        check_key(edge_type)?;
+        let ends = Ends { source, target, number, edge_type };
+        let missing = !self.contains_edge(ends.id());
+        if missing {
+            self.write(keys::edge(ends.id()), Field::ROOT.as_bytes(), ends.to_payload())?;
+        }
+        Ok(missing)
+    }
+
+    fn require(&self, owner: Owner) -> Result<(), EditError> {
+        match owner {
+            Owner::Node(id) if !self.contains_node(id) => Err(EditError::NoNode(id)),
+            Owner::Edge(id) if !self.contains_edge(id) => Err(EditError::NoEdge(id)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A name or an edge type is no field, but as long as one may be.
+fn check_key(key: &str) -> Result<(), EditError> {
+    match key.len() {
+        0..=MAX_FIELD_LEN => Ok(()),
+        len => Err(EditError::KeyTooLong { len, limit: MAX_FIELD_LEN }),
+    }
+}

@@ -1,0 +1,128 @@
+//! What is derived from a graph's cells: adjacency, counts, hidden survivors.
+
+use im::{OrdMap, OrdSet};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::graph::keys::{EDGE, Ends, NODE};
+use crate::id::{EdgeId, NodeId};
+use crate::kernel::{Entity, Field, State, Touched};
+
+/// Persistent, like the state that it follows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    /// Every live edge twice: from its source and from its target, with the other end.
+    hops: OrdMap<Hop, NodeId>,
+    nodes: usize,
+    /// Entities without a live root that hold something live.
+    hidden: OrdSet<Entity>,
+}
+
+/// One end of an edge. Types are hashed: a key of fixed size sorts and copies fast, and who reads an edge reads its type.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Hop {
+    node: NodeId,
+    incoming: bool,
+    edge_type: u64,
+    pub(super) edge: EdgeId,
+}
+
+impl Index {
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    pub(super) fn edges(&self) -> usize {
+        self.hops.len() / 2
+    }
+
+    pub(super) fn hidden(&self) -> impl Iterator<Item = Entity> + '_ {
+        self.hidden.iter().copied()
+    }
+
+    /// The edges at a node in one direction, all or of one type (and of types that hash alike), with their other ends.
+    pub(super) fn hops(
+        &self,
+        node: NodeId,
+        incoming: bool,
+        edge_type: Option<&str>,
+    ) -> impl Iterator<Item = (EdgeId, NodeId)> + '_ {
+        let hash = edge_type.map(hash);
+        let hop = |edge_type: u64, edge: [u8; 16]| Hop { node, incoming, edge_type, edge: edge.into() };
+        let first = hop(hash.unwrap_or(0), [0; 16]);
+        let last = hop(hash.unwrap_or(u64::MAX), [0xff; 16]);
+        self.hops.range(first..=last).map(|(hop, other)| (hop.edge, *other))
+    }
+
+    pub(super) fn follow(&mut self, state: &State, touched: &Touched) {
+        let entity = touched.entity;
+        if !matches!(entity.kind(), NODE | EDGE) {
+            return;
+        }
+        if touched.field.is_root() {
+            match entity.kind() {
+                NODE => self.nodes = self.nodes + usize::from(touched.is_live) - usize::from(touched.was_live()),
+                _ => self.follow_edge(state, touched),
+            }
+        }
+        let was_live = if touched.field.is_root() { touched.was_live() } else { touched.is_live };
+        if touched.is_live && was_live {
+            return;
+        }
+        let hidden = !touched.is_live && state.cells(entity).is_some_and(|cells| cells.has_live_fields());
+        match hidden {
+            true => drop(self.hidden.insert(entity)),
+            false => drop(self.hidden.remove(&entity)),
+        }
+    }
+
+    fn follow_edge(&mut self, state: &State, touched: &Touched) {
+        let id = EdgeId::from(*touched.entity.id());
+        let root = state.cells(touched.entity).map(|cells| cells.siblings(Field::ROOT.as_bytes()));
+        let (was, now) = (Ends::of(id, touched.was().iter()), Ends::of(id, root.into_iter().flatten()));
+        match (was, now) {
+            (Some(ends), None) => hops(ends).iter().for_each(|(hop, _)| {
+                self.hops.remove(hop);
+            }),
+            (None, Some(ends)) => self.hops.extend(hops(ends)),
+            // Of one id there is one pair of ends.
+            _ => {}
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn check(&self, state: &State) -> Result<(), String> {
+        let mut fresh = Self::default();
+        for (entity, cells) in state.entities() {
+            match entity.kind() {
+                NODE => fresh.nodes += usize::from(cells.is_live()),
+                EDGE => {
+                    let id = EdgeId::from(*entity.id());
+                    let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()));
+                    fresh.hops.extend(ends.into_iter().flat_map(hops));
+                }
+                _ => continue,
+            }
+            if !cells.is_live() && cells.has_live_fields() {
+                fresh.hidden.insert(entity);
+            }
+        }
+        let checks = [
+            ("adjacency", self.hops == fresh.hops),
+            ("node count", self.nodes == fresh.nodes),
+            ("hidden survivors", self.hidden == fresh.hidden),
+        ];
+        match checks.iter().find(|(_, holds)| !holds) {
+            Some((what, _)) => Err(format!("{what} does not follow from the cells")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn hops(ends: Ends<'_>) -> [(Hop, NodeId); 2] {
+    let hop = |node, incoming| Hop { node, incoming, edge_type: hash(ends.edge_type), edge: ends.id() };
+    [(hop(ends.source, false), ends.target), (hop(ends.target, true), ends.source)]
+}
+
+fn hash(edge_type: &str) -> u64 {
+    xxh3_64(edge_type.as_bytes())
+}

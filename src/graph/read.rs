@@ -1,0 +1,284 @@
+//! Reading: nodes, edges, properties. Nothing here panics; what is not there is `None` or absent from an iterator.
+
+use std::collections::BTreeSet;
+
+use crate::document::{Path, Value};
+use crate::graph::keys::{self, Ends, LABELS, Owner, PROPERTIES};
+use crate::graph::{Graph, Walk};
+use crate::id::{EdgeId, NodeId};
+use crate::kernel::{Cells, Field, Sibling};
+
+impl Graph {
+    /// A node. O(log n).
+    pub fn node(&self, id: NodeId) -> Option<Node<'_>> {
+        self.state.cells(keys::node(id)).filter(|cells| cells.is_live()).map(|cells| Node { id, cells })
+    }
+
+    /// All nodes, in the order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> + '_ {
+        let live = self.state.entities_of(keys::NODE).filter(|(_, cells)| cells.is_live());
+        live.map(|(entity, cells)| Node { id: NodeId::from(*entity.id()), cells })
+    }
+
+    /// An edge, dangling or not. O(log n).
+    pub fn edge(&self, id: EdgeId) -> Option<Edge<'_>> {
+        Edge::new(id, self.state.cells(keys::edge(id))?)
+    }
+
+    /// All edges whose ends are both there, in the order of their ids. O(log n) each.
+    pub fn edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.stated_edges().filter(|edge| !self.is_dangling(edge))
+    }
+
+    /// All edges that lack an end: somebody deleted it, or nobody has added it yet. They are hidden from traversal and
+    /// come back when the end does. O(log n) for each edge of the graph.
+    pub fn dangling(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.stated_edges().filter(|edge| self.is_dangling(edge))
+    }
+
+    fn stated_edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.state.entities_of(keys::EDGE).filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells))
+    }
+
+    /// Whether an edge lacks an end.
+    pub fn is_dangling(&self, edge: &Edge<'_>) -> bool {
+        !self.contains_node(edge.source()) || !self.contains_node(edge.target())
+    }
+
+    /// The edges from a node to nodes that are there, grouped by type. None if the node is not there. O(log n) each.
+    pub fn outgoing(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.hops(node, false, None).filter_map(|(edge, _)| self.edge(edge))
+    }
+
+    /// The edges to a node from nodes that are there, grouped by type. None if the node is not there. O(log n) each.
+    pub fn incoming(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.hops(node, true, None).filter_map(|(edge, _)| self.edge(edge))
+    }
+
+    /// The [`outgoing`](Self::outgoing) edges of one type. O(log n) each, whatever else the node has.
+    pub fn outgoing_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
+        let hops = self.hops(node, false, Some(edge_type));
+        hops.filter_map(|(edge, _)| self.edge(edge)).filter(move |edge| edge.edge_type() == edge_type)
+    }
+
+    /// The [`incoming`](Self::incoming) edges of one type. O(log n) each, whatever else the node has.
+    pub fn incoming_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
+        let hops = self.hops(node, true, Some(edge_type));
+        hops.filter_map(|(edge, _)| self.edge(edge)).filter(move |edge| edge.edge_type() == edge_type)
+    }
+
+    /// The nodes that an edge leads to or comes from, each once, in the order of their ids. O(degree · log n).
+    pub fn neighbors(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let hops = self.hops(node, false, None).chain(self.hops(node, true, None));
+        hops.map(|(_, other)| other).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Walks breadth first from a node.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let ids = ["dog", "canine", "carnivore"].map(NodeId::named);
+    /// replica.edit(|g| {
+    ///     for name in ["dog", "canine", "carnivore"] {
+    ///         g.add_node(name)?;
+    ///     }
+    ///     g.link(ids[0], "hypernym", ids[1])?;
+    ///     g.link(ids[1], "hypernym", ids[2])
+    /// })?;
+    /// let walk = replica.state().walk(ids[0]).along("hypernym");
+    /// let depths: Vec<_> = walk.map(|step| (step.node, step.depth)).collect();
+    /// assert_eq!(depths, [(ids[0], 0), (ids[1], 1), (ids[2], 2)]);
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn walk(&self, start: NodeId) -> Walk<'_> {
+        Walk::new(self, start)
+    }
+
+    /// What was written to nodes and edges that are not there: as a rule by somebody who had not seen the deletion. It
+    /// comes back with [`restore_node`](crate::Edit::restore_node), and is gone for good when the node is added anew.
+    pub fn hidden(&self) -> impl Iterator<Item = Hidden<'_>> + '_ {
+        self.index
+            .hidden()
+            .filter_map(|entity| Some(Hidden { owner: keys::owner_of(entity)?, cells: self.state.cells(entity)? }))
+    }
+
+    /// The hops from a live node to live nodes.
+    pub(super) fn hops(
+        &self,
+        node: NodeId,
+        incoming: bool,
+        edge_type: Option<&str>,
+    ) -> impl Iterator<Item = (EdgeId, NodeId)> + '_ {
+        let hops = self.contains_node(node).then(|| self.index.hops(node, incoming, edge_type));
+        hops.into_iter().flatten().filter(|(_, other)| self.contains_node(*other))
+    }
+
+    /// The edges at a node in both directions, whether or not either end is there; a loop once.
+    pub(super) fn edges_at(&self, node: NodeId) -> BTreeSet<EdgeId> {
+        let both = [false, true].into_iter().flat_map(|incoming| self.index.hops(node, incoming, None));
+        both.map(|(edge, _)| edge).collect()
+    }
+
+    #[cfg(feature = "testing")]
+    /// Recomputes everything that is derived and compares: for tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.state.check_invariants()?;
+        self.index.check(&self.state)
+    }
+}
+
+/// A node.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    id: NodeId,
+    cells: &'a Cells,
+}
+
+impl<'a> Node<'a> {
+    /// Its id.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The name that it was added by, if it was.
+    pub fn name(&self) -> Option<&'a str> {
+        keys::node_name(self.id, self.cells)
+    }
+
+    /// Its labels, in the order of their bytes.
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        labels(self.cells)
+    }
+
+    /// Whether it has a label.
+    pub fn has_label(&self, label: &str) -> bool {
+        self.cells.live(&keys::label(label)).next().is_some()
+    }
+
+    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp.
+    pub fn get(&self, path: &str) -> Option<Value<'a>> {
+        self.properties().get(path)
+    }
+
+    /// All its properties.
+    pub fn properties(&self) -> Properties<'a> {
+        Properties { cells: self.cells }
+    }
+}
+
+/// An edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge<'a> {
+    id: EdgeId,
+    ends: Ends<'a>,
+    cells: &'a Cells,
+}
+
+impl<'a> Edge<'a> {
+    fn new(id: EdgeId, cells: &'a Cells) -> Option<Self> {
+        let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()))?;
+        Some(Self { id, ends, cells })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> EdgeId {
+        self.id
+    }
+
+    /// Where it starts.
+    pub fn source(&self) -> NodeId {
+        self.ends.source
+    }
+
+    /// Where it ends.
+    pub fn target(&self) -> NodeId {
+        self.ends.target
+    }
+
+    /// Its type.
+    pub fn edge_type(&self) -> &'a str {
+        self.ends.edge_type
+    }
+
+    /// Which of several parallel edges it is; 0 unless it was linked by number.
+    pub fn number(&self) -> u64 {
+        self.ends.number
+    }
+
+    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp.
+    pub fn get(&self, path: &str) -> Option<Value<'a>> {
+        self.properties().get(path)
+    }
+
+    /// All its properties.
+    pub fn properties(&self) -> Properties<'a> {
+        Properties { cells: self.cells }
+    }
+}
+
+/// What is left of a node or edge that is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Hidden<'a> {
+    owner: Owner,
+    cells: &'a Cells,
+}
+
+impl<'a> Hidden<'a> {
+    /// The node or edge.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Labels that survived.
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        labels(self.cells)
+    }
+
+    /// Properties that survived.
+    pub fn properties(&self) -> Properties<'a> {
+        Properties { cells: self.cells }
+    }
+}
+
+fn labels(cells: &Cells) -> impl Iterator<Item = &str> + use<'_> {
+    let mut last = None;
+    let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
+    live.filter_map(|(field, _)| keys::label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
+}
+
+/// The properties of a node or edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties<'a> {
+    cells: &'a Cells,
+}
+
+impl<'a> Properties<'a> {
+    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp. `None` too if it is no path.
+    pub fn get(&self, path: &str) -> Option<Value<'a>> {
+        let winner = self.cells.winner(&keys::property(path).ok()?)?;
+        winner.payload.as_ref().map(Value::from_payload)
+    }
+
+    /// All concurrent values at a path, in the order of their dots, each with who wrote it and when.
+    pub fn get_all(&self, path: &str) -> impl Iterator<Item = (Value<'a>, &'a Sibling)> + use<'a> {
+        let siblings = keys::property(path).map(|field| self.cells.siblings(&field)).unwrap_or_default();
+        siblings.filter_map(|s| Some((Value::from_payload(s.payload.as_ref()?), s)))
+    }
+
+    /// All paths with the values that show, in the order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = (Path, Value<'a>)> + use<'a> {
+        let cells = self.cells;
+        let mut last: Option<&Field> = None;
+        let live = cells.with_prefix(PROPERTIES).filter(|(_, sibling)| sibling.is_live());
+        live.filter(move |(field, _)| last.replace(field) != Some(*field)).filter_map(move |(field, _)| {
+            let winner = cells.winner(field.as_bytes())?;
+            Some((keys::property_of(field)?, Value::from_payload(winner.payload.as_ref()?)))
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}

@@ -1,0 +1,326 @@
+//! The cells of one entity.
+
+use std::borrow::Borrow;
+use std::mem;
+use std::ops::{Bound, Range};
+
+use im::OrdMap;
+use smallvec::SmallVec;
+
+use crate::id::Dot;
+use crate::kernel::key::{Field, Sibling};
+
+/// What one cell holds: nearly always a single sibling, so a single one needs no allocation.
+pub(crate) type Cell = SmallVec<[Sibling; 1]>;
+
+/// An entity with more cells than this keeps them in a persistent map instead of one sorted vector: past here copying
+/// the vector costs more than a path of the map.
+const MANY: usize = 48;
+
+/// Back to a vector below this; the gap keeps an entity at the edge from flapping.
+const FEW: usize = 24;
+
+/// The cells of one entity, sorted by field. Finding one is O(log cells).
+#[derive(Clone, Debug)]
+pub struct Cells(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    /// Sorted by field, then dot.
+    Few(Vec<Write>),
+    Many(Box<Many>),
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    field: Field,
+    sibling: Sibling,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Many {
+    /// No cell is empty; siblings are sorted by dot.
+    cells: OrdMap<Field, Cell>,
+    fields: OrdMap<Dot, Field>,
+    live: usize,
+}
+
+impl Borrow<[u8]> for Field {
+    fn borrow(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Cells {
+    /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
+    pub fn siblings(&self, field: &[u8]) -> Siblings<'_> {
+        Siblings(match &self.0 {
+            Repr::Few(writes) => SiblingsRepr::Few(writes[run(writes, |f| f.as_bytes() == field)].iter()),
+            Repr::Many(many) => SiblingsRepr::Many(many.cells.get(field).map_or(&[][..], |cell| cell).iter()),
+        })
+    }
+
+    /// Like [`siblings`](Self::siblings), by a field at hand: mostly the very one that the cells hold.
+    pub(crate) fn siblings_at(&self, field: &Field) -> Siblings<'_> {
+        match &self.0 {
+            Repr::Few(writes) => Siblings(SiblingsRepr::Few(writes[run(writes, |f| f == field)].iter())),
+            Repr::Many(_) => self.siblings(field.as_bytes()),
+        }
+    }
+
+    /// The siblings of a cell that are not tombstones.
+    pub fn live(&self, field: &[u8]) -> impl Iterator<Item = &Sibling> + '_ {
+        self.siblings(field).filter(|sibling| sibling.is_live())
+    }
+
+    /// The live sibling that shows where only one can: the one of greatest [precedence](Sibling::precedence).
+    pub fn winner(&self, field: &[u8]) -> Option<&Sibling> {
+        self.live(field).max_by_key(|sibling| sibling.precedence())
+    }
+
+    /// Whether the entity's root is live.
+    pub fn is_live(&self) -> bool {
+        match &self.0 {
+            // The root sorts first, so this looks at no name.
+            Repr::Few(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
+            Repr::Many(_) => self.live(Field::ROOT.as_bytes()).next().is_some(),
+        }
+    }
+
+    /// Whether any cell but the root is live. O(cells) for a small entity, O(siblings of the root) for a large one.
+    pub fn has_live_fields(&self) -> bool {
+        match &self.0 {
+            Repr::Few(writes) => writes.iter().any(|w| w.sibling.is_live() && !w.field.is_root()),
+            Repr::Many(many) => many.live > self.live(Field::ROOT.as_bytes()).count(),
+        }
+    }
+
+    /// All siblings with their fields, by field and dot.
+    pub fn iter(&self) -> impl Iterator<Item = (&Field, &Sibling)> + '_ {
+        self.from(&[])
+    }
+
+    /// The siblings whose fields begin with these bytes, by field and dot.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
+        self.from(prefix).take_while(move |(field, _)| field.as_bytes().starts_with(prefix))
+    }
+
+    /// The siblings of the cells after (or, if `including`, from) `start` up to `end`.
+    pub(crate) fn between<'a>(
+        &'a self,
+        start: &'a [u8],
+        including: bool,
+        end: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
+        self.from(start)
+            .skip_while(move |(field, _)| !including && field.as_bytes() == start)
+            .take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
+    }
+
+    fn from<'a>(&'a self, start: &'a [u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
+        let (few, many) = match &self.0 {
+            Repr::Few(writes) => (&writes[writes.partition_point(|w| w.field.as_bytes() < start)..], None),
+            Repr::Many(many) => {
+                (&[][..], Some(many.cells.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded))))
+            }
+        };
+        let few = few.iter().map(|w| (&w.field, &w.sibling));
+        few.chain(many.into_iter().flatten().flat_map(|(field, cell)| cell.iter().map(move |s| (field, s))))
+    }
+
+    /// The number of siblings, tombstones included.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Few(writes) => writes.len(),
+            Repr::Many(many) => many.fields.len(),
+        }
+    }
+
+    /// Whether there is nothing at all. The state keeps no such entity.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The field of the cell that holds this dot. O(cells) for a small entity, O(log cells) for a large one.
+    pub(crate) fn field_of(&self, dot: Dot) -> Option<&Field> {
+        match &self.0 {
+            Repr::Few(writes) => writes.iter().find(|w| w.sibling.dot == dot).map(|w| &w.field),
+            Repr::Many(many) => many.fields.get(&dot),
+        }
+    }
+
+    /// Puts exactly `next`, sorted by dot, into a cell, and takes out what was there.
+    pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Cell {
+        debug_assert!(next.windows(2).all(|pair| pair[0].dot < pair[1].dot), "siblings out of order");
+        let was = match &mut self.0 {
+            Repr::Few(writes) => replace_few(writes, field, next),
+            Repr::Many(many) => many.replace(field, next),
+        };
+        match &self.0 {
+            Repr::Few(writes) if writes.len() > MANY => self.convert_to_many(),
+            Repr::Many(many) if many.fields.len() < FEW => self.convert_to_few(),
+            _ => {}
+        }
+        was
+    }
+
+    fn convert_to_many(&mut self) {
+        let Repr::Few(writes) = mem::replace(&mut self.0, Repr::Few(Vec::new())) else { return };
+        let mut many = Many::default();
+        for Write { field, sibling } in writes {
+            many.live += usize::from(sibling.is_live());
+            many.fields.insert(sibling.dot, field.clone());
+            match many.cells.get_mut(&field) {
+                Some(cell) => cell.push(sibling),
+                None => drop(many.cells.insert(field, SmallVec::from_iter([sibling]))),
+            }
+        }
+        self.0 = Repr::Many(Box::new(many));
+    }
+
+    fn convert_to_few(&mut self) {
+        let writes = self.iter().map(|(f, s)| Write { field: f.clone(), sibling: s.clone() }).collect();
+        self.0 = Repr::Few(writes);
+    }
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self(Repr::Few(Vec::new()))
+    }
+}
+
+/// The siblings of one field, found by equality: cheaper than order for so few.
+fn run(writes: &[Write], is_it: impl Fn(&Field) -> bool) -> Range<usize> {
+    let start = writes.iter().position(|w| is_it(&w.field)).unwrap_or(writes.len());
+    let len = writes[start..].iter().take_while(|w| is_it(&w.field)).count();
+    start..start + len
+}
+
+fn replace_few(writes: &mut Vec<Write>, field: &Field, next: Cell) -> Cell {
+    let mut range = run(writes, |f| f == field);
+    if range.is_empty() {
+        let place = writes.partition_point(|w| w.field < *field);
+        range = place..place;
+    }
+    if range.len() == next.len() {
+        // An overwrite, the usual case: in place.
+        return range.zip(next).map(|(i, sibling)| mem::replace(&mut writes[i].sibling, sibling)).collect();
+    }
+    if range.is_empty() && writes.len() + next.len() > writes.capacity() {
+        // Small steps: most entities stop growing at a handful of cells, and there are many of them.
+        writes.reserve_exact(next.len().max(writes.len() / 2));
+    }
+    let next = next.into_iter().map(|sibling| Write { field: field.clone(), sibling });
+    writes.splice(range, next).map(|w| w.sibling).collect()
+}
+
+impl Many {
+    fn replace(&mut self, field: &Field, next: Cell) -> Cell {
+        let count = |cell: &Cell| cell.iter().filter(|s| s.is_live()).count();
+        self.live += count(&next);
+        for sibling in &next {
+            self.fields.insert(sibling.dot, field.clone());
+        }
+        let was = match next.is_empty() {
+            true => self.cells.remove(field),
+            false => self.cells.insert(field.clone(), next),
+        };
+        let was = was.unwrap_or_default();
+        self.live -= count(&was);
+        for sibling in &was {
+            let kept = self.cells.get(field).is_some_and(|cell| cell.iter().any(|s| s.dot == sibling.dot));
+            if !kept {
+                self.fields.remove(&sibling.dot);
+            }
+        }
+        was
+    }
+}
+
+/// The siblings of one cell.
+#[derive(Clone, Debug)]
+pub struct Siblings<'a>(SiblingsRepr<'a>);
+
+#[derive(Clone, Debug)]
+enum SiblingsRepr<'a> {
+    Few(std::slice::Iter<'a, Write>),
+    Many(std::slice::Iter<'a, Sibling>),
+}
+
+impl<'a> Iterator for Siblings<'a> {
+    type Item = &'a Sibling;
+
+    fn next(&mut self) -> Option<&'a Sibling> {
+        match &mut self.0 {
+            SiblingsRepr::Few(writes) => writes.next().map(|w| &w.sibling),
+            SiblingsRepr::Many(cell) => cell.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = match &self.0 {
+            SiblingsRepr::Few(writes) => writes.len(),
+            SiblingsRepr::Many(cell) => cell.len(),
+        };
+        (len, Some(len))
+    }
+}
+
+impl ExactSizeIterator for Siblings<'_> {}
+
+impl Default for Siblings<'_> {
+    fn default() -> Self {
+        Self(SiblingsRepr::Many([].iter()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::id::ReplicaId;
+    use crate::kernel::key::Payload;
+
+    fn sibling(counter: u64, live: bool) -> Sibling {
+        let dot = Dot { replica: ReplicaId::from([1; 16]), counter };
+        Sibling { dot, stamp: Stamp::default(), payload: live.then(|| Payload::new(1, &counter.to_be_bytes())) }
+    }
+
+    proptest! {
+        /// Small and large, growing and shrinking, through both conversions: one suite for both layouts.
+        #[test]
+        fn both_layouts_agree_with_a_plain_map(
+            steps in prop::collection::vec((0u8..90, prop::collection::vec(any::<bool>(), 0..3)), 0..300),
+            shrink in any::<bool>(),
+        ) {
+            let (mut cells, mut model) = (Cells::default(), BTreeMap::<Vec<u8>, Vec<Sibling>>::new());
+            let mut counter = 0;
+            let clear = (0..90u8).filter(|_| shrink).map(|f| (f, vec![]));
+            for (field, next) in steps.into_iter().chain(clear) {
+                let name = if field == 0 { vec![] } else { vec![b'f', field] };
+                let next: Vec<_> = next.into_iter().map(|live| { counter += 1; sibling(counter, live) }).collect();
+                let was = cells.replace(&Field::new(&name), next.clone().into());
+                let expected = if next.is_empty() { model.remove(&name) } else { model.insert(name, next) };
+                prop_assert_eq!(was.to_vec(), expected.unwrap_or_default());
+            }
+            let flat: Vec<_> = model.iter().flat_map(|(f, c)| c.iter().map(move |s| (f.clone(), s.clone()))).collect();
+            prop_assert_eq!(cells.iter().map(|(f, s)| (f.as_bytes().to_vec(), s.clone())).collect::<Vec<_>>(), flat.clone());
+            prop_assert_eq!(cells.len(), flat.len());
+            for (name, cell) in &model {
+                prop_assert_eq!(&cells.siblings(name).cloned().collect::<Vec<_>>(), cell);
+                for s in cell {
+                    prop_assert_eq!(cells.field_of(s.dot).unwrap().as_bytes(), &name[..]);
+                }
+            }
+            prop_assert!(cells.siblings(b"absent").next().is_none());
+            let live_fields = flat.iter().any(|(f, s)| !f.is_empty() && s.is_live());
+            prop_assert_eq!(cells.has_live_fields(), live_fields);
+            prop_assert_eq!(cells.with_prefix(b"f").count(), flat.iter().filter(|(f, _)| !f.is_empty()).count());
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Cutting deltas out of a state.
+
+use thiserror::Error;
+
+use crate::id::Dot;
+use crate::kernel::cells::Cells;
+use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
+use crate::kernel::dots::DotSet;
+use crate::kernel::key::{Entity, Field};
+use crate::kernel::state::State;
+use crate::version::VersionVector;
+
+/// Why a delta could not be cut.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CutError {
+    /// Tombstones were pruned that the peer has not seen: an incremental delta would bring back what they removed.
+    #[error(
+        "tombstones were pruned that the peer has not seen; reconcile with its live dots, or send a complete delta"
+    )]
+    Pruned {
+        /// What was pruned here.
+        pruned: VersionVector,
+    },
+}
+
+impl State {
+    /// What `since` lacks. O(changes · log n), never a walk of the state.
+    pub(crate) fn delta_since(&self, schema: &str, since: &VersionVector) -> Result<Delta, CutError> {
+        // A peer that holds nothing holds nothing dead either.
+        match since.is_empty() || since.includes(&self.pruned) {
+            true => Ok(self.delta_of_edit(schema, since)),
+            false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
+        }
+    }
+
+    /// What was done since a version that this very state had: no tombstone that it lacks can have been pruned.
+    pub(crate) fn delta_of_edit(&self, schema: &str, since: &VersionVector) -> Delta {
+        self.cut(schema, DeltaKind::Incremental, since)
+    }
+
+    /// All live cells. O(n). Without the tombstones their dots count as pruned.
+    pub(crate) fn complete(&self, schema: &str, with_tombstones: bool) -> Delta {
+        let mut pruned = self.pruned.clone();
+        if !with_tombstones {
+            self.derived.tombstones.iter().for_each(|(dot, _)| pruned.observe(dot));
+        }
+        let (none, all) = (VersionVector::new(), self.version.clone());
+        let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned);
+        for (entity, cells) in self.entities() {
+            let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
+            if siblings.peek().is_some() {
+                siblings.for_each(|(field, sibling)| delta.push(field.as_bytes(), sibling));
+                delta.part(entity, true);
+            }
+        }
+        delta.finish()
+    }
+
+    /// What a peer at version `at` with these live dots lacks, whatever was pruned. O(changes · log n + peer's blocks).
+    pub(crate) fn reconcile(&self, schema: &str, at: &VersionVector, live_there: &DotSet) -> Delta {
+        let dead = live_there
+            .iter()
+            .filter(|dot| self.version.covers(*dot) && self.derived.live.get(*dot).is_none())
+            .collect();
+        self.cut(schema, DeltaKind::Reconciled { at: at.clone(), dead }, at)
+    }
+
+    fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
+        // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
+        let since: VersionVector = since.iter().map(|(r, c)| (r, c.min(self.version.get(r)))).collect();
+        let live = self.derived.live.beyond(&since, &self.version);
+        let mut news: Vec<(Entity, Dot)> = live
+            .chain(self.derived.tombstones.beyond(&since, &self.version))
+            .map(|(dot, entity)| (entity, dot))
+            .collect();
+        news.sort_unstable();
+
+        let mut delta = DeltaBuilder::new(schema, kind, since, self.version.clone(), self.pruned.clone());
+        for changed in news.chunk_by(|(a, _), (b, _)| a == b) {
+            let entity = changed[0].0;
+            let Some(cells) = self.cells(entity) else { continue };
+            let mut fields: Vec<&Field> = changed.iter().filter_map(|(_, dot)| cells.field_of(*dot)).collect();
+            fields.sort_unstable();
+            fields.dedup();
+            // What a change of the root killed is told by sending all that is left.
+            let whole = fields.first().is_some_and(|field| field.is_root());
+            visits::count(visited(cells, whole, &fields));
+            match whole {
+                true => cells.iter().for_each(|(field, sibling)| delta.push(field.as_bytes(), sibling)),
+                false => fields.iter().for_each(|field| {
+                    cells.siblings(field.as_bytes()).for_each(|sibling| delta.push(field.as_bytes(), sibling));
+                }),
+            }
+            delta.part(entity, whole);
+        }
+        delta.finish()
+    }
+}
+
+fn visited(cells: &Cells, whole: bool, fields: &[&Field]) -> usize {
+    if whole { cells.len() } else { fields.len() }
+}
+
+/// How many cells cutting and merging have looked at, counted for tests: "the cost follows the change" is a claim about
+/// this number, and the same on every machine.
+pub(crate) mod visits {
+    #[cfg(feature = "testing")]
+    thread_local! {
+        static CELLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    pub(crate) fn count(cells: usize) {
+        #[cfg(feature = "testing")]
+        CELLS.set(CELLS.get() + cells);
+        #[cfg(not(feature = "testing"))]
+        let _ = cells;
+    }
+
+    /// Takes the count of this thread, leaving 0.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take() -> usize {
+        CELLS.take()
+    }
+}

@@ -1,0 +1,196 @@
+//! Writing: the traits of a type and of its surroundings, and the one place where dots are minted.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use smallvec::smallvec;
+use uuid::Uuid;
+
+use crate::clock::{HybridClock, Stamp};
+use crate::error::EditError;
+use crate::id::{Dot, ReplicaId};
+use crate::kernel::cells::Cell;
+use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
+use crate::kernel::state::{State, Touched};
+
+/// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
+///
+/// Whatever the type, it converges: `merge` is the kernel's and knows nothing of it. What the type adds is where its
+/// cells lie, how they read, and what it derives from them.
+///
+/// A value of the type that is not inside a [`Replica`](crate::Replica) is a snapshot: cloning is O(1) and nothing can
+/// be written to it.
+pub trait Crdt: Clone + Default + Send + Sync + 'static {
+    /// The name that deltas carry, so that none is merged into another type. Change it when old readers would
+    /// misunderstand new cells; as a rule never.
+    const SCHEMA: &'static str;
+
+    /// What [`Replica::merge`](crate::Replica::merge) reports, in the terms of the type.
+    type Change: Clone + fmt::Debug + Send;
+
+    /// The state behind the value.
+    fn state(&self) -> &State;
+
+    /// The state, for the engine to change. Nothing outside this crate can.
+    fn state_mut(&mut self) -> &mut State;
+
+    /// Follows one changed cell with whatever the type derives from its cells.
+    ///
+    /// Called after each change, entity by entity: look at the touched entity alone, since others may be half merged.
+    fn follow(&mut self, touched: &Touched);
+
+    /// Tells what a changed cell means to a user, for the report of a merge. Called after [`follow`](Self::follow).
+    fn describe(&self, touched: &Touched) -> Option<Self::Change>;
+}
+
+/// Where time and randomness come from. A replica asks nobody else, so a test or a simulator can replay it exactly.
+pub trait Environment: Send + Sync {
+    /// Milliseconds since 1970-01-01 UTC.
+    fn now_ms(&mut self) -> u64;
+
+    /// Sixteen random bytes, for a new replica id.
+    fn random(&mut self) -> [u8; 16];
+}
+
+/// The clock and the randomness of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemEnvironment;
+
+impl Environment for SystemEnvironment {
+    fn now_ms(&mut self) -> u64 {
+        // A clock before 1970 is as wrong as one at 1970.
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        *Uuid::new_v4().as_bytes()
+    }
+}
+
+/// Whoever writes: its id, its clock, and what it needs from outside.
+pub(crate) struct Author {
+    pub(crate) id: Option<ReplicaId>,
+    pub(crate) clock: HybridClock,
+    pub(crate) environment: Box<dyn Environment>,
+    pub(crate) interner: Interner,
+}
+
+impl Author {
+    pub(crate) fn new(environment: Box<dyn Environment>) -> Self {
+        Self { id: None, clock: HybridClock::default(), environment, interner: Interner::default() }
+    }
+
+    pub(crate) fn new_id(&mut self) -> ReplicaId {
+        ReplicaId::from_uuid(uuid::Builder::from_random_bytes(self.environment.random()).into_uuid())
+    }
+
+    /// Mints the next dot: the only place where one is made.
+    pub(crate) fn mint(&mut self, state: &mut State) -> Result<Dot, EditError> {
+        let replica = match self.id {
+            Some(id) => id,
+            None => {
+                let id = self.new_id();
+                *self.id.insert(id)
+            }
+        };
+        let counter = state.version.get(replica).checked_add(1).ok_or(EditError::CounterExhausted(replica))?;
+        let dot = Dot { replica, counter };
+        state.version.observe(dot);
+        Ok(dot)
+    }
+}
+
+/// A type being edited: all its methods for reading, and those for writing.
+///
+/// Given to the closure of [`Replica::edit`](crate::Replica::edit). All writes of one edit bear one stamp, so where two
+/// edits collide in several places the same one shows everywhere.
+///
+/// The methods of `Edit<Graph>` are what a graph can do. Those that every type has ([`write`](Self::write),
+/// [`erase`](Self::erase), [`delete`](Self::delete)) are for those who make a type of their own, and check none of what
+/// a type's own methods check.
+pub struct Edit<'a, T> {
+    target: &'a mut T,
+    author: &'a mut Author,
+    log: &'a mut Vec<Touched>,
+    stamp: Option<Stamp>,
+}
+
+impl<T> Deref for Edit<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.target
+    }
+}
+
+impl<'a, T: Crdt> Edit<'a, T> {
+    /// Every change goes to `log`, for whoever may have to undo them.
+    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Touched>) -> Self {
+        Self { target, author, log, stamp: None }
+    }
+
+    /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
+    pub fn write(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Dot, EditError> {
+        let len = payload.bytes().len();
+        if len > MAX_PAYLOAD_LEN {
+            return Err(EditError::ValueTooLong { len, limit: MAX_PAYLOAD_LEN });
+        }
+        self.put(entity, field, Some(payload))
+    }
+
+    /// Removes what a cell holds: writes a tombstone. A concurrent write survives. Returns whether anything was there;
+    /// if not, nothing is written. The root is removed by [`delete`](Self::delete).
+    pub fn erase(&mut self, entity: Entity, field: &[u8]) -> Result<bool, EditError> {
+        if field.is_empty() {
+            return self.delete(entity);
+        }
+        let found = self.target.state().cells(entity).is_some_and(|cells| cells.live(field).next().is_some());
+        if found {
+            self.put(entity, field, None)?;
+        }
+        Ok(found)
+    }
+
+    /// Deletes an entity with one dot and one tombstone, whatever it holds: every cell of it that is seen here is dead.
+    /// A field written concurrently survives. Returns whether anything was there; if not, nothing is written.
+    pub fn delete(&mut self, entity: Entity) -> Result<bool, EditError> {
+        let Some(cells) = self.target.state().cells(entity) else { return Ok(false) };
+        if !cells.is_live() && !cells.has_live_fields() {
+            return Ok(false);
+        }
+        let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
+        fields.dedup();
+        for field in fields {
+            self.replace(entity, &field, Cell::new());
+        }
+        self.put(entity, Field::ROOT.as_bytes(), None)?;
+        Ok(true)
+    }
+
+    fn put(&mut self, entity: Entity, field: &[u8], payload: Option<Payload>) -> Result<Dot, EditError> {
+        if field.len() > MAX_FIELD_LEN {
+            return Err(EditError::KeyTooLong { len: field.len(), limit: MAX_FIELD_LEN });
+        }
+        let stamp = match self.stamp {
+            Some(stamp) => stamp,
+            None => *self.stamp.insert(self.author.clock.tick(self.author.environment.now_ms())),
+        };
+        let field = self.author.interner.intern(field);
+        let dot = self.author.mint(self.target.state_mut())?;
+        self.replace(entity, &field, smallvec![Sibling { dot, stamp, payload }]);
+        Ok(dot)
+    }
+
+    fn replace(&mut self, entity: Entity, field: &Field, next: Cell) {
+        let touched = self.target.state_mut().replace(entity, field, next);
+        self.target.follow(&touched);
+        self.log.push(touched);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Edit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Edit").field(&self.target).finish()
+    }
+}

@@ -1,0 +1,112 @@
+//! Chaining deltas.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::id::Dot;
+use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, PartRef};
+use crate::kernel::key::Sibling;
+
+/// Why two deltas could not be joined. Apply them one after the other instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum JoinError {
+    /// They are parts of different types.
+    #[error("the deltas belong to different types")]
+    Schema,
+    /// Only incremental deltas can be joined.
+    #[error("only incremental deltas can be joined; apply the two one after the other")]
+    Kind,
+    /// The second does not begin where the first ends, or ends before it.
+    #[error("the second delta does not continue the first; apply the two one after the other")]
+    NoChain,
+}
+
+/// The siblings of one cell in a delta; without content those whose content was not sent.
+type Sent = BTreeMap<Dot, Option<Sibling>>;
+
+impl Delta {
+    /// One delta that does what `self` and then `later` do. O(both).
+    ///
+    /// They must chain: `later.since() ⊆ self.upto() ⊆ later.upto()`.
+    pub fn join(&self, later: &Self) -> Result<Self, JoinError> {
+        if self.schema != later.schema {
+            return Err(JoinError::Schema);
+        }
+        if self.kind != DeltaKind::Incremental || later.kind != DeltaKind::Incremental {
+            return Err(JoinError::Kind);
+        }
+        if !self.upto.includes(&later.since) || !later.upto.includes(&self.upto) {
+            return Err(JoinError::NoChain);
+        }
+        let mut pruned = self.pruned.clone();
+        pruned.join(&later.pruned);
+        let kind = DeltaKind::Incremental;
+        let mut joined = DeltaBuilder::new(&self.schema, kind, self.since.clone(), later.upto.clone(), pruned);
+        let (mut a, mut b) = (self.parts().peekable(), later.parts().peekable());
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(x), Some(y)) => x.entity.cmp(&y.entity),
+            };
+            let x = if order.is_le() { a.next() } else { None };
+            let y = if order.is_ge() { b.next() } else { None };
+            self.join_parts(later, x, y, &mut joined);
+        }
+        Ok(joined.finish())
+    }
+
+    fn join_parts(&self, later: &Self, x: Option<PartRef<'_>>, y: Option<PartRef<'_>>, joined: &mut DeltaBuilder) {
+        let Some(entity) = x.or(y).map(|part| part.entity) else { return };
+        let later_whole = y.is_some_and(|part| part.whole);
+        let whole = later_whole || x.is_some_and(|part| part.whole);
+        let mut cells: BTreeMap<&[u8], (Option<Sent>, Option<Sent>)> = BTreeMap::new();
+        for (field, sent) in x.iter().flat_map(|part| self.cells_of(part)) {
+            cells.entry(field).or_default().0 = Some(sent);
+        }
+        for (field, sent) in y.iter().flat_map(|part| later.cells_of(part)) {
+            cells.entry(field).or_default().1 = Some(sent);
+        }
+        for (field, (first, second)) in cells {
+            // What the later delta sends of a cell is all of it.
+            let judged = later_whole || second.is_some();
+            let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
+            let mut cell = Sent::new();
+            for (dot, sibling) in &first {
+                if !judged || second.contains_key(dot) || !later.upto.covers(*dot) {
+                    cell.insert(*dot, sibling.clone());
+                }
+            }
+            for (dot, sibling) in second {
+                // One that the first delta had seen and no longer held was dead by then.
+                let dead = self.upto.covers(dot) && !self.since.covers(dot);
+                if !first.contains_key(&dot) && !dead {
+                    cell.insert(dot, sibling.filter(|_| !self.since.covers(dot)));
+                }
+            }
+            for (dot, sibling) in cell {
+                match sibling {
+                    Some(sibling) => joined.push(field, &sibling),
+                    None => joined.push_known(field, dot),
+                }
+            }
+        }
+        joined.part(entity, whole);
+    }
+
+    fn cells_of<'a>(&'a self, part: &PartRef<'a>) -> BTreeMap<&'a [u8], Sent> {
+        let mut cells: BTreeMap<&[u8], Sent> = BTreeMap::new();
+        for known in part.known {
+            cells.entry(self.fields.get(known.field)).or_default().insert(self.known_dot(known), None);
+        }
+        for write in part.writes {
+            let dot = self.write_dot(write);
+            let sibling = Sibling { dot, stamp: write.stamp, payload: write.payload.clone() };
+            cells.entry(self.fields.get(write.field)).or_default().insert(dot, Some(sibling));
+        }
+        cells
+    }
+}

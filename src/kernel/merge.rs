@@ -1,0 +1,242 @@
+//! Merging a delta into a state.
+
+use std::mem;
+
+use thiserror::Error;
+
+use crate::id::{Dot, ReplicaId};
+use crate::kernel::cells::Cell;
+use crate::kernel::cut::visits;
+use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
+use crate::kernel::dots::DotSet;
+use crate::kernel::key::{Entity, Field, Interner, Sibling};
+use crate::kernel::state::{State, Touched};
+use crate::version::VersionVector;
+
+/// Why a delta was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MergeError {
+    /// The delta builds on writes that have not arrived here.
+    #[error(
+        "a causal gap: the delta builds on writes that are missing here; pull a delta since `have` and merge that first"
+    )]
+    Gap {
+        /// What has been seen here.
+        have: VersionVector,
+        /// What the delta builds on.
+        need: VersionVector,
+    },
+    /// The peer knows writes under our own id that we never made: this state is an old copy that another continued.
+    #[error(
+        "the peer has seen {theirs} writes of our own id {replica}, and we made {ours}: this state was restored from a \
+         backup or cloned; call `rotate`, then merge again"
+    )]
+    OwnDots {
+        /// The id that we write under.
+        replica: ReplicaId,
+        /// How many writes we made under it.
+        ours: u64,
+        /// How many the peer has seen.
+        theirs: u64,
+    },
+    /// The delta belongs to another type.
+    #[error("a delta of type `{theirs}` cannot be merged into a `{ours}`")]
+    Schema {
+        /// The type of this replica.
+        ours: &'static str,
+        /// The type that the delta names.
+        theirs: String,
+    },
+}
+
+impl State {
+    /// Everything that can be wrong with a well-formed delta, before anything changes.
+    pub(crate) fn check(&self, delta: &Delta, own: Option<ReplicaId>) -> Result<(), MergeError> {
+        let need = match &delta.kind {
+            DeltaKind::Incremental => &delta.since,
+            DeltaKind::Reconciled { at, .. } => at,
+            // Holds nothing that builds on anything.
+            DeltaKind::Complete => &VersionVector::new(),
+        };
+        if !self.version.includes(need) {
+            return Err(MergeError::Gap { have: self.version.clone(), need: need.clone() });
+        }
+        if let Some(replica) = own {
+            let (ours, theirs) = (self.version.get(replica), delta.upto.get(replica));
+            if theirs > ours {
+                return Err(MergeError::OwnDots { replica, ours, theirs });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A merge under way: one entity a step, so that what is derived from cells can follow without a list of everything.
+///
+/// The delta has been [checked](State::check): no step can fail.
+pub(crate) struct Merging<'a> {
+    delta: &'a Delta,
+    /// What we had seen before the merge.
+    had: VersionVector,
+    /// The delta's fields as handles, made as they are met.
+    fields: Vec<Option<Field>>,
+    next: usize,
+    rest: Option<Vec<Rest>>,
+    changes: Vec<(Field, Cell)>,
+}
+
+/// What is left once all parts are merged: what the delta is silent about.
+enum Rest {
+    /// An entity that a complete delta does not hold.
+    Entity(Entity),
+    /// A dot that a reconciled delta lists as dead, or does not hold.
+    Dot(Dot),
+}
+
+impl<'a> Merging<'a> {
+    pub(crate) fn new(delta: &'a Delta, state: &State) -> Self {
+        let fields = vec![None; delta.fields.len()];
+        Self { delta, had: state.version.clone(), fields, next: 0, rest: None, changes: Vec::new() }
+    }
+
+    /// Merges the next entity and says what it touched. Returns false once all is done.
+    pub(crate) fn step(&mut self, state: &mut State, interner: &mut Interner, touched: &mut Vec<Touched>) -> bool {
+        touched.clear();
+        if self.next < self.delta.parts.len() {
+            let part = self.delta.part(self.next);
+            self.next += 1;
+            self.merge_part(part, state, interner, touched);
+            return true;
+        }
+        let delta = self.delta;
+        match self.rest.get_or_insert_with(|| rest(delta, state)).pop() {
+            Some(Rest::Entity(entity)) => {
+                let nothing = PartRef { entity, whole: true, known: &[], writes: &[] };
+                self.merge_part(nothing, state, interner, touched);
+                true
+            }
+            Some(Rest::Dot(dot)) => {
+                visits::count(1);
+                touched.extend(state.drop_dot(dot));
+                true
+            }
+            None => {
+                state.version.join(&delta.upto);
+                state.pruned.join(&delta.pruned);
+                false
+            }
+        }
+    }
+
+    fn merge_part(
+        &mut self,
+        part: PartRef<'_>,
+        state: &mut State,
+        interner: &mut Interner,
+        touched: &mut Vec<Touched>,
+    ) {
+        let mut changes = mem::take(&mut self.changes);
+        let PartRef { mut known, mut writes, .. } = part;
+        let ours = state.cells(part.entity);
+        let mut theirs_upto: &[u8] = &[];
+        let mut first = true;
+        loop {
+            let next = match (known.first(), writes.first()) {
+                (Some(k), Some(w)) => Some(k.field.min(w.field)),
+                (k, w) => k.map(|k| k.field).or(w.map(|w| w.field)),
+            };
+            if let (true, Some(ours)) = (part.whole, ours) {
+                // Our cells between the last field of theirs and the next one.
+                let end = next.map(|field| self.delta.fields.get(field));
+                self.bury(ours.between(theirs_upto, first, end), &mut changes);
+            }
+            let Some(field) = next else { break };
+            let known_here = take_while(&mut known, |k| k.field == field);
+            let writes_here = take_while(&mut writes, |w| w.field == field);
+            let bytes = self.delta.fields.get(field);
+            let ours_here = ours.map(|cells| cells.siblings(bytes)).unwrap_or_default();
+            visits::count(1);
+            if let Some(cell) = self.merge_cell(ours_here, known_here, writes_here) {
+                let handle = self.fields[field as usize].get_or_insert_with(|| interner.intern(bytes));
+                changes.push((handle.clone(), cell));
+            }
+            theirs_upto = bytes;
+            first = false;
+        }
+        touched.extend(changes.drain(..).map(|(field, cell)| state.replace(part.entity, &field, cell)));
+        self.changes = changes;
+    }
+
+    /// Ours that theirs also hold or have not seen, theirs that we have not seen. `None` if that is what we have.
+    fn merge_cell<'s>(
+        &self,
+        ours: impl Iterator<Item = &'s Sibling> + Clone,
+        known: &[Known],
+        writes: &[DeltaWrite],
+    ) -> Option<Cell> {
+        let delta = self.delta;
+        let in_theirs = |dot: Dot| {
+            known.iter().any(|k| delta.known_dot(k) == dot) || writes.iter().any(|w| delta.write_dot(w) == dot)
+        };
+        let keep = |s: &&Sibling| in_theirs(s.dot) || !delta.upto.covers(s.dot);
+        let in_ours = |dot: Dot| ours.clone().any(|s| s.dot == dot);
+        let mut news = writes
+            .iter()
+            .map(|w| (delta.write_dot(w), w))
+            .filter(|(dot, _)| !self.had.covers(*dot) && !in_ours(*dot))
+            .map(|(dot, w)| Sibling { dot, stamp: w.stamp, payload: w.payload.clone() })
+            .peekable();
+        if news.peek().is_none() && ours.clone().all(|s| keep(&s)) {
+            return None;
+        }
+        let mut cell: Cell = ours.clone().filter(keep).cloned().chain(news).collect();
+        cell.sort_unstable_by_key(|s| s.dot);
+        Some(cell)
+    }
+
+    /// Cells that theirs do not hold: what they have seen is dead.
+    fn bury<'s>(&self, ours: impl Iterator<Item = (&'s Field, &'s Sibling)>, changes: &mut Vec<(Field, Cell)>) {
+        let mut last: Option<(&Field, Cell, bool)> = None;
+        let mut end = |cell: Option<(&Field, Cell, bool)>| {
+            changes.extend(cell.filter(|(_, _, buried)| *buried).map(|(field, cell, _)| (field.clone(), cell)));
+        };
+        for (field, sibling) in ours {
+            visits::count(1);
+            if last.as_ref().is_none_or(|(f, _, _)| *f != field) {
+                end(last.replace((field, Cell::new(), false)));
+            }
+            if let Some((_, cell, buried)) = &mut last {
+                match self.delta.upto.covers(sibling.dot) {
+                    true => *buried = true,
+                    false => cell.push(sibling.clone()),
+                }
+            }
+        }
+        end(last);
+    }
+}
+
+/// What of ours a delta that says so judges by being silent. Computed once its parts have been merged.
+fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
+    match &delta.kind {
+        DeltaKind::Incremental => Vec::new(),
+        DeltaKind::Complete => {
+            let held = |entity| delta.parts.binary_search_by_key(&entity, |part| part.entity).is_ok();
+            state.entities().filter(|(entity, _)| !held(*entity)).map(|(entity, _)| Rest::Entity(entity)).collect()
+        }
+        DeltaKind::Reconciled { at, dead } => {
+            let held: DotSet = delta.dots().collect();
+            // What we have seen since the delta was cut for us, and the sender had seen then: judged like the rest.
+            let later =
+                state.derived.live.beyond(at, &delta.upto).chain(state.derived.tombstones.beyond(at, &delta.upto));
+            let later = later.map(|(dot, _)| dot).filter(|dot| !held.contains(*dot));
+            dead.iter().chain(later).map(Rest::Dot).collect()
+        }
+    }
+}
+
+fn take_while<'a, T>(slice: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T] {
+    let (head, tail) = slice.split_at(slice.iter().take_while(|item| belongs(item)).count());
+    *slice = tail;
+    head
+}

@@ -1,0 +1,53 @@
+//! The engine: all state of every type is cells.
+//!
+//! A **cell** is addressed by `(entity, field)` and holds its concurrent **siblings**: `dot → (stamp, payload or ⊥)`.
+//! Nearly always there is one. A write replaces every sibling that its writer sees; a removal is a write of ⊥, a
+//! *tombstone*; deleting an entity is one ⊥ at its root field, which kills every cell of the entity that the writer
+//! sees. A dot that a version covers and its state does not hold is dead: that alone decides every merge, so a tombstone
+//! is a cache that may be pruned at any moment.
+//!
+//! What a replica reads is a function of the *live* siblings (those that are not ⊥) alone.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `key` | entities, fields, payloads: the bytes that cells are made of |
+//! | `cells` | the cells of one entity |
+//! | `dots` | sets of dots as bitmaps; the index from dots to entities |
+//! | `state` | the state: cells and everything kept up with them, changed in one place |
+//! | `delta` | the part of a state that a version lacks |
+//! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
+//! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
+//! | `edit` | where dots are minted |
+//!
+//! Most apps never meet this module: they use [`Graph`](crate::Graph) and its like. It is public for those who make a
+//! type of their own: see [`Crdt`].
+
+mod cells;
+mod cut;
+mod delta;
+mod dots;
+mod edit;
+mod fingerprint;
+mod join;
+mod key;
+mod merge;
+mod prune;
+mod rotate;
+mod state;
+
+pub use cells::{Cells, Siblings};
+pub use cut::CutError;
+pub use delta::{Delta, DeltaKind};
+pub use dots::DotSet;
+pub use edit::{Crdt, Edit, Environment, SystemEnvironment};
+pub use fingerprint::Fingerprint;
+pub use join::JoinError;
+pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
+pub use merge::MergeError;
+pub use state::{Contest, State, Touched};
+
+#[cfg(feature = "testing")]
+pub(crate) use cut::visits;
+pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
+pub(crate) use edit::Author;
+pub(crate) use merge::Merging;

@@ -1,0 +1,269 @@
+//! The state: cells, and everything that is kept up with them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use im::{OrdMap, OrdSet};
+
+use crate::id::Dot;
+use crate::kernel::cells::{Cell, Cells, Siblings};
+use crate::kernel::dots::{DotIndex, DotSet};
+use crate::kernel::fingerprint::Fingerprint;
+use crate::kernel::key::{Entity, Field, Sibling};
+use crate::version::VersionVector;
+
+/// All cells of a replica. Persistent: cloning is O(1), and a clone is a snapshot that stays as it is.
+///
+/// Reading is all that can be done with one from outside; it changes through [`Edit`](crate::kernel::Edit) and by
+/// merging alone. As large as what is alive, plus the tombstones that have not been pruned, plus O(writers).
+#[derive(Clone, Default)]
+pub struct State {
+    pub(crate) version: VersionVector,
+    /// The join of the dots of all tombstones that were pruned here or by whom we merged from. Within `version`.
+    pub(crate) pruned: VersionVector,
+    /// No entity is without cells.
+    pub(crate) entities: OrdMap<Entity, Arc<Cells>>,
+    pub(crate) derived: Derived,
+}
+
+/// What follows from the cells.
+#[derive(Clone, Default)]
+pub(crate) struct Derived {
+    pub(crate) live: DotIndex,
+    pub(crate) tombstones: DotIndex,
+    /// The cells whose live siblings differ.
+    contested: OrdSet<(Entity, Field)>,
+    fingerprint: Fingerprint,
+}
+
+impl Derived {
+    /// Follows the change of one cell.
+    fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: Siblings<'_>) -> Option<Contest> {
+        for sibling in was.iter().filter(|s| !now.clone().any(|n| n == *s)) {
+            match sibling.is_live() {
+                true => self.live.remove(sibling.dot),
+                false => self.tombstones.remove(sibling.dot),
+            }
+            self.fingerprint.subtract(entity, field, sibling);
+        }
+        for sibling in now.clone().filter(|s| !was.contains(s)) {
+            match sibling.is_live() {
+                true => self.live.insert(sibling.dot, entity),
+                false => self.tombstones.insert(sibling.dot, entity),
+            }
+            self.fingerprint.add(entity, field, sibling);
+        }
+        match (differ(was.iter()), differ(now)) {
+            (false, true) => {
+                self.contested.insert((entity, field.clone()));
+                Some(Contest::Opened)
+            }
+            (true, false) => {
+                self.contested.remove(&(entity, field.clone()));
+                Some(Contest::Closed)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One cell that a write or a merge changed, for what is derived from cells to follow.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// The entity of the cell.
+    pub entity: Entity,
+    /// The field of the cell.
+    pub field: Field,
+    /// Whether the entity's root is live now.
+    pub is_live: bool,
+    /// Whether the change opened or closed a contest: live siblings that differ.
+    pub contest: Option<Contest>,
+    pub(crate) was: Cell,
+}
+
+/// What a change did to the question whether a cell's live siblings differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contest {
+    /// They differ now and did not before.
+    Opened,
+    /// They differed and do no longer.
+    Closed,
+}
+
+impl Touched {
+    /// The siblings that the cell held before, tombstones among them.
+    pub fn was(&self) -> &[Sibling] {
+        &self.was
+    }
+
+    /// Whether the cell held a live sibling before.
+    pub fn was_live(&self) -> bool {
+        self.was.iter().any(Sibling::is_live)
+    }
+}
+
+impl State {
+    /// Everything that this state has seen.
+    pub fn version(&self) -> &VersionVector {
+        &self.version
+    }
+
+    /// The join of all pruned tombstones: a peer whose version does not include it has to reconcile.
+    pub fn pruned(&self) -> &VersionVector {
+        &self.pruned
+    }
+
+    /// The fingerprint of the live siblings. O(1).
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.derived.fingerprint
+    }
+
+    /// The cells of an entity. O(log n).
+    pub fn cells(&self, entity: Entity) -> Option<&Cells> {
+        self.entities.get(&entity).map(|cells| &**cells)
+    }
+
+    /// All entities with their cells, dead ones whose tombstones are still held among them.
+    pub fn entities(&self) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
+        self.entities.iter().map(|(entity, cells)| (*entity, &**cells))
+    }
+
+    /// The entities of one kind with their cells.
+    pub fn entities_of(&self, kind: u8) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
+        let (first, last) = (Entity::new(kind, [0; 16]), Entity::new(kind, [0xff; 16]));
+        self.entities.range(first..=last).map(|(entity, cells)| (*entity, &**cells))
+    }
+
+    /// The cells whose live siblings differ. O(1) each.
+    pub fn contested(&self) -> impl Iterator<Item = (Entity, &Field)> + '_ {
+        self.derived.contested.iter().map(|(entity, field)| (*entity, field))
+    }
+
+    /// The number of live siblings. O(1).
+    pub fn live_len(&self) -> usize {
+        self.derived.live.len()
+    }
+
+    /// The number of tombstones held. O(1).
+    pub fn tombstones_len(&self) -> usize {
+        self.derived.tombstones.len()
+    }
+
+    /// The dots of all live siblings. O(dots / 64).
+    pub fn live_dots(&self) -> DotSet {
+        self.derived.live.to_set()
+    }
+
+    /// Every live sibling with its address: all that reads, conflicts and fingerprints depend on.
+    pub fn live_siblings(&self) -> impl Iterator<Item = (Entity, &Field, &Sibling)> + '_ {
+        self.entities()
+            .flat_map(|(entity, cells)| cells.iter().map(move |(field, sibling)| (entity, field, sibling)))
+            .filter(|(_, _, sibling)| sibling.is_live())
+    }
+
+    /// Puts exactly `next`, sorted by dot, into a cell. The one place where cells change: what is derived from them
+    /// (indexes, fingerprint, contests) changes here with them. Putting back [`Touched::was`] undoes it.
+    pub(crate) fn replace(&mut self, entity: Entity, field: &Field, next: Cell) -> Touched {
+        let mut touched = Touched { entity, field: field.clone(), is_live: false, contest: None, was: Cell::new() };
+        if let Some(cells) = self.entities.get_mut(&entity) {
+            let cells = Arc::make_mut(cells);
+            touched.was = cells.replace(field, next);
+            touched.is_live = cells.is_live();
+            touched.contest = self.derived.follow(entity, field, &touched.was, cells.siblings_at(field));
+            if cells.is_empty() {
+                self.entities.remove(&entity);
+            }
+        } else if !next.is_empty() {
+            let mut cells = Cells::default();
+            cells.replace(field, next);
+            touched.is_live = cells.is_live();
+            touched.contest = self.derived.follow(entity, field, &[], cells.siblings_at(field));
+            self.entities.insert(entity, Arc::new(cells));
+        }
+        touched
+    }
+
+    /// Takes one sibling out of the cell that holds it.
+    pub(crate) fn drop_dot(&mut self, dot: Dot) -> Option<Touched> {
+        let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
+        let cells = self.cells(entity)?;
+        let field = cells.field_of(dot)?.clone();
+        let rest = cells.siblings(field.as_bytes()).filter(|s| s.dot != dot).cloned().collect();
+        Some(self.replace(entity, &field, rest))
+    }
+}
+
+/// Whether the live ones among these siblings differ in payload.
+fn differ<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> bool {
+    let mut payloads = siblings.filter_map(|s| s.payload.as_ref());
+    payloads.next().is_some_and(|first| payloads.any(|other| other != first))
+}
+
+/// Equal versions and equal live siblings; which tombstones were pruned makes no difference. O(n).
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.fingerprint() == other.fingerprint()
+            && self.live_len() == other.live_len()
+            && self.live_siblings().eq(other.live_siblings())
+    }
+}
+
+impl Eq for State {}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("version", &self.version)
+            .field("pruned", &self.pruned)
+            .field("live", &self.live_len())
+            .field("tombstones", &self.tombstones_len())
+            .field("fingerprint", &self.fingerprint())
+            .finish()
+    }
+}
+
+#[cfg(feature = "testing")]
+impl State {
+    /// Recomputes everything that is kept up with the cells and compares: for tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let (mut live, mut tombstones, mut fingerprint) = (Vec::new(), Vec::new(), Fingerprint::default());
+        let mut contested = Vec::new();
+        for (entity, cells) in self.entities() {
+            if cells.is_empty() {
+                return Err(format!("{entity:?} is kept without cells"));
+            }
+            for (field, sibling) in cells.iter() {
+                if !self.version.covers(sibling.dot) || sibling.dot.counter == 0 {
+                    return Err(format!("{:?} is held and not covered", sibling.dot));
+                }
+                let list = if sibling.is_live() { &mut live } else { &mut tombstones };
+                list.push((sibling.dot, entity));
+                fingerprint.add(entity, field, sibling);
+                if differ(cells.siblings(field.as_bytes())) {
+                    contested.push((entity, field.clone()));
+                }
+            }
+        }
+        live.sort();
+        tombstones.sort();
+        contested.dedup();
+        let all: std::collections::BTreeSet<_> = live.iter().chain(&tombstones).map(|(dot, _)| *dot).collect();
+        let checks = [
+            ("one dot in two cells", all.len() == live.len() + tombstones.len()),
+            ("live index", self.derived.live.iter().eq(live.iter().copied()) && self.derived.live.len() == live.len()),
+            (
+                "tombstone index",
+                self.derived.tombstones.iter().eq(tombstones.iter().copied())
+                    && self.derived.tombstones.len() == tombstones.len(),
+            ),
+            ("fingerprint", self.fingerprint() == fingerprint),
+            ("contested cells", self.derived.contested.iter().eq(contested.iter())),
+            ("pruned within version", self.version.includes(&self.pruned)),
+        ];
+        match checks.iter().find(|(_, holds)| !holds) {
+            Some((what, _)) => Err(format!("{what} does not follow from the cells")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod codec;
+mod conflict;
+mod document;
+mod error;
+mod graph;
+mod id;
+mod replica;
+mod version;
+
+pub mod clock;
+pub mod kernel;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use clock::Stamp;
+pub use codec::DecodeError;
+pub use conflict::{Candidate, Conflict};
+pub use document::{Path, Value};
+pub use error::{EditError, MAX_DEPTH, PathError};
+pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Properties, Step, Walk};
+pub use id::{Dot, EdgeId, NodeId, ReplicaId};
+pub use kernel::{
+    Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
+    SystemEnvironment,
+};
+pub use replica::{Lease, LeaseError, MergeReport, Prune, Replica};
+pub use version::VersionVector;

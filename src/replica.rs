@@ -1,0 +1,405 @@
+//! `Replica<T>`: the only way to write, and everything that a replica can do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::clock::Stamp;
+use crate::codec::{self, DecodeError, SavedState};
+use crate::error::EditError;
+use crate::id::{Dot, ReplicaId};
+use crate::kernel::{
+    Author, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, MergeError, Merging,
+    SystemEnvironment, Touched,
+};
+use crate::version::VersionVector;
+
+/// A value of type `T` with an identity: it can be edited and merged.
+///
+/// Not `Clone`, since two that write under one id would lose each other's writes; [`fork`](Self::fork) makes another
+/// replica. For reading there are [`state`](Self::state) and [`snapshot`](Self::snapshot).
+///
+/// ```
+/// use driftless::{Graph, NodeId, Replica};
+/// let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+/// let ada = NodeId::named("person:ada");
+///
+/// let (_, delta) = laptop.edit(|g| {
+///     g.add_node("person:ada")?;
+///     g.set(ada, "/name", "Ada Lovelace")
+/// })?;
+/// phone.merge(&delta)?;
+/// assert_eq!(laptop.state(), phone.state());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Replica<T: Crdt> {
+    target: T,
+    author: Author,
+    /// The counter of our id when we began to write under it here: what came later, `rotate` can mint again.
+    opened_at: u64,
+    /// How often this state was saved; a lease names the save that it belongs to.
+    generation: u64,
+}
+
+/// What [`Replica::merge`] changed, in O(|delta|), for indexes and user code to follow.
+#[derive(Clone, Debug)]
+pub struct MergeReport<C> {
+    /// What changed, in the terms of the type; one entry for each changed cell that means something to a user.
+    pub changes: Vec<C>,
+    /// Cells whose live siblings differ now and did not before.
+    pub opened: Vec<(Entity, Field)>,
+    /// Cells whose live siblings differed and do no longer.
+    pub closed: Vec<(Entity, Field)>,
+    /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
+    /// They are merged like any other; somebody's clock is wrong.
+    pub ahead: Vec<(Dot, Stamp)>,
+}
+
+/// Proof that a saved state was not continued by anybody else: handed out by [`Replica::save`], handed back to
+/// [`Replica::resume`].
+///
+/// Keep it apart from the state, where a restored backup does not bring back an old one: that is all its worth. As text
+/// (`Display`, `FromStr`) it fits in a file, a keychain, a registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    replica: ReplicaId,
+    counter: u64,
+    generation: u64,
+}
+
+/// Why a text is not a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("not a lease; without one, `load` opens the state under a new id")]
+pub struct LeaseError;
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.replica, self.counter, self.generation)
+    }
+}
+
+impl FromStr for Lease {
+    type Err = LeaseError;
+
+    fn from_str(text: &str) -> Result<Self, LeaseError> {
+        let mut parts = text.trim().split(':');
+        let mut part = || parts.next().ok_or(LeaseError);
+        let lease = Self {
+            replica: part()?.parse().map_err(|_| LeaseError)?,
+            counter: part()?.parse().map_err(|_| LeaseError)?,
+            generation: part()?.parse().map_err(|_| LeaseError)?,
+        };
+        parts.next().is_none().then_some(lease).ok_or(LeaseError)
+    }
+}
+
+/// Opening.
+impl<T: Crdt> Replica<T> {
+    /// An empty replica with the system's clock and randomness.
+    pub fn new() -> Self {
+        Self::with_environment(SystemEnvironment)
+    }
+
+    /// An empty replica with a clock and a randomness of the caller's.
+    pub fn with_environment(environment: impl Environment + 'static) -> Self {
+        Self { target: T::default(), author: Author::new(Box::new(environment)), opened_at: 0, generation: 0 }
+    }
+
+    /// Opens a saved state under a new id, minted at the first write. O(n).
+    pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::new().opened(bytes, None)
+    }
+
+    /// Opens a saved state and goes on under its old id, if the lease proves that nobody else has: it must come from the
+    /// very [`save`](Self::save) that wrote these bytes. Any other lease proves nothing, and the state opens as by
+    /// [`load`](Self::load); [`id`](Self::id) tells.
+    ///
+    /// Every id that ever wrote stays in the version for good (some 20 bytes), so an app that is opened often should
+    /// resume.
+    ///
+    /// ```
+    /// use driftless::{Graph, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// replica.edit(|g| g.add_node("person:ada"))?;
+    /// let (bytes, lease) = replica.save();
+    ///
+    /// let resumed = Replica::<Graph>::resume(&bytes, lease)?;
+    /// assert_eq!(resumed.id(), replica.id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(bytes: &[u8], lease: Option<Lease>) -> Result<Self, DecodeError> {
+        Self::new().opened(bytes, lease)
+    }
+
+    /// Opens a saved state with a clock and a randomness of the caller's; else like [`resume`](Self::resume).
+    pub fn resume_with(
+        environment: impl Environment + 'static,
+        bytes: &[u8],
+        lease: Option<Lease>,
+    ) -> Result<Self, DecodeError> {
+        Self::with_environment(environment).opened(bytes, lease)
+    }
+
+    fn opened(mut self, bytes: &[u8], lease: Option<Lease>) -> Result<Self, DecodeError> {
+        let SavedState { delta, owner, generation } = codec::decode_state(bytes, T::SCHEMA)?;
+        self.apply(&delta, |_, _| {});
+        self.generation = generation;
+        let counter = owner.map_or(0, |replica| delta.upto().get(replica));
+        if let (Some(replica), Some(lease)) = (owner, lease)
+            && lease == (Lease { replica, counter, generation })
+        {
+            self.author.id = Some(replica);
+            self.opened_at = counter;
+        }
+        Ok(self)
+    }
+
+    /// Another replica with the same state and an id of its own. O(1).
+    pub fn fork(&self) -> Self {
+        self.fork_with(SystemEnvironment)
+    }
+
+    /// Like [`fork`](Self::fork), with a clock and a randomness of the caller's.
+    pub fn fork_with(&self, environment: impl Environment + 'static) -> Self {
+        let mut fork = Self::with_environment(environment);
+        fork.target = self.target.clone();
+        fork.author.clock = self.author.clock;
+        fork
+    }
+
+    /// The state as bytes, and the lease to [`resume`](Self::resume) it with (none if this replica never wrote). O(n).
+    ///
+    /// Write the bytes durably before anything written since the last save leaves this machine, or give the lease up:
+    /// a resumed replica would use the same dots again for other writes.
+    pub fn save(&mut self) -> (Vec<u8>, Option<Lease>) {
+        self.generation = self.generation.saturating_add(1);
+        let state = self.target.state();
+        let (owner, generation) = (self.author.id, self.generation);
+        let saved = SavedState { delta: state.complete(T::SCHEMA, true), owner, generation };
+        let lease = owner.map(|replica| Lease { replica, counter: state.version().get(replica), generation });
+        (codec::encode_state(&saved), lease)
+    }
+}
+
+/// Reading.
+impl<T: Crdt> Replica<T> {
+    /// The value as it stands.
+    pub fn state(&self) -> &T {
+        &self.target
+    }
+
+    /// The value as it stands, to keep: O(1), unmoved by whatever is written later, and readable from other threads.
+    pub fn snapshot(&self) -> T {
+        self.target.clone()
+    }
+
+    /// The id that this replica writes under; none before its first write.
+    pub fn id(&self) -> Option<ReplicaId> {
+        self.author.id
+    }
+
+    /// Everything that this replica has seen: what to send a peer that asks for a delta.
+    pub fn version(&self) -> &VersionVector {
+        self.target.state().version()
+    }
+}
+
+/// Writing.
+impl<T: Crdt> Replica<T> {
+    /// Edits the value and returns what the closure returned, and the delta of it all.
+    ///
+    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n).
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let (edge, delta) = replica.edit(|g| {
+    ///     g.add_node("person:ada")?;
+    ///     g.link(NodeId::named("person:ada"), "wrote", NodeId::named("note:g"))
+    /// })?;
+    /// assert!(replica.state().edge(edge).is_some());
+    /// assert_eq!(delta.upto(), replica.version());
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn edit<R>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
+    ) -> Result<(R, Delta), EditError> {
+        let mut undo = Undo::new(self);
+        let Undo { replica, log, .. } = &mut undo;
+        let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
+        let since = undo.keep();
+        Ok((result, self.target.state().delta_of_edit(T::SCHEMA, &since)))
+    }
+
+    /// Joins a delta into the value. Idempotent, and order-free among deltas whose past is covered. O(|delta| · log n).
+    ///
+    /// What is refused is refused whole. Afterwards everything in [`Delta::upto`] has been seen.
+    pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T::Change>, MergeError> {
+        if delta.schema() != T::SCHEMA {
+            return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
+        }
+        self.target.state().check(delta, self.author.id)?;
+
+        let mut report = MergeReport { changes: Vec::new(), opened: Vec::new(), closed: Vec::new(), ahead: Vec::new() };
+        report.ahead = self.apply(delta, |target, touched| {
+            report.changes.extend(target.describe(touched));
+            let cell = || (touched.entity, touched.field.clone());
+            match touched.contest {
+                Some(Contest::Opened) => report.opened.push(cell()),
+                Some(Contest::Closed) => report.closed.push(cell()),
+                None => {}
+            }
+        });
+        Ok(report)
+    }
+
+    /// Applies a checked delta and returns the stamps that are too far ahead.
+    fn apply(&mut self, delta: &Delta, mut on_change: impl FnMut(&T, &Touched)) -> Vec<(Dot, Stamp)> {
+        let mut merging = Merging::new(delta, self.target.state());
+        let mut touched = Vec::new();
+        while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
+            for touched in &touched {
+                self.target.follow(touched);
+                on_change(&self.target, touched);
+            }
+        }
+        let now = self.author.environment.now_ms();
+        let clock = &mut self.author.clock;
+        delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect()
+    }
+
+    /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).
+    ///
+    /// What is deleted stays deleted, whatever is pruned when. The price is paid by peers that have not seen a pruned
+    /// tombstone: [`delta_since`](Self::delta_since) refuses them, and they reconcile.
+    pub fn prune(&mut self, tombstones: Prune<'_>) -> usize {
+        let state = self.target.state_mut();
+        let dots: Vec<Dot> = match tombstones {
+            Prune::All => state.tombstones().collect(),
+            Prune::SeenBy(version) => state.tombstones().filter(|dot| version.covers(*dot)).collect(),
+        };
+        state.prune(dots)
+    }
+
+    /// Goes on under a new id after [`MergeError::OwnDots`]: a peer knows writes under our id that we did not make, so
+    /// somebody else went on from the same saved state.
+    ///
+    /// What was written since opening is minted again under the new id, and the version of the old id goes back to where
+    /// it stood at opening; then the merge goes through, and nothing that either wrote is lost. O(written since opening).
+    pub fn rotate(&mut self) -> Result<ReplicaId, EditError> {
+        let mut undo = Undo::new(self);
+        let Undo { replica, log, .. } = &mut undo;
+        let new = replica.author.new_id();
+        let old = replica.author.id.replace(new);
+        if let Some(old) = old {
+            replica.mint_again(old, log)?;
+        }
+        replica.opened_at = 0;
+        undo.keep();
+        Ok(new)
+    }
+
+    fn mint_again(&mut self, old: ReplicaId, log: &mut Vec<Touched>) -> Result<(), EditError> {
+        let Self { target, author, opened_at, .. } = self;
+        for (dot, entity, field) in target.state().written_by(old, *opened_at) {
+            let again = author.mint(target.state_mut())?;
+            let touched = target.state_mut().rename(entity, &field, dot, again);
+            target.follow(&touched);
+            log.push(touched);
+        }
+        // If a tombstone of ours is gone that peers have not seen, they must still be told to reconcile.
+        let instead = match target.state().pruned().get(old) > *opened_at {
+            true => Some(author.mint(target.state_mut())?),
+            false => None,
+        };
+        target.state_mut().set_back(old, *opened_at, instead);
+        Ok(())
+    }
+}
+
+/// Deltas for peers.
+impl<T: Crdt> Replica<T> {
+    /// What a peer that has seen `since` lacks. O(changes · log n), never a walk of the state.
+    ///
+    /// Fails if tombstones were pruned that the peer has not seen; then [`reconcile`](Self::reconcile), or send it
+    /// [`complete`](Self::complete).
+    pub fn delta_since(&self, since: &VersionVector) -> Result<Delta, CutError> {
+        self.target.state().delta_since(T::SCHEMA, since)
+    }
+
+    /// Everything, as a delta that applies to every replica whatever it has seen. O(n). Tombstones are left out and
+    /// count as pruned.
+    pub fn complete(&self) -> Delta {
+        self.target.state().complete(T::SCHEMA, false)
+    }
+
+    /// What a peer lacks that has seen `at` and holds `live_there` alive, whatever was pruned here:
+    /// [`delta_since`](Self::delta_since) plus the dots that are dead.
+    pub fn reconcile(&self, at: &VersionVector, live_there: &DotSet) -> Delta {
+        self.target.state().reconcile(T::SCHEMA, at, live_there)
+    }
+}
+
+impl<T: Crdt> Default for Replica<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("id", &self.id()).field("state", &self.target).finish()
+    }
+}
+
+/// Which tombstones [`Replica::prune`] drops.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Prune<'a> {
+    /// Those that everybody has seen, whose versions this is the meet of: it costs nobody anything.
+    SeenBy(&'a VersionVector),
+    /// All of them: peers that have not seen them reconcile.
+    All,
+}
+
+/// Puts everything back unless told to keep it: on an error, and on a panic as well.
+///
+/// By undoing each change, not by a snapshot taken before: an edit then writes in place wherever no snapshot of the
+/// app's shares the memory.
+struct Undo<'a, T: Crdt> {
+    replica: &'a mut Replica<T>,
+    log: Vec<Touched>,
+    id: Option<ReplicaId>,
+    version: VersionVector,
+    kept: bool,
+}
+
+impl<'a, T: Crdt> Undo<'a, T> {
+    fn new(replica: &'a mut Replica<T>) -> Self {
+        let (id, version) = (replica.author.id, replica.version().clone());
+        Self { replica, log: Vec::new(), id, version, kept: false }
+    }
+
+    /// Returns the version from before.
+    fn keep(mut self) -> VersionVector {
+        self.kept = true;
+        std::mem::take(&mut self.version)
+    }
+}
+
+impl<T: Crdt> Drop for Undo<'_, T> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let target = &mut self.replica.target;
+        for touched in self.log.drain(..).rev() {
+            let undone = target.state_mut().replace(touched.entity, &touched.field, touched.was);
+            target.follow(&undone);
+        }
+        target.state_mut().version = std::mem::take(&mut self.version);
+        self.replica.author.id = self.id;
+    }
+}

@@ -1,0 +1,330 @@
+//! Each rule of the kernel, in the smallest story that goes wrong without it.
+
+use driftless::kernel::{Entity, Payload};
+use driftless::testing::{Raw, TestEnvironment};
+use driftless::{Crdt, CutError, Delta, JoinError, MergeError, Prune, Replica};
+
+const THING: Entity = Entity::new(1, [7; 16]);
+
+fn replicas<const N: usize>() -> [Replica<Raw>; N] {
+    std::array::from_fn(|seed| Replica::with_environment(TestEnvironment::new(seed as u64)))
+}
+
+fn write(replica: &mut Replica<Raw>, field: &str) -> Delta {
+    replica.edit(|raw| raw.write(THING, field.as_bytes(), Payload::new(1, field.as_bytes()))).unwrap().1
+}
+
+fn erase(replica: &mut Replica<Raw>, field: &str) -> Delta {
+    replica.edit(|raw| raw.erase(THING, field.as_bytes())).unwrap().1
+}
+
+fn holds(replica: &Replica<Raw>, field: &str) -> bool {
+    replica.state().state().cells(THING).is_some_and(|cells| cells.live(field.as_bytes()).next().is_some())
+}
+
+fn reconcile(from: &Replica<Raw>, to: &Replica<Raw>) -> Delta {
+    from.reconcile(to.version(), &to.state().state().live_dots())
+}
+
+/// The whole entity travels when its root changed.
+#[test]
+fn deleting_an_entity_removes_every_field_elsewhere() {
+    let [mut a, mut b] = replicas();
+    b.merge(&write(&mut a, "f")).unwrap();
+    let (_, deletion) = a.edit(|raw| raw.delete(THING)).unwrap();
+    assert_eq!(deletion.len(), 1, "one tombstone, whatever the number of fields");
+    b.merge(&deletion).unwrap();
+    assert!(!holds(&b, "f"));
+    assert_eq!(a.state(), b.state());
+}
+
+/// A delta with a causal gap is refused.
+#[test]
+fn a_late_joiner_does_not_claim_to_have_seen_what_it_missed() {
+    let [mut a, mut b] = replicas();
+    let first = write(&mut a, "f");
+    let second = write(&mut a, "g");
+    let refused = b.merge(&second).unwrap_err();
+    assert_eq!(refused, MergeError::Gap { have: b.version().clone(), need: second.since().clone() });
+    b.merge(&first).unwrap();
+    b.merge(&second).unwrap();
+    assert!(holds(&b, "f") && holds(&b, "g"));
+}
+
+/// Below the pruned version there is no incremental delta, only a reconciled one.
+#[test]
+fn what_was_deleted_stays_deleted_though_its_tombstone_is_gone() {
+    let [mut a, mut b] = replicas();
+    b.merge(&write(&mut a, "f")).unwrap();
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    assert_eq!(a.delta_since(b.version()), Err(CutError::Pruned { pruned: a.state().state().pruned().clone() }));
+    let delta = reconcile(&a, &b);
+    b.merge(&delta).unwrap();
+    assert!(!holds(&b, "f"));
+    assert_eq!(a.state(), b.state());
+}
+
+/// A peer that holds nothing holds nothing dead: it needs no reconciliation.
+#[test]
+fn an_empty_peer_is_served_at_once_whatever_was_pruned() {
+    let [mut a, mut b] = replicas();
+    write(&mut a, "f");
+    write(&mut a, "g");
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    b.merge(&a.delta_since(b.version()).unwrap()).unwrap();
+    assert_eq!(a.state(), b.state());
+}
+
+/// A reconciled delta also judges what its receiver learnt after it was cut.
+#[test]
+fn a_reconciled_delta_that_comes_late_still_buries_what_its_sender_knew_dead() {
+    let [mut a, mut b, mut c] = replicas();
+    b.merge(&write(&mut a, "old")).unwrap();
+    let news = write(&mut c, "f");
+    a.merge(&news).unwrap();
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    let under_way = reconcile(&a, &b);
+    b.merge(&news).unwrap();
+    assert!(holds(&b, "f"));
+    b.merge(&under_way).unwrap();
+    assert!(!holds(&b, "f"));
+    assert_eq!(a.state(), b.state());
+}
+
+/// A reconciled delta applies to whoever has seen what it was cut for, and to nobody else.
+#[test]
+fn a_reconciled_delta_for_somebody_else_is_refused() {
+    let [mut a, mut b, mut c] = replicas();
+    b.merge(&write(&mut a, "f")).unwrap();
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    let for_b = reconcile(&a, &b);
+    assert!(matches!(c.merge(&for_b), Err(MergeError::Gap { .. })));
+    assert!(c.version().is_empty());
+}
+
+/// Who merges inherits what the sender has pruned.
+#[test]
+fn a_second_hand_deletion_whose_tombstone_is_gone_is_not_forgotten_by_the_third() {
+    let [mut a, mut b, mut c] = replicas();
+    let first = write(&mut a, "f");
+    b.merge(&first).unwrap();
+    c.merge(&first).unwrap();
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    let delta = reconcile(&a, &b);
+    b.merge(&delta).unwrap();
+    assert!(matches!(b.delta_since(c.version()), Err(CutError::Pruned { .. })), "b has no tombstone to tell c of");
+    let delta = reconcile(&b, &c);
+    c.merge(&delta).unwrap();
+    assert!(!holds(&c, "f"));
+}
+
+/// A complete delta that leaves its tombstones out counts them as pruned.
+#[test]
+fn a_deletion_learnt_from_a_complete_state_is_passed_on() {
+    let [mut a, mut b, mut c] = replicas();
+    let first = write(&mut a, "f");
+    b.merge(&first).unwrap();
+    c.merge(&first).unwrap();
+    erase(&mut a, "f");
+    b.merge(&a.complete()).unwrap();
+    assert!(!holds(&b, "f"));
+    assert!(matches!(b.delta_since(c.version()), Err(CutError::Pruned { .. })), "b has no tombstone to tell c of");
+    let delta = reconcile(&b, &c);
+    c.merge(&delta).unwrap();
+    assert!(!holds(&c, "f"));
+}
+
+/// Only deltas that chain join into one.
+#[test]
+fn deltas_with_something_missing_between_them_do_not_join() {
+    let [mut a, mut b] = replicas();
+    let (first, second, third) = (write(&mut a, "f"), write(&mut a, "g"), write(&mut a, "h"));
+    assert_eq!(first.join(&third), Err(JoinError::NoChain));
+    assert_eq!(second.join(&first), Err(JoinError::NoChain));
+    assert_eq!(first.join(&a.complete()), Err(JoinError::Kind));
+    let all = first.join(&second).unwrap().join(&third).unwrap();
+    b.merge(&all).unwrap();
+    assert_eq!(a.state(), b.state());
+}
+
+/// Equal versions mean equal live state: the second of two concurrent writes does not replace the first.
+#[test]
+fn concurrent_writes_are_both_kept_until_somebody_who_saw_both_writes() {
+    let [mut a, mut b] = replicas();
+    let (of_a, of_b) = (write(&mut a, "f"), write(&mut b, "f"));
+    a.merge(&of_b).unwrap();
+    b.merge(&of_a).unwrap();
+    let siblings = |r: &Replica<Raw>| r.state().state().cells(THING).unwrap().siblings(b"f").count();
+    assert_eq!((siblings(&a), siblings(&b)), (2, 2));
+    b.merge(&write(&mut a, "f")).unwrap();
+    assert_eq!((siblings(&a), siblings(&b)), (1, 1));
+    assert_eq!(a.state(), b.state());
+}
+
+#[test]
+fn a_write_that_was_not_seen_survives_a_removal_and_a_deletion() {
+    let [mut a, mut b] = replicas();
+    b.merge(&write(&mut a, "f")).unwrap();
+    let news = write(&mut b, "f");
+    a.merge(&erase(&mut a.fork_with(TestEnvironment::new(9)), "f")).unwrap();
+    a.merge(&news).unwrap();
+    assert!(holds(&a, "f"));
+
+    let newer = write(&mut b, "g");
+    a.edit(|raw| raw.delete(THING)).unwrap();
+    a.merge(&newer).unwrap();
+    assert!(holds(&a, "g") && !holds(&a, "f"));
+}
+
+/// The story of a backup: the old state goes on writing under the id that the new one used.
+#[test]
+fn a_restored_backup_that_wrote_on_is_told_and_loses_nothing() {
+    let [mut a, mut b] = replicas();
+    write(&mut a, "f");
+    let (backup, lease) = a.save();
+    let after = write(&mut a, "g");
+    b.merge(&a.complete()).unwrap();
+
+    // Restored with the lease that was saved beside it, so nothing tells that the state is old.
+    let mut restored = Replica::<Raw>::resume_with(TestEnvironment::new(77), &backup, lease).unwrap();
+    assert_eq!(restored.id(), a.id());
+    write(&mut restored, "h");
+    let old = restored.id().unwrap();
+    let write_again = write(&mut restored, "i");
+    erase(&mut restored, "h");
+    restored.prune(Prune::All);
+    // Three writes were made here under the id, one there.
+    write(&mut a, "j");
+    write(&mut a, "k");
+    write(&mut a, "l");
+    let theirs = a.delta_since(b.version()).unwrap();
+    b.merge(&theirs).unwrap();
+    let refused = restored.merge(&b.complete()).unwrap_err();
+    assert_eq!(refused, MergeError::OwnDots { replica: old, ours: 4, theirs: 5 });
+    let before = restored.version().clone();
+    let new = restored.rotate().unwrap();
+    assert_ne!(new, old);
+    assert_eq!((restored.version().get(old), before.get(old)), (1, 4));
+    restored.merge(&b.complete()).unwrap();
+    for field in ["f", "g", "i", "j", "k", "l"] {
+        assert!(holds(&restored, field), "{field}");
+    }
+    assert!(!holds(&restored, "h"));
+    restored.state().state().check_invariants().unwrap();
+
+    // Whoever lacks the pruned tombstone is told to reconcile, and everybody ends up equal.
+    assert!(matches!(restored.delta_since(a.version()), Err(CutError::Pruned { .. })));
+    for peer in [&mut a, &mut b] {
+        let delta = reconcile(&restored, peer);
+        peer.merge(&delta).unwrap();
+        assert_eq!(peer.state(), restored.state());
+    }
+    let _ = (after, write_again);
+}
+
+#[test]
+fn a_lease_of_another_save_proves_nothing() {
+    let [mut a] = replicas();
+    write(&mut a, "f");
+    let (old, old_lease) = a.save();
+    write(&mut a, "g");
+    let (new, new_lease) = a.save();
+    let open = |bytes: &[u8], lease| Replica::<Raw>::resume_with(TestEnvironment::new(5), bytes, lease).unwrap().id();
+    assert_eq!(open(&new, new_lease), a.id());
+    assert_eq!(open(&old, new_lease), None, "an old backup beside the newest lease");
+    assert_eq!(open(&new, old_lease), None);
+    assert_eq!(open(&new, None), None);
+    let text = new_lease.unwrap().to_string();
+    assert_eq!(open(&new, Some(text.parse().unwrap())), a.id());
+    assert!("1:2:3".parse::<driftless::Lease>().is_err());
+}
+
+#[test]
+fn saving_twice_without_a_write_between_leaves_one_valid_lease() {
+    let [mut a] = replicas();
+    write(&mut a, "f");
+    let (first, first_lease) = a.save();
+    let (second, second_lease) = a.save();
+    let open = |bytes: &[u8], lease| Replica::<Raw>::resume_with(TestEnvironment::new(5), bytes, lease).unwrap().id();
+    assert_ne!(first_lease, second_lease);
+    assert_eq!(open(&second, second_lease), a.id());
+    assert_eq!(open(&second, first_lease), None);
+    assert_eq!(open(&first, second_lease), None);
+}
+
+#[test]
+fn an_edit_that_fails_or_panics_leaves_no_trace() {
+    let [mut a] = replicas();
+    let (before, id) = (a.snapshot(), a.id());
+    let failed = a.edit(|raw| {
+        raw.write(THING, b"f", Payload::new(1, b"x"))?;
+        raw.delete(THING)?;
+        raw.write(THING, &[b'k'; 5000], Payload::new(1, b"x"))
+    });
+    assert!(failed.is_err());
+    assert_eq!((a.state(), a.id()), (&before, id));
+
+    write(&mut a, "f");
+    write(&mut a, "g");
+    let before = a.snapshot();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = a.edit(|raw| -> Result<(), _> {
+            raw.erase(THING, b"f")?;
+            raw.write(THING, b"h", Payload::new(1, b"x"))?;
+            raw.delete(THING)?;
+            panic!("the app's own");
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(a.state(), &before);
+    a.state().state().check_invariants().unwrap();
+    // The next write takes the next dot, as if nothing had been.
+    let next = write(&mut a, "f");
+    assert_eq!(next.since(), before.state().version());
+}
+
+#[test]
+fn merging_a_replica_with_itself_changes_nothing() {
+    let [mut a] = replicas();
+    write(&mut a, "f");
+    erase(&mut a, "f");
+    write(&mut a, "g");
+    let before = a.snapshot();
+    let all = driftless::VersionVector::new();
+    // The complete delta comes last: it leaves the tombstone out, which then counts as pruned.
+    for (delta, tombstones) in [(a.delta_since(&all).unwrap(), 1), (reconcile(&a, &a), 1), (a.complete(), 0)] {
+        let report = a.merge(&delta).unwrap();
+        assert!(report.changes.is_empty());
+        assert_eq!(a.state(), &before);
+        assert_eq!(a.state().state().tombstones_len(), tombstones);
+    }
+}
+
+#[test]
+fn a_delta_of_another_type_is_refused() {
+    let [mut a] = replicas();
+    let mut graph = Replica::<driftless::Graph>::new();
+    let (_, delta) = graph.edit(|g| g.add_node("person:ada")).unwrap();
+    assert!(matches!(a.merge(&delta), Err(MergeError::Schema { .. })));
+}
+
+#[test]
+fn a_clock_far_ahead_is_merged_and_reported_and_not_followed() {
+    let (ahead, here) = (TestEnvironment::new(1), TestEnvironment::new(2));
+    ahead.clock().fetch_add(86_400_000, std::sync::atomic::Ordering::Relaxed);
+    let mut a = Replica::<Raw>::with_environment(ahead);
+    let mut b = Replica::<Raw>::with_environment(here);
+    let delta = write(&mut a, "f");
+    let report = b.merge(&delta).unwrap();
+    assert_eq!(report.ahead.len(), 1);
+    assert!(holds(&b, "f"));
+    write(&mut b, "f");
+    let winner = b.state().state().cells(THING).unwrap().winner(b"f").unwrap().clone();
+    // Having seen it, the later write wins with the earlier stamp.
+    assert_eq!((winner.dot.replica, winner.stamp.millis()), (b.id().unwrap(), 1_000_000));
+}
