@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, CutError, Delta, Edit, EdgeId, EditError, Graph, NodeId, Owner, Prune, Replica};
+use driftless::{Crdt, CutError, Delta, EdgeId, Edit, EditError, Graph, NodeId, Owner, Prune, Replica};
 use proptest::prelude::*;
 
 const REPLICAS: usize = 3;
@@ -142,7 +142,8 @@ impl Model {
             Op::RestoreNode(n) => Some(restore(Thing::Node(n))),
             Op::RestoreEdge(s, t, k) => Some(restore(Thing::Edge(s, t, k))),
             Op::RemoveNodeWithEdges(n) => {
-                let edges = view.edges().into_iter().filter(|e| matches!(e, Thing::Edge(s, t, _) if *s == n || *t == n));
+                let edges =
+                    view.edges().into_iter().filter(|e| matches!(e, Thing::Edge(s, t, _) if *s == n || *t == n));
                 Some(edges.chain([Thing::Node(n)]).flat_map(delete).collect())
             }
             Op::Label(n, l) => on_live(Thing::Node(n), vec![(Thing::Node(n), Place::Label(l), Some(0))]),
@@ -348,9 +349,8 @@ impl World {
 
     fn delta_for(&self, from: usize, to: usize) -> Delta {
         let (from, to) = (&self.replicas[from], &self.replicas[to]);
-        from.delta_since(to.version()).unwrap_or_else(|CutError::Pruned { .. }| {
-            from.reconcile(to.version(), &to.state().state().live_dots())
-        })
+        from.delta_since(to.version())
+            .unwrap_or_else(|CutError::Pruned { .. }| from.reconcile(to.version(), &to.state().state().live_dots()))
     }
 
     fn merge(&mut self, to: usize, version: &Version, delta: &Delta) -> Result<(), TestCaseError> {
@@ -400,9 +400,10 @@ impl World {
                 (0..2).filter(|l| view.values(thing, Place::Label(*l)).next().is_some()).map(label).collect();
             prop_assert_eq!(found.labels().collect::<Vec<_>>(), expected);
         }
-        for thing in (0..3).map(Thing::Node).chain((0..3).flat_map(|s| {
-            (0..3).flat_map(move |t| (0..2).map(move |k| Thing::Edge(s, t, k)))
-        })) {
+        for thing in (0..3)
+            .map(Thing::Node)
+            .chain((0..3).flat_map(|s| (0..3).flat_map(move |t| (0..2).map(move |k| Thing::Edge(s, t, k)))))
+        {
             let properties = match thing {
                 Thing::Node(n) => graph.node(node(n)).map(|n| n.properties()),
                 Thing::Edge(s, t, k) => graph.edge(edge(s, t, k)).map(|e| e.properties()),
@@ -413,10 +414,8 @@ impl World {
                 let mut expected: Vec<_> =
                     view.values(thing, Place::Property(p)).map(|e| (e.time, e.value.unwrap())).collect();
                 expected.sort();
-                let mut found: Vec<_> = properties
-                    .get_all(&path(p))
-                    .map(|(v, s)| (s.stamp.millis(), v.as_int().unwrap() as i32))
-                    .collect();
+                let mut found: Vec<_> =
+                    properties.get_all(&path(p)).map(|(v, s)| (s.stamp.millis(), v.as_int().unwrap() as i32)).collect();
                 found.sort();
                 prop_assert_eq!(&found, &expected);
                 let shown = properties.get(&path(p)).and_then(|v| v.as_int()).map(|v| v as i32);

@@ -109,6 +109,15 @@ fn checksum(message: &[u8]) -> u64 {
     hasher.digest()
 }
 
+/// Makes the checksum fit whatever the message says: so that a test gets past it to what lies behind.
+#[cfg(feature = "testing")]
+pub(crate) fn repair_checksum(message: &mut [u8]) {
+    if message.len() >= HEAD {
+        let checksum = checksum(message);
+        message[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
 /// Writes a body again and compares, byte by byte and without keeping it.
 pub(super) fn check_canonical(body: &[u8], write: impl FnOnce(&mut Comparing<'_>)) -> Result<(), DecodeError> {
     let mut comparing = Comparing { expected: body, equal: true };

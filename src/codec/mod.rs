@@ -14,6 +14,9 @@ mod wire;
 
 pub use error::DecodeError;
 
+#[cfg(feature = "testing")]
+pub(crate) use envelope::repair_checksum;
+
 use crate::id::ReplicaId;
 use crate::kernel::{Delta, DeltaKind};
 
