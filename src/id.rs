@@ -1,5 +1,6 @@
 //! Identifiers: who wrote, what was written, and the dot that names one write.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use uuid::Uuid;
@@ -7,7 +8,7 @@ use uuid::Uuid;
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -24,6 +25,20 @@ macro_rules! uuid_id {
             /// The sixteen bytes of the id, in the order that it sorts by.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
+            }
+        }
+
+        /// By the sixteen bytes.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                // As numbers they compare in two instructions, in the same order.
+                self.0.as_u128().cmp(&other.0.as_u128())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
             }
         }
 

@@ -304,14 +304,14 @@ impl<T: Crdt> Replica<T> {
     fn mint_again(&mut self, old: ReplicaId, log: &mut Vec<Touched>) -> Result<(), EditError> {
         let Self { target, author, opened_at, .. } = self;
         for (dot, entity, field) in target.state().written_by(old, *opened_at) {
-            let again = author.mint(target.state_mut())?;
+            let again = author.mint(&mut target.state_mut().version)?;
             let touched = target.state_mut().rename(entity, &field, dot, again);
             target.follow(&touched);
             log.push(touched);
         }
         // If a tombstone of ours is gone that peers have not seen, they must still be told to reconcile.
         let instead = match target.state().pruned().get(old) > *opened_at {
-            true => Some(author.mint(target.state_mut())?),
+            true => Some(author.mint(&mut target.state_mut().version)?),
             false => None,
         };
         target.state_mut().set_back(old, *opened_at, instead);

@@ -3,7 +3,7 @@
 use crate::document::Path;
 use crate::graph::keys::{self, Ends, Owner};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Field, Payload, Sibling, State, Touched};
+use crate::kernel::{Field, Payload, Sibling, Touched};
 
 /// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,13 +40,11 @@ pub enum GraphChange {
     },
 }
 
-pub(super) fn describe(state: &State, touched: &Touched) -> Option<GraphChange> {
-    let field = touched.field.as_bytes();
-    let now = || state.cells(touched.entity).map(|cells| cells.siblings(field)).unwrap_or_default();
-    let (was_live, is_live) = (touched.was_live(), now().any(Sibling::is_live));
+pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
+    let (was_live, is_live) = (touched.was_live(), touched.now().iter().any(Sibling::is_live));
     let owner = keys::owner_of(touched.entity)?;
     if let Some(path) = keys::property_of(&touched.field) {
-        let changed = !payloads(touched.was().iter()).eq(payloads(now()));
+        let changed = !payloads(touched.was().iter()).eq(payloads(touched.now().iter()));
         return changed.then_some(GraphChange::PropertyChanged { of: owner, path });
     }
     match owner {
@@ -60,7 +58,7 @@ pub(super) fn describe(state: &State, touched: &Touched) -> Option<GraphChange> 
         }
         Owner::Edge(edge) if touched.field == Field::ROOT => {
             let was = Ends::of(edge, touched.was().iter()).is_some();
-            let is = Ends::of(edge, now()).is_some();
+            let is = Ends::of(edge, touched.now().iter()).is_some();
             either(was, is, GraphChange::EdgeAdded(edge), GraphChange::EdgeRemoved(edge))
         }
         Owner::Edge(_) => None,

@@ -5,7 +5,7 @@ use crate::error::EditError;
 use crate::graph::Graph;
 use crate::graph::keys::{self, Ends, NodeKey, Owner};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Edit, Field, MAX_FIELD_LEN, Payload};
+use crate::kernel::{Crdt, Edit, Field, MAX_FIELD_LEN, Payload};
 
 /// Editing a graph.
 impl Edit<'_, Graph> {
@@ -15,11 +15,13 @@ impl Edit<'_, Graph> {
     /// new. To have them back, [`restore_node`](Self::restore_node).
     pub fn add_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<NodeId, EditError> {
         let NodeKey { id, name } = node.into();
-        if !self.contains_node(id) {
-            check_key(name.unwrap_or_default())?;
-            self.delete(keys::node(id))?;
-            self.write(keys::node(id), Field::ROOT.as_bytes(), keys::node_root(name))?;
+        match self.state().cells(keys::node(id)) {
+            Some(cells) if cells.is_live() => return Ok(id),
+            Some(_) => drop(self.delete(keys::node(id))?),
+            None => {}
         }
+        check_key(name.unwrap_or_default())?;
+        self.write(keys::node(id), Field::ROOT.as_bytes(), keys::node_root(name))?;
         Ok(id)
     }
 
@@ -55,9 +57,7 @@ impl Edit<'_, Graph> {
 
     /// Puts a label on a node. Always writes, so that it beats a removal made elsewhere at the same time.
     pub fn label(&mut self, node: NodeId, label: &str) -> Result<(), EditError> {
-        self.require(node.into())?;
-        self.write(keys::node(node), &keys::label(label), Payload::new(kind::UNIT, &[]))?;
-        Ok(())
+        self.write_to(node.into(), &keys::label(label), Payload::new(kind::UNIT, &[]))
     }
 
     /// Takes a label off a node. Returns whether it was there. The same label put on concurrently stays.
@@ -71,11 +71,8 @@ impl Edit<'_, Graph> {
     /// It replaces every value that is seen there. A value that somebody sets concurrently is kept beside it: a
     /// conflict, in which the later stamp shows.
     pub fn set<'a>(&mut self, of: impl Into<Owner>, path: &str, value: impl Into<Value<'a>>) -> Result<(), EditError> {
-        let of = of.into();
         let (field, payload) = (keys::property(path)?, value.into().to_payload()?);
-        self.require(of)?;
-        self.write(of.entity(), &field, payload)?;
-        Ok(())
+        self.write_to(of.into(), &field, payload)
     }
 
     /// Removes the property at a path. Returns whether it was there. A value that somebody sets concurrently stays.
@@ -135,12 +132,26 @@ impl Edit<'_, Graph> {
         Ok(missing)
     }
 
+    fn write_to(&mut self, owner: Owner, field: &[u8], payload: Payload) -> Result<(), EditError> {
+        match self.write_to_live(owner.entity(), field, payload)? {
+            Some(_) => Ok(()),
+            None => Err(missing(owner)),
+        }
+    }
+
     fn require(&self, owner: Owner) -> Result<(), EditError> {
         match owner {
-            Owner::Node(id) if !self.contains_node(id) => Err(EditError::NoNode(id)),
-            Owner::Edge(id) if !self.contains_edge(id) => Err(EditError::NoEdge(id)),
-            _ => Ok(()),
+            Owner::Node(id) if self.contains_node(id) => Ok(()),
+            Owner::Edge(id) if self.contains_edge(id) => Ok(()),
+            _ => Err(missing(owner)),
         }
+    }
+}
+
+fn missing(owner: Owner) -> EditError {
+    match owner {
+        Owner::Node(id) => EditError::NoNode(id),
+        Owner::Edge(id) => EditError::NoEdge(id),
     }
 }
 

@@ -61,7 +61,7 @@ impl Index {
         if touched.field.is_root() {
             match entity.kind() {
                 NODE => self.nodes = self.nodes + usize::from(touched.is_live) - usize::from(touched.was_live()),
-                _ => self.follow_edge(state, touched),
+                _ => self.follow_edge(touched),
             }
         }
         let was_live = if touched.field.is_root() { touched.was_live() } else { touched.is_live };
@@ -75,10 +75,9 @@ impl Index {
         }
     }
 
-    fn follow_edge(&mut self, state: &State, touched: &Touched) {
+    fn follow_edge(&mut self, touched: &Touched) {
         let id = EdgeId::from(*touched.entity.id());
-        let root = state.cells(touched.entity).map(|cells| cells.siblings(Field::ROOT.as_bytes()));
-        let (was, now) = (Ends::of(id, touched.was().iter()), Ends::of(id, root.into_iter().flatten()));
+        let (was, now) = (Ends::of(id, touched.was().iter()), Ends::of(id, touched.now().iter()));
         match (was, now) {
             (Some(ends), None) => hops(ends).iter().for_each(|(hop, _)| {
                 self.hops.remove(hop);

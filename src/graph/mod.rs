@@ -100,7 +100,7 @@ impl Crdt for Graph {
     }
 
     fn describe(&self, touched: &Touched) -> Option<GraphChange> {
-        change::describe(&self.state, touched)
+        change::describe(touched)
     }
 }
 

@@ -60,14 +60,6 @@ impl Cells {
         })
     }
 
-    /// Like [`siblings`](Self::siblings), by a field at hand: mostly the very one that the cells hold.
-    pub(crate) fn siblings_at(&self, field: &Field) -> Siblings<'_> {
-        match &self.0 {
-            Repr::Few(writes) => Siblings(SiblingsRepr::Few(writes[run(writes, |f| f == field)].iter())),
-            Repr::Many(_) => self.siblings(field.as_bytes()),
-        }
-    }
-
     /// The siblings of a cell that are not tombstones.
     pub fn live(&self, field: &[u8]) -> impl Iterator<Item = &Sibling> + '_ {
         self.siblings(field).filter(|sibling| sibling.is_live())

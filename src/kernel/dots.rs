@@ -141,16 +141,23 @@ impl fmt::Debug for DotSet {
 /// runs, not an entity for each dot: 18 bytes for a node written in one go, however many fields it has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DotIndex {
-    blocks: OrdMap<(ReplicaId, u64), Arc<Block>>,
+    blocks: OrdMap<(ReplicaId, u64), Block>,
     len: usize,
 }
 
+/// Taking a dot out touches the word alone, which lies in the map itself: the dots that an overwrite replaces lie
+/// anywhere, and their runs would have to be fetched from memory.
 #[derive(Clone, Debug, Default)]
 struct Block {
     word: u64,
-    /// Sorted by start. A dot belongs to the last run that starts at or before it; each run has at least one.
-    runs: Vec<Run>,
+    /// Sorted by start. A dot belongs to the last run that starts at or before it. Some may have no dots left.
+    runs: Arc<Vec<Run>>,
+    /// The number of runs, without a look at them.
+    count: u8,
 }
+
+/// Runs without dots are cleared away once there are this many times as many runs as dots.
+const SLACK: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
@@ -163,11 +170,11 @@ impl DotIndex {
         let (block, bit) = place(dot.counter);
         let key = (dot.replica, block);
         if let Some(block) = self.blocks.get_mut(&key) {
-            self.len += usize::from(Arc::make_mut(block).insert(bit, entity));
+            self.len += usize::from(block.insert(bit, entity));
         } else {
             let mut block = Block::default();
             block.insert(bit, entity);
-            self.blocks.insert(key, Arc::new(block));
+            self.blocks.insert(key, block);
             self.len += 1;
         }
     }
@@ -175,15 +182,13 @@ impl DotIndex {
     pub(crate) fn remove(&mut self, dot: Dot) {
         let (block, bit) = place(dot.counter);
         let key = (dot.replica, block);
-        let Some(block) = self.blocks.get_mut(&key) else { return };
-        if block.word >> bit & 1 == 0 {
-            return;
-        }
+        let Some(block) = self.blocks.get_mut(&key).filter(|block| block.word >> bit & 1 == 1) else { return };
         self.len -= 1;
-        if block.word == 1 << bit {
+        block.word &= !(1 << bit);
+        if block.word == 0 {
             self.blocks.remove(&key);
-        } else {
-            Arc::make_mut(block).remove(bit);
+        } else if u32::from(block.count) > SLACK * block.word.count_ones() {
+            block.compact();
         }
     }
 
@@ -244,43 +249,32 @@ impl Block {
     /// Returns whether the bit was new.
     fn insert(&mut self, bit: u32, entity: Entity) -> bool {
         let new = self.word >> bit & 1 == 0;
-        if !new {
-            self.remove_from_run(bit);
-        }
         let i = self.runs.partition_point(|run| u32::from(run.start) <= bit);
+        let before = i.checked_sub(1).map(|before| self.runs[before].entity);
         self.word |= 1 << bit;
-        if i > 0 && self.runs[i - 1].entity == entity {
+        if before == Some(entity) {
             return new;
         }
-        let end = self.runs.get(i).map_or(BLOCK as u32, |next| u32::from(next.start));
-        if i > 0 {
-            // What comes after the bit in the run that it splits still belongs to that run's entity.
-            let rest = self.word & above(bit) & !(if end == 64 { 0 } else { u64::MAX << end });
-            if rest != 0 {
-                let start = rest.trailing_zeros() as u8;
-                self.runs.insert(i, Run { start, entity: self.runs[i - 1].entity });
-            }
+        let runs = Arc::make_mut(&mut self.runs);
+        let end = runs.get(i).map_or(BLOCK as u32, |next| u32::from(next.start));
+        // What comes after the bit in the run that it splits still belongs to that run's entity.
+        let rest = self.word & above(bit) & !u64::MAX.checked_shl(end).unwrap_or(0);
+        if let (Some(entity), true) = (before, rest != 0) {
+            runs.insert(i, Run { start: rest.trailing_zeros() as u8, entity });
         }
-        self.runs.insert(i, Run { start: bit as u8, entity });
-        if i > 0 && self.of_run(i - 1) == 0 {
-            self.runs.remove(i - 1);
+        match i.checked_sub(1).filter(|before| u32::from(runs[*before].start) == bit) {
+            Some(before) => runs[before].entity = entity,
+            None => runs.insert(i, Run { start: bit as u8, entity }),
         }
+        self.count = runs.len() as u8;
         new
     }
 
-    fn remove(&mut self, bit: u32) {
-        self.remove_from_run(bit);
-        if self.runs.len() * 2 < self.runs.capacity() {
-            self.runs.shrink_to_fit();
-        }
-    }
-
-    fn remove_from_run(&mut self, bit: u32) {
-        let i = self.runs.partition_point(|run| u32::from(run.start) <= bit) - 1;
-        self.word &= !(1 << bit);
-        if self.of_run(i) == 0 {
-            self.runs.remove(i);
-        }
+    /// Clears runs without dots away.
+    fn compact(&mut self) {
+        let used: Vec<Run> = (0..self.runs.len()).filter(|i| self.of_run(*i) != 0).map(|i| self.runs[i]).collect();
+        self.count = used.len() as u8;
+        self.runs = Arc::new(used);
     }
 
     /// The bits that belong to a run.
@@ -326,7 +320,9 @@ mod tests {
             prop_assert_eq!(index.len(), model.len());
             prop_assert_eq!(index.iter().collect::<Vec<_>>(), model.clone().into_iter().collect::<Vec<_>>());
             for (_, block) in &index.blocks {
-                prop_assert!((0..block.runs.len()).all(|i| block.of_run(i) != 0), "a run without dots: {block:?}");
+                prop_assert_eq!(block.runs.len(), usize::from(block.count));
+                prop_assert!(block.runs.windows(2).all(|pair| pair[0].start < pair[1].start), "{block:?}");
+                prop_assert!(u32::from(block.count) <= 2 + SLACK * block.word.count_ones(), "{block:?}");
             }
             for counter in 0..140 {
                 let r = ReplicaId::from([1; 16]);

@@ -10,9 +10,10 @@ use uuid::Uuid;
 use crate::clock::{HybridClock, Stamp};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
-use crate::kernel::cells::Cell;
+use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{State, Touched};
+use crate::version::VersionVector;
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
 ///
@@ -86,7 +87,7 @@ impl Author {
     }
 
     /// Mints the next dot: the only place where one is made.
-    pub(crate) fn mint(&mut self, state: &mut State) -> Result<Dot, EditError> {
+    pub(crate) fn mint(&mut self, version: &mut VersionVector) -> Result<Dot, EditError> {
         let replica = match self.id {
             Some(id) => id,
             None => {
@@ -94,9 +95,9 @@ impl Author {
                 *self.id.insert(id)
             }
         };
-        let counter = state.version.get(replica).checked_add(1).ok_or(EditError::CounterExhausted(replica))?;
+        let counter = version.get(replica).checked_add(1).ok_or(EditError::CounterExhausted(replica))?;
         let dot = Dot { replica, counter };
-        state.version.observe(dot);
+        version.observe(dot);
         Ok(dot)
     }
 }
@@ -132,11 +133,14 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
     pub fn write(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Dot, EditError> {
-        let len = payload.bytes().len();
-        if len > MAX_PAYLOAD_LEN {
-            return Err(EditError::ValueTooLong { len, limit: MAX_PAYLOAD_LEN });
-        }
-        self.put(entity, field, Some(payload))
+        let dot = self.put(entity, field, Some(payload), |_| true)?;
+        // Without a condition something is always written.
+        dot.ok_or_else(|| EditError::abort("nothing was written"))
+    }
+
+    /// Writes a cell of an entity whose root is live. On any other it writes nothing and returns `None`.
+    pub fn write_to_live(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Option<Dot>, EditError> {
+        self.put(entity, field, Some(payload), Cells::is_live)
     }
 
     /// Removes what a cell holds: writes a tombstone. A concurrent write survives. Returns whether anything was there;
@@ -145,11 +149,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         if field.is_empty() {
             return self.delete(entity);
         }
-        let found = self.target.state().cells(entity).is_some_and(|cells| cells.live(field).next().is_some());
-        if found {
-            self.put(entity, field, None)?;
-        }
-        Ok(found)
+        Ok(self.put(entity, field, None, |cells| cells.live(field).next().is_some())?.is_some())
     }
 
     /// Deletes an entity with one dot and one tombstone, whatever it holds: every cell of it that is seen here is dead.
@@ -162,28 +162,46 @@ impl<'a, T: Crdt> Edit<'a, T> {
         let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
         fields.dedup();
         for field in fields {
-            self.replace(entity, &field, Cell::new());
+            let touched = self.target.state_mut().replace(entity, &field, Cell::new());
+            self.follow(touched);
         }
-        self.put(entity, Field::ROOT.as_bytes(), None)?;
+        self.put(entity, Field::ROOT.as_bytes(), None, |_| true)?;
         Ok(true)
     }
 
-    fn put(&mut self, entity: Entity, field: &[u8], payload: Option<Payload>) -> Result<Dot, EditError> {
-        if field.len() > MAX_FIELD_LEN {
-            return Err(EditError::KeyTooLong { len: field.len(), limit: MAX_FIELD_LEN });
+    /// Writes a sibling in place of all that a cell holds, if the entity is as it should be.
+    fn put(
+        &mut self,
+        entity: Entity,
+        field: &[u8],
+        payload: Option<Payload>,
+        condition: impl FnOnce(&Cells) -> bool,
+    ) -> Result<Option<Dot>, EditError> {
+        let (len, limit) = (field.len(), MAX_FIELD_LEN);
+        if len > limit {
+            return Err(EditError::KeyTooLong { len, limit });
         }
-        let stamp = match self.stamp {
-            Some(stamp) => stamp,
-            None => *self.stamp.insert(self.author.clock.tick(self.author.environment.now_ms())),
-        };
-        let field = self.author.interner.intern(field);
-        let dot = self.author.mint(self.target.state_mut())?;
-        self.replace(entity, &field, smallvec![Sibling { dot, stamp, payload }]);
-        Ok(dot)
+        let (len, limit) = (payload.as_ref().map_or(0, |payload| payload.bytes().len()), MAX_PAYLOAD_LEN);
+        if len > limit {
+            return Err(EditError::ValueTooLong { len, limit });
+        }
+        let author = &mut *self.author;
+        let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
+        let written: Result<_, EditError> = self.target.state_mut().change(entity, |changing| {
+            if !condition(changing.cells()) {
+                return Ok(None);
+            }
+            let dot = author.mint(changing.version)?;
+            let field = author.interner.intern(field);
+            Ok(Some((dot, changing.replace(&field, smallvec![Sibling { dot, stamp, payload }]))))
+        });
+        Ok(written?.map(|(dot, touched)| {
+            self.follow(touched);
+            dot
+        }))
     }
 
-    fn replace(&mut self, entity: Entity, field: &Field, next: Cell) {
-        let touched = self.target.state_mut().replace(entity, field, next);
+    fn follow(&mut self, touched: Touched) {
         self.target.follow(&touched);
         self.log.push(touched);
     }

@@ -5,7 +5,7 @@ use std::mem;
 use thiserror::Error;
 
 use crate::id::{Dot, ReplicaId};
-use crate::kernel::cells::Cell;
+use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::cut::visits;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
@@ -136,35 +136,38 @@ impl<'a> Merging<'a> {
         touched: &mut Vec<Touched>,
     ) {
         let mut changes = mem::take(&mut self.changes);
+        state.change(part.entity, |ours| {
+            self.compare(part, ours.cells(), interner, &mut changes);
+            touched.extend(changes.drain(..).map(|(field, cell)| ours.replace(&field, cell)));
+        });
+        self.changes = changes;
+    }
+
+    /// Finds which cells of an entity become what.
+    fn compare(&mut self, part: PartRef<'_>, ours: &Cells, interner: &mut Interner, changes: &mut Vec<(Field, Cell)>) {
         let PartRef { mut known, mut writes, .. } = part;
-        let ours = state.cells(part.entity);
-        let mut theirs_upto: &[u8] = &[];
-        let mut first = true;
+        let (mut last, mut first): (&[u8], bool) = (&[], true);
         loop {
             let next = match (known.first(), writes.first()) {
                 (Some(k), Some(w)) => Some(k.field.min(w.field)),
                 (k, w) => k.map(|k| k.field).or(w.map(|w| w.field)),
             };
-            if let (true, Some(ours)) = (part.whole, ours) {
+            if part.whole {
                 // Our cells between the last field of theirs and the next one.
                 let end = next.map(|field| self.delta.fields.get(field));
-                self.bury(ours.between(theirs_upto, first, end), &mut changes);
+                self.bury(ours.between(last, first, end), changes);
             }
             let Some(field) = next else { break };
             let known_here = take_while(&mut known, |k| k.field == field);
             let writes_here = take_while(&mut writes, |w| w.field == field);
             let bytes = self.delta.fields.get(field);
-            let ours_here = ours.map(|cells| cells.siblings(bytes)).unwrap_or_default();
             visits::count(1);
-            if let Some(cell) = self.merge_cell(ours_here, known_here, writes_here) {
+            if let Some(cell) = self.merge_cell(ours.siblings(bytes), known_here, writes_here) {
                 let handle = self.fields[field as usize].get_or_insert_with(|| interner.intern(bytes));
                 changes.push((handle.clone(), cell));
             }
-            theirs_upto = bytes;
-            first = false;
+            (last, first) = (bytes, false);
         }
-        touched.extend(changes.drain(..).map(|(field, cell)| state.replace(part.entity, &field, cell)));
-        self.changes = changes;
     }
 
     /// Ours that theirs also hold or have not seen, theirs that we have not seen. `None` if that is what we have.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use im::{OrdMap, OrdSet};
 
 use crate::id::Dot;
-use crate::kernel::cells::{Cell, Cells, Siblings};
+use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::dots::{DotIndex, DotSet};
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::key::{Entity, Field, Sibling};
@@ -38,22 +38,22 @@ pub(crate) struct Derived {
 
 impl Derived {
     /// Follows the change of one cell.
-    fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: Siblings<'_>) -> Option<Contest> {
-        for sibling in was.iter().filter(|s| !now.clone().any(|n| n == *s)) {
+    fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: &[Sibling]) -> Option<Contest> {
+        for sibling in was.iter().filter(|s| !now.contains(s)) {
             match sibling.is_live() {
                 true => self.live.remove(sibling.dot),
                 false => self.tombstones.remove(sibling.dot),
             }
             self.fingerprint.subtract(entity, field, sibling);
         }
-        for sibling in now.clone().filter(|s| !was.contains(s)) {
+        for sibling in now.iter().filter(|s| !was.contains(s)) {
             match sibling.is_live() {
                 true => self.live.insert(sibling.dot, entity),
                 false => self.tombstones.insert(sibling.dot, entity),
             }
             self.fingerprint.add(entity, field, sibling);
         }
-        match (differ(was.iter()), differ(now)) {
+        match (differ(was.iter()), differ(now.iter())) {
             (false, true) => {
                 self.contested.insert((entity, field.clone()));
                 Some(Contest::Opened)
@@ -64,6 +64,32 @@ impl Derived {
             }
             _ => None,
         }
+    }
+}
+
+/// One entity, open for change.
+pub(crate) struct Changing<'a> {
+    entity: Entity,
+    cells: &'a mut Arc<Cells>,
+    derived: &'a mut Derived,
+    /// For whoever mints the dot of the change.
+    pub(crate) version: &'a mut VersionVector,
+}
+
+impl Changing<'_> {
+    pub(crate) fn cells(&self) -> &Cells {
+        self.cells
+    }
+
+    /// Puts exactly `next`, sorted by dot, into a cell. The one place where cells change: what is derived from them
+    /// (indexes, fingerprint, contests) changes here with them. Putting back [`Touched::was`] undoes it.
+    pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Touched {
+        let entity = self.entity;
+        let cells = Arc::make_mut(self.cells);
+        let now = next.clone();
+        let was = cells.replace(field, next);
+        let contest = self.derived.follow(entity, field, &was, &now);
+        Touched { entity, field: field.clone(), is_live: cells.is_live(), contest, was, now }
     }
 }
 
@@ -79,6 +105,7 @@ pub struct Touched {
     /// Whether the change opened or closed a contest: live siblings that differ.
     pub contest: Option<Contest>,
     pub(crate) was: Cell,
+    now: Cell,
 }
 
 /// What a change did to the question whether a cell's live siblings differ.
@@ -94,6 +121,11 @@ impl Touched {
     /// The siblings that the cell held before, tombstones among them.
     pub fn was(&self) -> &[Sibling] {
         &self.was
+    }
+
+    /// The siblings that the cell holds now, tombstones among them.
+    pub fn now(&self) -> &[Sibling] {
+        &self.now
     }
 
     /// Whether the cell held a live sibling before.
@@ -161,26 +193,28 @@ impl State {
             .filter(|(_, _, sibling)| sibling.is_live())
     }
 
-    /// Puts exactly `next`, sorted by dot, into a cell. The one place where cells change: what is derived from them
-    /// (indexes, fingerprint, contests) changes here with them. Putting back [`Touched::was`] undoes it.
-    pub(crate) fn replace(&mut self, entity: Entity, field: &Field, next: Cell) -> Touched {
-        let mut touched = Touched { entity, field: field.clone(), is_live: false, contest: None, was: Cell::new() };
-        if let Some(cells) = self.entities.get_mut(&entity) {
-            let cells = Arc::make_mut(cells);
-            touched.was = cells.replace(field, next);
-            touched.is_live = cells.is_live();
-            touched.contest = self.derived.follow(entity, field, &touched.was, cells.siblings_at(field));
+    /// Opens one entity for change, new or old. O(log n), however many of its cells change.
+    pub(crate) fn change<R>(&mut self, entity: Entity, change: impl FnOnce(&mut Changing<'_>) -> R) -> R {
+        let Self { version, entities, derived, .. } = self;
+        if let Some(cells) = entities.get_mut(&entity) {
+            let result = change(&mut Changing { entity, cells, derived, version });
             if cells.is_empty() {
-                self.entities.remove(&entity);
+                entities.remove(&entity);
             }
-        } else if !next.is_empty() {
-            let mut cells = Cells::default();
-            cells.replace(field, next);
-            touched.is_live = cells.is_live();
-            touched.contest = self.derived.follow(entity, field, &[], cells.siblings_at(field));
-            self.entities.insert(entity, Arc::new(cells));
+            result
+        } else {
+            let mut cells = Arc::default();
+            let result = change(&mut Changing { entity, cells: &mut cells, derived, version });
+            if !cells.is_empty() {
+                entities.insert(entity, cells);
+            }
+            result
         }
-        touched
+    }
+
+    /// Changes one cell: see [`Changing::replace`].
+    pub(crate) fn replace(&mut self, entity: Entity, field: &Field, next: Cell) -> Touched {
+        self.change(entity, |changing| changing.replace(field, next))
     }
 
     /// Takes one sibling out of the cell that holds it.
