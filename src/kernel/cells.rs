@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::mem;
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use im::OrdMap;
 use smallvec::SmallVec;
@@ -20,15 +21,17 @@ const MANY: usize = 48;
 /// Back to a vector below this; the gap keeps an entity at the edge from flapping.
 const FEW: usize = 24;
 
-/// The cells of one entity, sorted by field. Finding one is O(log cells).
+/// The cells of one entity, sorted by field. Persistent: cloning is O(1). Finding one is O(cells) for a small entity,
+/// O(log cells) for a large one.
 #[derive(Clone, Debug)]
 pub struct Cells(Repr);
 
 #[derive(Clone, Debug)]
 enum Repr {
-    /// Sorted by field, then dot.
-    Few(Vec<Write>),
-    Many(Box<Many>),
+    /// Sorted by field, then dot. One allocation, one step from the map that holds the entity: to change one cell of one
+    /// entity among a million is to wait for memory.
+    Few(Arc<[Write]>),
+    Many(Arc<Many>),
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +149,7 @@ impl Cells {
         debug_assert!(next.windows(2).all(|pair| pair[0].dot < pair[1].dot), "siblings out of order");
         let was = match &mut self.0 {
             Repr::Few(writes) => replace_few(writes, field, next),
-            Repr::Many(many) => many.replace(field, next),
+            Repr::Many(many) => Arc::make_mut(many).replace(field, next),
         };
         match &self.0 {
             Repr::Few(writes) if writes.len() > MANY => self.convert_to_many(),
@@ -157,9 +160,9 @@ impl Cells {
     }
 
     fn convert_to_many(&mut self) {
-        let Repr::Few(writes) = mem::replace(&mut self.0, Repr::Few(Vec::new())) else { return };
         let mut many = Many::default();
-        for Write { field, sibling } in writes {
+        for (field, sibling) in self.iter() {
+            let (field, sibling) = (field.clone(), sibling.clone());
             many.live += usize::from(sibling.is_live());
             many.fields.insert(sibling.dot, field.clone());
             match many.cells.get_mut(&field) {
@@ -167,7 +170,7 @@ impl Cells {
                 None => drop(many.cells.insert(field, SmallVec::from_iter([sibling]))),
             }
         }
-        self.0 = Repr::Many(Box::new(many));
+        self.0 = Repr::Many(Arc::new(many));
     }
 
     fn convert_to_few(&mut self) {
@@ -178,7 +181,7 @@ impl Cells {
 
 impl Default for Cells {
     fn default() -> Self {
-        Self(Repr::Few(Vec::new()))
+        Self(Repr::Few(Arc::new([])))
     }
 }
 
@@ -189,22 +192,21 @@ fn run(writes: &[Write], is_it: impl Fn(&Field) -> bool) -> Range<usize> {
     start..start + len
 }
 
-fn replace_few(writes: &mut Vec<Write>, field: &Field, next: Cell) -> Cell {
+fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
     let mut range = run(writes, |f| f == field);
+    if !range.is_empty() && range.len() == next.len() {
+        // An overwrite, the usual case: in place, unless a snapshot shares it.
+        let here = &mut Arc::make_mut(writes)[range];
+        return here.iter_mut().zip(next).map(|(write, sibling)| mem::replace(&mut write.sibling, sibling)).collect();
+    }
     if range.is_empty() {
         let place = writes.partition_point(|w| w.field < *field);
         range = place..place;
     }
-    if range.len() == next.len() {
-        // An overwrite, the usual case: in place.
-        return range.zip(next).map(|(i, sibling)| mem::replace(&mut writes[i].sibling, sibling)).collect();
-    }
-    if range.is_empty() && writes.len() + next.len() > writes.capacity() {
-        // Small steps: most entities stop growing at a handful of cells, and there are many of them.
-        writes.reserve_exact(next.len().max(writes.len() / 2));
-    }
-    let next = next.into_iter().map(|sibling| Write { field: field.clone(), sibling });
-    writes.splice(range, next).map(|w| w.sibling).collect()
+    let was = writes[range.clone()].iter().map(|w| w.sibling.clone()).collect();
+    let next = next.iter().map(|sibling| Write { field: field.clone(), sibling: sibling.clone() });
+    *writes = writes[..range.start].iter().cloned().chain(next).chain(writes[range.end..].iter().cloned()).collect();
+    was
 }
 
 impl Many {

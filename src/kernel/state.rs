@@ -1,7 +1,6 @@
 //! The state: cells, and everything that is kept up with them.
 
 use std::fmt;
-use std::sync::Arc;
 
 use im::{OrdMap, OrdSet};
 
@@ -22,7 +21,7 @@ pub struct State {
     /// The join of the dots of all tombstones that were pruned here or by whom we merged from. Within `version`.
     pub(crate) pruned: VersionVector,
     /// No entity is without cells.
-    pub(crate) entities: OrdMap<Entity, Arc<Cells>>,
+    pub(crate) entities: OrdMap<Entity, Cells>,
     pub(crate) derived: Derived,
 }
 
@@ -70,7 +69,7 @@ impl Derived {
 /// One entity, open for change.
 pub(crate) struct Changing<'a> {
     entity: Entity,
-    cells: &'a mut Arc<Cells>,
+    cells: &'a mut Cells,
     derived: &'a mut Derived,
     /// For whoever mints the dot of the change.
     pub(crate) version: &'a mut VersionVector,
@@ -85,11 +84,10 @@ impl Changing<'_> {
     /// (indexes, fingerprint, contests) changes here with them. Putting back [`Touched::was`] undoes it.
     pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Touched {
         let entity = self.entity;
-        let cells = Arc::make_mut(self.cells);
         let now = next.clone();
-        let was = cells.replace(field, next);
+        let was = self.cells.replace(field, next);
         let contest = self.derived.follow(entity, field, &was, &now);
-        Touched { entity, field: field.clone(), is_live: cells.is_live(), contest, was, now }
+        Touched { entity, field: field.clone(), is_live: self.cells.is_live(), contest, was, now }
     }
 }
 
@@ -152,18 +150,18 @@ impl State {
 
     /// The cells of an entity. O(log n).
     pub fn cells(&self, entity: Entity) -> Option<&Cells> {
-        self.entities.get(&entity).map(|cells| &**cells)
+        self.entities.get(&entity)
     }
 
     /// All entities with their cells, dead ones whose tombstones are still held among them.
     pub fn entities(&self) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
-        self.entities.iter().map(|(entity, cells)| (*entity, &**cells))
+        self.entities.iter().map(|(entity, cells)| (*entity, cells))
     }
 
     /// The entities of one kind with their cells.
     pub fn entities_of(&self, kind: u8) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
         let (first, last) = (Entity::new(kind, [0; 16]), Entity::new(kind, [0xff; 16]));
-        self.entities.range(first..=last).map(|(entity, cells)| (*entity, &**cells))
+        self.entities.range(first..=last).map(|(entity, cells)| (*entity, cells))
     }
 
     /// The cells whose live siblings differ. O(1) each.
@@ -203,7 +201,7 @@ impl State {
             }
             result
         } else {
-            let mut cells = Arc::default();
+            let mut cells = Cells::default();
             let result = change(&mut Changing { entity, cells: &mut cells, derived, version });
             if !cells.is_empty() {
                 entities.insert(entity, cells);
