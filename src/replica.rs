@@ -1,6 +1,7 @@
 //! `Replica<T>`: the only way to write, and everything that a replica can do.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -10,7 +11,7 @@ use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::{
-    Author, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, MergeError, Merging,
+    Author, Before, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, MergeError, Merging,
     SystemEnvironment, Touched,
 };
 use crate::version::VersionVector;
@@ -38,22 +39,56 @@ pub struct Replica<T: Crdt> {
     author: Author,
     /// The counter of our id when we began to write under it here: what came later, `rotate` can mint again.
     opened_at: u64,
+    /// Room for the log of the next edit.
+    log: Vec<Before>,
     /// How often this state was saved; a lease names the save that it belongs to.
     generation: u64,
 }
 
 /// What [`Replica::merge`] changed, in O(|delta|), for indexes and user code to follow.
-#[derive(Clone, Debug)]
-pub struct MergeReport<C> {
-    /// What changed, in the terms of the type; one entry for each changed cell that means something to a user.
-    pub changes: Vec<C>,
+#[derive(Clone)]
+pub struct MergeReport<T> {
+    touched: Vec<Touched>,
+    ahead: Vec<(Dot, Stamp)>,
+    of: PhantomData<T>,
+}
+
+impl<T: Crdt> MergeReport<T> {
+    /// What changed, in the terms of the type: one entry for each changed cell that means something to a user.
+    pub fn changes(&self) -> impl Iterator<Item = T::Change> + '_ {
+        self.touched.iter().filter_map(T::describe)
+    }
+
+    /// Every cell that changed, with its siblings before and after.
+    pub fn touched(&self) -> &[Touched] {
+        &self.touched
+    }
+
     /// Cells whose live siblings differ now and did not before.
-    pub opened: Vec<(Entity, Field)>,
+    pub fn opened(&self) -> impl Iterator<Item = (Entity, &Field)> + '_ {
+        self.contests(Contest::Opened)
+    }
+
     /// Cells whose live siblings differed and do no longer.
-    pub closed: Vec<(Entity, Field)>,
+    pub fn closed(&self) -> impl Iterator<Item = (Entity, &Field)> + '_ {
+        self.contests(Contest::Closed)
+    }
+
     /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
     /// They are merged like any other; somebody's clock is wrong.
-    pub ahead: Vec<(Dot, Stamp)>,
+    pub fn ahead(&self) -> &[(Dot, Stamp)] {
+        &self.ahead
+    }
+
+    fn contests(&self, which: Contest) -> impl Iterator<Item = (Entity, &Field)> + '_ {
+        self.touched.iter().filter(move |t| t.contest == Some(which)).map(|t| (t.entity, &t.field))
+    }
+}
+
+impl<T> fmt::Debug for MergeReport<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MergeReport").field("touched", &self.touched).field("ahead", &self.ahead).finish()
+    }
 }
 
 /// Proof that a saved state was not continued by anybody else: handed out by [`Replica::save`], handed back to
@@ -103,7 +138,13 @@ impl<T: Crdt> Replica<T> {
 
     /// An empty replica with a clock and a randomness of the caller's.
     pub fn with_environment(environment: impl Environment + 'static) -> Self {
-        Self { target: T::default(), author: Author::new(Box::new(environment)), opened_at: 0, generation: 0 }
+        Self {
+            target: T::default(),
+            author: Author::new(Box::new(environment)),
+            opened_at: 0,
+            log: Vec::new(),
+            generation: 0,
+        }
     }
 
     /// Opens a saved state under a new id, minted at the first write. O(n).
@@ -143,7 +184,7 @@ impl<T: Crdt> Replica<T> {
 
     fn opened(mut self, bytes: &[u8], lease: Option<Lease>) -> Result<Self, DecodeError> {
         let SavedState { delta, owner, generation } = codec::decode_state(bytes, T::SCHEMA)?;
-        self.apply(&delta, |_, _| {});
+        self.apply(&delta, |_| {});
         self.generation = generation;
         let counter = owner.map_or(0, |replica| delta.upto().get(replica));
         if let (Some(replica), Some(lease)) = (owner, lease)
@@ -236,34 +277,23 @@ impl<T: Crdt> Replica<T> {
     /// Joins a delta into the value. Idempotent, and order-free among deltas whose past is covered. O(|delta| · log n).
     ///
     /// What is refused is refused whole. Afterwards everything in [`Delta::upto`] has been seen.
-    pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T::Change>, MergeError> {
+    pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
         if delta.schema() != T::SCHEMA {
             return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
         }
         self.target.state().check(delta, self.author.id)?;
-
-        let mut report = MergeReport { changes: Vec::new(), opened: Vec::new(), closed: Vec::new(), ahead: Vec::new() };
-        report.ahead = self.apply(delta, |target, touched| {
-            report.changes.extend(target.describe(touched));
-            let cell = || (touched.entity, touched.field.clone());
-            match touched.contest {
-                Some(Contest::Opened) => report.opened.push(cell()),
-                Some(Contest::Closed) => report.closed.push(cell()),
-                None => {}
-            }
-        });
-        Ok(report)
+        let mut touched = Vec::new();
+        let ahead = self.apply(delta, |step| touched.append(step));
+        Ok(MergeReport { touched, ahead, of: PhantomData })
     }
 
     /// Applies a checked delta and returns the stamps that are too far ahead.
-    fn apply(&mut self, delta: &Delta, mut on_change: impl FnMut(&T, &Touched)) -> Vec<(Dot, Stamp)> {
-        let mut merging = Merging::new(delta, self.target.state());
+    fn apply(&mut self, delta: &Delta, mut report: impl FnMut(&mut Vec<Touched>)) -> Vec<(Dot, Stamp)> {
+        let mut merging = Merging::new(delta, self.target.state_mut());
         let mut touched = Vec::new();
         while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
-            for touched in &touched {
-                self.target.follow(touched);
-                on_change(&self.target, touched);
-            }
+            touched.iter().for_each(|touched| self.target.follow(touched));
+            report(&mut touched);
         }
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
@@ -301,13 +331,13 @@ impl<T: Crdt> Replica<T> {
         Ok(new)
     }
 
-    fn mint_again(&mut self, old: ReplicaId, log: &mut Vec<Touched>) -> Result<(), EditError> {
+    fn mint_again(&mut self, old: ReplicaId, log: &mut Vec<Before>) -> Result<(), EditError> {
         let Self { target, author, opened_at, .. } = self;
         for (dot, entity, field) in target.state().written_by(old, *opened_at) {
             let again = author.mint(&mut target.state_mut().version)?;
             let touched = target.state_mut().rename(entity, &field, dot, again);
             target.follow(&touched);
-            log.push(touched);
+            log.push(touched.into_before());
         }
         // If a tombstone of ours is gone that peers have not seen, they must still be told to reconcile.
         let instead = match target.state().pruned().get(old) > *opened_at {
@@ -364,13 +394,16 @@ pub enum Prune<'a> {
     All,
 }
 
+/// How long a log is kept for the next edit: the cells of some hundred nodes, 100 KB.
+const SPARE_LOG: usize = 1024;
+
 /// Puts everything back unless told to keep it: on an error, and on a panic as well.
 ///
 /// By undoing each change, not by a snapshot taken before: an edit then writes in place wherever no snapshot of the
 /// app's shares the memory.
 struct Undo<'a, T: Crdt> {
     replica: &'a mut Replica<T>,
-    log: Vec<Touched>,
+    log: Vec<Before>,
     id: Option<ReplicaId>,
     version: VersionVector,
     kept: bool,
@@ -379,12 +412,17 @@ struct Undo<'a, T: Crdt> {
 impl<'a, T: Crdt> Undo<'a, T> {
     fn new(replica: &'a mut Replica<T>) -> Self {
         let (id, version) = (replica.author.id, replica.version().clone());
-        Self { replica, log: Vec::new(), id, version, kept: false }
+        let log = std::mem::take(&mut replica.log);
+        Self { replica, log, id, version, kept: false }
     }
 
     /// Returns the version from before.
     fn keep(mut self) -> VersionVector {
         self.kept = true;
+        self.log.clear();
+        if self.log.capacity() <= SPARE_LOG {
+            self.replica.log = std::mem::take(&mut self.log);
+        }
         std::mem::take(&mut self.version)
     }
 }
@@ -395,8 +433,8 @@ impl<T: Crdt> Drop for Undo<'_, T> {
             return;
         }
         let target = &mut self.replica.target;
-        for touched in self.log.drain(..).rev() {
-            let undone = target.state_mut().replace(touched.entity, &touched.field, touched.was);
+        for before in self.log.drain(..).rev() {
+            let undone = target.state_mut().undo(before);
             target.follow(&undone);
         }
         target.state_mut().version = std::mem::take(&mut self.version);

@@ -127,6 +127,11 @@ impl VersionVector {
     }
 }
 
+/// The writers of whom `upto` has seen more than `since`, with both counters.
+pub(crate) fn news(since: &VersionVector, upto: &VersionVector) -> impl Iterator<Item = (ReplicaId, u64, u64)> {
+    upto.iter().map(|(replica, counter)| (replica, since.get(replica), counter)).filter(|(_, seen, upto)| seen < upto)
+}
+
 /// By inclusion; two versions that each saw something the other did not are not comparable.
 impl PartialOrd for VersionVector {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -135,7 +135,7 @@ impl World {
             Ok(report) => {
                 let state = Raw::state(self.replicas[who].state());
                 prop_assert!(state.version() >= delta.upto());
-                if !report.opened.is_empty() {
+                if report.opened().next().is_some() {
                     bump(&seen.concurrent);
                 }
             }

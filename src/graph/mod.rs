@@ -99,7 +99,7 @@ impl Crdt for Graph {
         self.index.follow(&self.state, touched);
     }
 
-    fn describe(&self, touched: &Touched) -> Option<GraphChange> {
+    fn describe(touched: &Touched) -> Option<GraphChange> {
         change::describe(touched)
     }
 }

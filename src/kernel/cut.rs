@@ -2,13 +2,11 @@
 
 use thiserror::Error;
 
-use crate::id::Dot;
-use crate::kernel::cells::Cells;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
-use crate::kernel::key::{Entity, Field};
+use crate::kernel::key::{Field, Sibling};
 use crate::kernel::state::State;
-use crate::version::VersionVector;
+use crate::version::{VersionVector, news};
 
 /// Why a delta could not be cut.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,7 +47,7 @@ impl State {
         for (entity, cells) in self.entities() {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
             if siblings.peek().is_some() {
-                siblings.for_each(|(field, sibling)| delta.push(field.as_bytes(), sibling));
+                siblings.for_each(|(field, sibling)| delta.push(field, sibling));
                 delta.part(entity, true);
             }
         }
@@ -68,37 +66,30 @@ impl State {
     fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
         // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
         let since: VersionVector = since.iter().map(|(r, c)| (r, c.min(self.version.get(r)))).collect();
-        let live = self.derived.live.beyond(&since, &self.version);
-        let mut news: Vec<(Entity, Dot)> = live
-            .chain(self.derived.tombstones.beyond(&since, &self.version))
-            .map(|(dot, entity)| (entity, dot))
-            .collect();
-        news.sort_unstable();
+        let mut changed = Vec::new();
+        for (replica, seen, _) in news(&since, &self.version) {
+            self.derived.live.entities_after(replica, seen, &mut changed);
+            self.derived.tombstones.entities_after(replica, seen, &mut changed);
+        }
+        changed.sort_unstable();
+        changed.dedup();
 
-        let mut delta = DeltaBuilder::new(schema, kind, since, self.version.clone(), self.pruned.clone());
-        for changed in news.chunk_by(|(a, _), (b, _)| a == b) {
-            let entity = changed[0].0;
+        let mut delta = DeltaBuilder::new(schema, kind, since.clone(), self.version.clone(), self.pruned.clone());
+        for entity in changed {
             let Some(cells) = self.cells(entity) else { continue };
-            let mut fields: Vec<&Field> = changed.iter().filter_map(|(_, dot)| cells.field_of(*dot)).collect();
-            fields.sort_unstable();
-            fields.dedup();
             // What a change of the root killed is told by sending all that is left.
-            let whole = fields.first().is_some_and(|field| field.is_root());
-            visits::count(visited(cells, whole, &fields));
-            match whole {
-                true => cells.iter().for_each(|(field, sibling)| delta.push(field.as_bytes(), sibling)),
-                false => fields.iter().for_each(|field| {
-                    cells.siblings(field.as_bytes()).for_each(|sibling| delta.push(field.as_bytes(), sibling));
-                }),
+            let whole = cells.siblings(Field::ROOT.as_bytes()).any(|sibling| !since.covers(sibling.dot));
+            if whole {
+                visits::count(cells.len());
+                cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));
+            } else {
+                let send = |field: &Field, sibling: &Sibling| delta.push(field, sibling);
+                visits::count(cells.changed_since(&since, &self.version, send));
             }
             delta.part(entity, whole);
         }
         delta.finish()
     }
-}
-
-fn visited(cells: &Cells, whole: bool, fields: &[&Field]) -> usize {
-    if whole { cells.len() } else { fields.len() }
 }
 
 /// How many cells cutting and merging have looked at, counted for tests: "the cost follows the change" is a claim about

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::clock::Stamp;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::dots::DotSet;
-use crate::kernel::key::{Entity, Payload, Sibling};
+use crate::kernel::key::{Entity, Field, Payload, Sibling};
 use crate::version::VersionVector;
 
 /// The part of a state that a version lacks (Almeida, Shoker, Baquero 2018). A value: keep it, send it, merge it as
@@ -211,10 +211,15 @@ impl fmt::Debug for Delta {
     }
 }
 
+/// How many fields a builder finds without hashing them.
+const MET: usize = 64;
+
 /// Puts a delta together. Entities come in order, and within one its siblings by field and dot.
 pub(crate) struct DeltaBuilder {
     delta: Delta,
     fields: HashMap<Box<[u8]>, u32>,
+    /// Where the fields last met stand, by their address: entities of a sort have the same handles.
+    met: Box<[(Field, u32)]>,
 }
 
 impl DeltaBuilder {
@@ -242,11 +247,11 @@ impl DeltaBuilder {
             known: Vec::new(),
             writes: Vec::new(),
         };
-        Self { delta, fields: HashMap::new() }
+        Self { delta, fields: HashMap::new(), met: vec![(Field::ROOT, u32::MAX); MET].into() }
     }
 
     /// Adds a sibling of the entity that [`part`](Self::part) will end: as its dot alone if `since` covers it.
-    pub(crate) fn push(&mut self, field: &[u8], sibling: &Sibling) {
+    pub(crate) fn push(&mut self, field: &Field, sibling: &Sibling) {
         let Sibling { dot, stamp, ref payload } = *sibling;
         if self.delta.since.covers(dot) {
             return self.push_known(field, dot);
@@ -256,7 +261,7 @@ impl DeltaBuilder {
         self.delta.writes.push(write);
     }
 
-    pub(crate) fn push_known(&mut self, field: &[u8], dot: Dot) {
+    pub(crate) fn push_known(&mut self, field: &Field, dot: Dot) {
         let known = Known { field: self.field(field), replica: self.replica(dot.replica), counter: dot.counter };
         self.delta.known.push(known);
     }
@@ -282,13 +287,17 @@ impl DeltaBuilder {
         self.delta
     }
 
-    fn field(&mut self, field: &[u8]) -> u32 {
-        if let Some(i) = self.fields.get(field) {
-            return *i;
+    fn field(&mut self, field: &Field) -> u32 {
+        let met = &mut self.met[field.address() / size_of::<Field>() % MET];
+        if met.1 == u32::MAX || !met.0.is_same(field) {
+            let next = self.fields.len() as u32;
+            let place = match self.fields.get(field.as_bytes()) {
+                Some(place) => *place,
+                None => *self.fields.entry(field.as_bytes().into()).or_insert(next),
+            };
+            *met = (field.clone(), place);
         }
-        let i = self.fields.len() as u32;
-        self.fields.insert(field.into(), i);
-        i
+        met.1
     }
 
     /// The place of a writer in the table. Whoever cuts a delta has seen all that it holds, so it is there.

@@ -2,14 +2,16 @@
 //!
 //! Counters are dense, so both keep one 64-bit word for each block of 64 of a writer's counters.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use im::OrdMap;
 
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::key::Entity;
-use crate::version::VersionVector;
+use crate::version::{VersionVector, news};
 
 const BLOCK: u64 = 64;
 
@@ -60,25 +62,17 @@ impl DotSet {
     /// Adds a dot. O(1) if it comes after all others, O(blocks) else.
     pub fn insert(&mut self, dot: Dot) {
         let (block, bit) = place(dot.counter);
-        self.insert_word(dot.replica, block, 1 << bit);
-    }
-
-    /// Adds all counters of a block whose bit is set.
-    pub(crate) fn insert_word(&mut self, replica: ReplicaId, block: u64, word: u64) {
-        if word == 0 {
-            return;
-        }
-        let i = match self.writers.binary_search_by_key(&replica, |(r, _)| *r) {
+        let i = match self.writers.binary_search_by_key(&dot.replica, |(r, _)| *r) {
             Ok(i) => i,
             Err(i) => {
-                self.writers.insert(i, (replica, Vec::new()));
+                self.writers.insert(i, (dot.replica, Vec::new()));
                 i
             }
         };
         let words = &mut self.writers[i].1;
         match words.binary_search_by_key(&block, |(b, _)| *b) {
-            Ok(i) => words[i].1 |= word,
-            Err(i) => words.insert(i, (block, word)),
+            Ok(i) => words[i].1 |= 1 << bit,
+            Err(i) => words.insert(i, (block, 1 << bit)),
         }
     }
 
@@ -141,8 +135,25 @@ impl fmt::Debug for DotSet {
 /// runs, not an entity for each dot: 18 bytes for a node written in one go, however many fields it has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DotIndex {
-    blocks: OrdMap<(ReplicaId, u64), Block>,
+    /// By writer, then block; no writer is without blocks and no block without dots.
+    writers: OrdMap<ReplicaId, OrdMap<u64, Block>>,
+    /// The block that the last dot went into, kept out of the map: dots come in order, and the next one mostly goes
+    /// there too.
+    hot: Option<Hot>,
     len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Hot {
+    replica: ReplicaId,
+    number: u64,
+    block: Block,
+}
+
+impl Hot {
+    fn is_at(&self, replica: ReplicaId, number: u64) -> bool {
+        self.number == number && self.replica == replica
+    }
 }
 
 /// Taking a dot out touches the word alone, which lies in the map itself: the dots that an overwrite replaces lie
@@ -167,34 +178,55 @@ struct Run {
 
 impl DotIndex {
     pub(crate) fn insert(&mut self, dot: Dot, entity: Entity) {
-        let (block, bit) = place(dot.counter);
-        let key = (dot.replica, block);
-        if let Some(block) = self.blocks.get_mut(&key) {
-            self.len += usize::from(block.insert(bit, entity));
-        } else {
-            let mut block = Block::default();
-            block.insert(bit, entity);
-            self.blocks.insert(key, block);
-            self.len += 1;
+        let (number, bit) = place(dot.counter);
+        if !self.hot.as_ref().is_some_and(|hot| hot.is_at(dot.replica, number)) {
+            self.heat(dot.replica, number);
+        }
+        if let Some(hot) = &mut self.hot {
+            self.len += usize::from(hot.block.insert(bit, entity));
         }
     }
 
+    /// Puts the hot block back and takes another one out.
+    fn heat(&mut self, replica: ReplicaId, number: u64) {
+        let block = self.take(replica, number).unwrap_or_default();
+        if let Some(Hot { replica, number, block }) = self.hot.replace(Hot { replica, number, block }) {
+            match self.writers.get_mut(&replica) {
+                Some(blocks) => drop(blocks.insert(number, block)),
+                None => drop(self.writers.insert(replica, OrdMap::unit(number, block))),
+            }
+        }
+    }
+
+    /// Takes a block out of the map.
+    fn take(&mut self, replica: ReplicaId, number: u64) -> Option<Block> {
+        let blocks = self.writers.get_mut(&replica)?;
+        let block = blocks.remove(&number);
+        if blocks.is_empty() {
+            self.writers.remove(&replica);
+        }
+        block
+    }
+
     pub(crate) fn remove(&mut self, dot: Dot) {
-        let (block, bit) = place(dot.counter);
-        let key = (dot.replica, block);
-        let Some(block) = self.blocks.get_mut(&key).filter(|block| block.word >> bit & 1 == 1) else { return };
-        self.len -= 1;
-        block.word &= !(1 << bit);
+        let (number, bit) = place(dot.counter);
+        if let Some(hot) = self.hot.as_mut().filter(|hot| hot.is_at(dot.replica, number)) {
+            self.len -= usize::from(hot.block.remove(bit));
+            self.hot = self.hot.take().filter(|hot| hot.block.word != 0);
+            return;
+        }
+        let Some(blocks) = self.writers.get_mut(&dot.replica) else { return };
+        let Some(block) = blocks.get_mut(&number) else { return };
+        self.len -= usize::from(block.remove(bit));
         if block.word == 0 {
-            self.blocks.remove(&key);
-        } else if u32::from(block.count) > SLACK * block.word.count_ones() {
-            block.compact();
+            self.take(dot.replica, number);
         }
     }
 
     pub(crate) fn get(&self, dot: Dot) -> Option<Entity> {
-        let (block, bit) = place(dot.counter);
-        let block = self.blocks.get(&(dot.replica, block))?;
+        let (number, bit) = place(dot.counter);
+        let hot = self.hot.as_ref().filter(|hot| hot.is_at(dot.replica, number)).map(|hot| &hot.block);
+        let block = hot.or_else(|| self.writers.get(&dot.replica)?.get(&number))?;
         (block.word >> bit & 1 == 1).then(|| block.entity(bit))
     }
 
@@ -202,41 +234,62 @@ impl DotIndex {
         self.len
     }
 
-    /// The dots of a writer past a counter, in order, with their entities. O(log n + dots).
-    pub(crate) fn after(&self, replica: ReplicaId, counter: u64) -> impl Iterator<Item = (Dot, Entity)> + '_ {
+    /// The blocks of a writer past a counter, each with its dots past it. O(log n + blocks).
+    fn blocks_after(&self, replica: ReplicaId, counter: u64) -> impl Iterator<Item = (u64, u64, &Block)> + '_ {
         let (first, bit) = place(counter);
-        self.blocks.range((replica, first)..=(replica, u64::MAX)).flat_map(move |((_, block), content)| {
-            let word = if *block == first { content.word & above(bit) } else { content.word };
-            let dot = move |bit| Dot { replica, counter: block * BLOCK + u64::from(bit) };
-            bits(word).map(move |bit| (dot(bit), content.entity(bit)))
+        let map = self.writers.get(&replica);
+        let range = move |range: (Bound<u64>, Bound<u64>)| map.map(|blocks| blocks.range(range)).into_iter().flatten();
+        let hot = self.hot.as_ref().filter(|hot| hot.replica == replica && hot.number >= first);
+        // The hot block has its place among the others.
+        let split = hot.map_or(Bound::Unbounded, |hot| Bound::Excluded(hot.number));
+        let before = range((Bound::Included(first), split));
+        let after = hot.map(|hot| range((Bound::Excluded(hot.number), Bound::Unbounded)));
+        let hot = hot.map(|hot| (&hot.number, &hot.block));
+        before.chain(hot).chain(after.into_iter().flatten()).map(move |(number, block)| {
+            let word = if *number == first { block.word & above(bit) } else { block.word };
+            (*number, word, block)
         })
     }
 
-    /// The dots that a version does not cover, of the writers in `upto`, with their entities.
+    /// The dots of a writer past a counter, in order, with their entities. O(log n + dots).
+    pub(crate) fn after(&self, replica: ReplicaId, counter: u64) -> impl Iterator<Item = (Dot, Entity)> + '_ {
+        self.blocks_after(replica, counter).flat_map(move |(number, word, block)| {
+            let dot = move |bit| Dot { replica, counter: number * BLOCK + u64::from(bit) };
+            bits(word).map(move |bit| (dot(bit), block.entity(bit)))
+        })
+    }
+
+    /// The dots that a version does not cover, of those that `upto` covers, with their entities.
     pub(crate) fn beyond<'a>(
         &'a self,
         since: &'a VersionVector,
         upto: &'a VersionVector,
     ) -> impl Iterator<Item = (Dot, Entity)> + 'a {
-        let news = upto.iter().map(|(r, c)| (r, since.get(r), c)).filter(|(_, seen, c)| seen < c);
-        news.flat_map(|(replica, seen, c)| self.after(replica, seen).take_while(move |(dot, _)| dot.counter <= c))
+        let after = |(replica, seen, upto)| self.after(replica, seen).take_while(move |(dot, _)| dot.counter <= upto);
+        news(since, upto).flat_map(after)
+    }
+
+    /// Adds the entities that hold a dot of this writer past a counter; one may come several times.
+    pub(crate) fn entities_after(&self, replica: ReplicaId, counter: u64, entities: &mut Vec<Entity>) {
+        for (_, word, block) in self.blocks_after(replica, counter).filter(|(_, word, _)| *word != 0) {
+            let runs = (0..block.runs.len()).filter(|i| block.of_run(*i) & word != 0);
+            entities.extend(runs.map(|i| block.runs[i].entity));
+        }
     }
 
     /// All dots with their entities.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Dot, Entity)> + '_ {
-        self.blocks.iter().flat_map(|((replica, block), content)| {
-            let dot = move |bit| Dot { replica: *replica, counter: block * BLOCK + u64::from(bit) };
-            bits(content.word).map(move |bit| (dot(bit), content.entity(bit)))
-        })
+        self.replicas().into_iter().flat_map(|replica| self.after(replica, 0))
     }
 
     /// The dots alone. O(blocks).
     pub(crate) fn to_set(&self) -> DotSet {
-        let mut set = DotSet::new();
-        for ((replica, block), content) in &self.blocks {
-            set.insert_word(*replica, *block, content.word);
-        }
-        set
+        let words = |replica| self.blocks_after(replica, 0).map(|(number, word, _)| (number, word)).collect();
+        DotSet { writers: self.replicas().into_iter().map(|replica| (replica, words(replica))).collect() }
+    }
+
+    fn replicas(&self) -> BTreeSet<ReplicaId> {
+        self.writers.keys().copied().chain(self.hot.as_ref().map(|hot| hot.replica)).collect()
     }
 }
 
@@ -268,6 +321,16 @@ impl Block {
         }
         self.count = runs.len() as u8;
         new
+    }
+
+    /// Returns whether the bit was there.
+    fn remove(&mut self, bit: u32) -> bool {
+        let there = self.word >> bit & 1 == 1;
+        self.word &= !(1 << bit);
+        if u32::from(self.count) > SLACK * self.word.count_ones() {
+            self.compact();
+        }
+        there
     }
 
     /// Clears runs without dots away.
@@ -319,7 +382,7 @@ mod tests {
             }
             prop_assert_eq!(index.len(), model.len());
             prop_assert_eq!(index.iter().collect::<Vec<_>>(), model.clone().into_iter().collect::<Vec<_>>());
-            for (_, block) in &index.blocks {
+            for block in index.writers.values().flat_map(|blocks| blocks.values()).chain(index.hot.as_ref().map(|h| &h.block)) {
                 prop_assert_eq!(block.runs.len(), usize::from(block.count));
                 prop_assert!(block.runs.windows(2).all(|pair| pair[0].start < pair[1].start), "{block:?}");
                 prop_assert!(u32::from(block.count) <= 2 + SLACK * block.word.count_ones(), "{block:?}");

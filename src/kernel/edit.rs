@@ -12,7 +12,7 @@ use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
-use crate::kernel::state::{State, Touched};
+use crate::kernel::state::{Before, State, Touched};
 use crate::version::VersionVector;
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
@@ -41,8 +41,8 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// Called after each change, entity by entity: look at the touched entity alone, since others may be half merged.
     fn follow(&mut self, touched: &Touched);
 
-    /// Tells what a changed cell means to a user, for the report of a merge. Called after [`follow`](Self::follow).
-    fn describe(&self, touched: &Touched) -> Option<Self::Change>;
+    /// Tells what a changed cell means to a user, when the report of a merge is read.
+    fn describe(touched: &Touched) -> Option<Self::Change>;
 }
 
 /// Where time and randomness come from. A replica asks nobody else, so a test or a simulator can replay it exactly.
@@ -113,7 +113,7 @@ impl Author {
 pub struct Edit<'a, T> {
     target: &'a mut T,
     author: &'a mut Author,
-    log: &'a mut Vec<Touched>,
+    log: &'a mut Vec<Before>,
     stamp: Option<Stamp>,
 }
 
@@ -127,7 +127,7 @@ impl<T> Deref for Edit<'_, T> {
 
 impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
-    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Touched>) -> Self {
+    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Before>) -> Self {
         Self { target, author, log, stamp: None }
     }
 
@@ -203,7 +203,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     fn follow(&mut self, touched: Touched) {
         self.target.follow(&touched);
-        self.log.push(touched);
+        self.log.push(touched.into_before());
     }
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, PartRef};
-use crate::kernel::key::Sibling;
+use crate::kernel::key::{Field, Sibling};
 
 /// Why two deltas could not be joined. Apply them one after the other instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -87,10 +87,11 @@ impl Delta {
                     cell.insert(dot, sibling.filter(|_| !self.since.covers(dot)));
                 }
             }
+            let field = Field::new(field);
             for (dot, sibling) in cell {
                 match sibling {
-                    Some(sibling) => joined.push(field, &sibling),
-                    None => joined.push_known(field, dot),
+                    Some(sibling) => joined.push(&field, &sibling),
+                    None => joined.push_known(&field, dot),
                 }
             }
         }

@@ -85,6 +85,16 @@ impl Field {
         self.0.as_ref().map_or(&[], |bytes| bytes)
     }
 
+    /// Where in memory the name lies: the same for handles that share it.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| Arc::as_ptr(bytes).addr())
+    }
+
+    /// Whether two handles share one name. Equal ones need not.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.0.is_none()

@@ -94,7 +94,8 @@ enum Rest {
 }
 
 impl<'a> Merging<'a> {
-    pub(crate) fn new(delta: &'a Delta, state: &State) -> Self {
+    pub(crate) fn new(delta: &'a Delta, state: &mut State) -> Self {
+        state.begin_batch();
         let fields = vec![None; delta.fields.len()];
         Self { delta, had: state.version.clone(), fields, next: 0, rest: None, changes: Vec::new() }
     }
@@ -106,8 +107,10 @@ impl<'a> Merging<'a> {
             let part = self.delta.part(self.next);
             self.next += 1;
             self.merge_part(part, state, interner, touched);
+            state.index_batch(self.next == self.delta.parts.len());
             return true;
         }
+        state.index_batch(true);
         let delta = self.delta;
         match self.rest.get_or_insert_with(|| rest(delta, state)).pop() {
             Some(Rest::Entity(entity)) => {
@@ -181,20 +184,22 @@ impl<'a> Merging<'a> {
         let in_theirs = |dot: Dot| {
             known.iter().any(|k| delta.known_dot(k) == dot) || writes.iter().any(|w| delta.write_dot(w) == dot)
         };
-        let keep = |s: &&Sibling| in_theirs(s.dot) || !delta.upto.covers(s.dot);
-        let in_ours = |dot: Dot| ours.clone().any(|s| s.dot == dot);
-        let mut news = writes
-            .iter()
-            .map(|w| (delta.write_dot(w), w))
-            .filter(|(dot, _)| !self.had.covers(*dot) && !in_ours(*dot))
-            .map(|(dot, w)| Sibling { dot, stamp: w.stamp, payload: w.payload.clone() })
-            .peekable();
-        if news.peek().is_none() && ours.clone().all(|s| keep(&s)) {
-            return None;
+        let (mut cell, mut changed) = (Cell::new(), false);
+        for sibling in ours.clone() {
+            match in_theirs(sibling.dot) || !delta.upto.covers(sibling.dot) {
+                true => cell.push(sibling.clone()),
+                false => changed = true,
+            }
         }
-        let mut cell: Cell = ours.clone().filter(keep).cloned().chain(news).collect();
+        for write in writes {
+            let dot = delta.write_dot(write);
+            if !self.had.covers(dot) && !ours.clone().any(|s| s.dot == dot) {
+                cell.push(Sibling { dot, stamp: write.stamp, payload: write.payload.clone() });
+                changed = true;
+            }
+        }
         cell.sort_unstable_by_key(|s| s.dot);
-        Some(cell)
+        changed.then_some(cell)
     }
 
     /// Cells that theirs do not hold: what they have seen is dead.

@@ -51,3 +51,4 @@ pub(crate) use cut::visits;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
 pub(crate) use edit::Author;
 pub(crate) use merge::Merging;
+pub(crate) use state::Before;

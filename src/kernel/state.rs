@@ -33,9 +33,26 @@ pub(crate) struct Derived {
     /// The cells whose live siblings differ.
     contested: OrdSet<(Entity, Field)>,
     fingerprint: Fingerprint,
+    /// During a merge, the dots that are not in the indexes yet: see [`State::begin_batch`].
+    batch: Option<Vec<(Dot, Entity, bool)>>,
 }
 
+/// How many dots of a merge wait to be indexed: enough to have long runs in order, and 200 KB.
+const BATCH: usize = 4096;
+
 impl Derived {
+    fn index(&mut self, dot: Dot, entity: Entity, is_live: bool) {
+        match is_live {
+            true => self.live.insert(dot, entity),
+            false => self.tombstones.insert(dot, entity),
+        }
+    }
+
+    fn flush(&mut self, batch: &mut Vec<(Dot, Entity, bool)>) {
+        batch.sort_unstable();
+        batch.drain(..).for_each(|(dot, entity, is_live)| self.index(dot, entity, is_live));
+    }
+
     /// Follows the change of one cell.
     fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: &[Sibling]) -> Option<Contest> {
         for sibling in was.iter().filter(|s| !now.contains(s)) {
@@ -46,9 +63,9 @@ impl Derived {
             self.fingerprint.subtract(entity, field, sibling);
         }
         for sibling in now.iter().filter(|s| !was.contains(s)) {
-            match sibling.is_live() {
-                true => self.live.insert(sibling.dot, entity),
-                false => self.tombstones.insert(sibling.dot, entity),
+            match &mut self.batch {
+                Some(batch) => batch.push((sibling.dot, entity, sibling.is_live())),
+                None => self.index(sibling.dot, entity, sibling.is_live()),
             }
             self.fingerprint.add(entity, field, sibling);
         }
@@ -81,7 +98,7 @@ impl Changing<'_> {
     }
 
     /// Puts exactly `next`, sorted by dot, into a cell. The one place where cells change: what is derived from them
-    /// (indexes, fingerprint, contests) changes here with them. Putting back [`Touched::was`] undoes it.
+    /// (indexes, fingerprint, contests) changes here with them.
     pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Touched {
         let entity = self.entity;
         let now = next.clone();
@@ -102,8 +119,16 @@ pub struct Touched {
     pub is_live: bool,
     /// Whether the change opened or closed a contest: live siblings that differ.
     pub contest: Option<Contest>,
-    pub(crate) was: Cell,
+    was: Cell,
     now: Cell,
+}
+
+/// What a cell held before a change: putting it back undoes the change.
+#[derive(Debug)]
+pub(crate) struct Before {
+    entity: Entity,
+    field: Field,
+    was: Cell,
 }
 
 /// What a change did to the question whether a cell's live siblings differ.
@@ -124,6 +149,10 @@ impl Touched {
     /// The siblings that the cell holds now, tombstones among them.
     pub fn now(&self) -> &[Sibling] {
         &self.now
+    }
+
+    pub(crate) fn into_before(self) -> Before {
+        Before { entity: self.entity, field: self.field, was: self.was }
     }
 
     /// Whether the cell held a live sibling before.
@@ -191,6 +220,20 @@ impl State {
             .filter(|(_, _, sibling)| sibling.is_live())
     }
 
+    /// Begins to keep new dots back, to index them in order: a delta holds them by entity, and the index lies by dot.
+    pub(crate) fn begin_batch(&mut self) {
+        self.derived.batch = Some(Vec::new());
+    }
+
+    /// Indexes the dots kept back, if there are many or the batch ends with it.
+    pub(crate) fn index_batch(&mut self, ends: bool) {
+        let full = |batch: &mut Vec<_>| ends || batch.len() >= BATCH;
+        if let Some(mut batch) = self.derived.batch.take_if(full) {
+            self.derived.flush(&mut batch);
+            self.derived.batch = (!ends).then_some(batch);
+        }
+    }
+
     /// Opens one entity for change, new or old. O(log n), however many of its cells change.
     pub(crate) fn change<R>(&mut self, entity: Entity, change: impl FnOnce(&mut Changing<'_>) -> R) -> R {
         let Self { version, entities, derived, .. } = self;
@@ -213,6 +256,11 @@ impl State {
     /// Changes one cell: see [`Changing::replace`].
     pub(crate) fn replace(&mut self, entity: Entity, field: &Field, next: Cell) -> Touched {
         self.change(entity, |changing| changing.replace(field, next))
+    }
+
+    /// Undoes one change, the last that was not undone.
+    pub(crate) fn undo(&mut self, before: Before) -> Touched {
+        self.replace(before.entity, &before.field, before.was)
     }
 
     /// Takes one sibling out of the cell that holds it.

@@ -24,10 +24,9 @@ impl Crdt for Raw {
 
     fn follow(&mut self, _: &Touched) {}
 
-    fn describe(&self, touched: &Touched) -> Option<Self::Change> {
+    fn describe(touched: &Touched) -> Option<Self::Change> {
         // A tombstone dropped for another tombstone means nothing to a reader.
-        let cells = self.state.cells(touched.entity);
-        let is_live = cells.is_some_and(|cells| cells.live(touched.field.as_bytes()).next().is_some());
+        let is_live = touched.now().iter().any(|sibling| sibling.is_live());
         (touched.was_live() || is_live).then(|| (touched.entity, touched.field.clone()))
     }
 }
