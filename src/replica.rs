@@ -282,7 +282,7 @@ impl<T: Crdt> Replica<T> {
             return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
         }
         self.target.state().check(delta, self.author.id)?;
-        let mut touched = Vec::new();
+        let mut touched = Vec::with_capacity(delta.len());
         let ahead = self.apply(delta, |step| touched.append(step));
         Ok(MergeReport { touched, ahead, of: PhantomData })
     }

@@ -95,7 +95,7 @@ enum Rest {
 
 impl<'a> Merging<'a> {
     pub(crate) fn new(delta: &'a Delta, state: &mut State) -> Self {
-        state.begin_batch();
+        state.begin_batch(delta.len());
         let fields = vec![None; delta.fields.len()];
         Self { delta, had: state.version.clone(), fields, next: 0, rest: None, changes: Vec::new() }
     }

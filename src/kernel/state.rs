@@ -221,8 +221,8 @@ impl State {
     }
 
     /// Begins to keep new dots back, to index them in order: a delta holds them by entity, and the index lies by dot.
-    pub(crate) fn begin_batch(&mut self) {
-        self.derived.batch = Some(Vec::new());
+    pub(crate) fn begin_batch(&mut self, expected: usize) {
+        self.derived.batch = Some(Vec::with_capacity(expected.min(BATCH)));
     }
 
     /// Indexes the dots kept back, if there are many or the batch ends with it.
