@@ -25,6 +25,11 @@ enum Step {
         by: usize,
         entity: u8,
     },
+    /// Writes so many fields of an entity that it is kept as a map.
+    Widen {
+        by: usize,
+        entity: u8,
+    },
     /// Prunes the tombstones whose place among the others is marked.
     PruneSome {
         by: usize,
@@ -54,8 +59,20 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..90)
+}
+
+/// Of entities both small and large.
+fn wide_steps() -> impl Strategy<Value = Vec<Step>> {
+    let widen = (0..REPLICAS, 0..2u8).prop_map(|(by, entity)| Step::Widen { by, entity });
+    let write = (0..REPLICAS, 0..2u8, 3..63u8).prop_map(|(by, entity, field)| Step::Write { by, entity, field });
+    let erase = (0..REPLICAS, 0..2u8, 3..63u8).prop_map(|(by, entity, field)| Step::Erase { by, entity, field });
+    prop::collection::vec(prop_oneof![12 => step(), 1 => widen, 2 => write, 3 => erase], 1..50)
+}
+
+fn step() -> impl Strategy<Value = Step> {
     let who = 0..REPLICAS;
-    let step = prop_oneof![
+    prop_oneof![
         34 => (who.clone(), 0..2u8, 0..3u8).prop_map(|(by, entity, field)| Step::Write { by, entity, field }),
         6 => (who.clone(), 0..2u8, 1..3u8).prop_map(|(by, entity, field)| Step::Erase { by, entity, field }),
         12 => (who.clone(), 0..2u8).prop_map(|(by, entity)| Step::Delete { by, entity }),
@@ -66,8 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         26 => (any::<usize>(), prop::bool::weighted(0.3), prop::option::weighted(0.3, any::<usize>()))
             .prop_map(|(which, again, join)| Step::Deliver { which, again, join }),
         2 => (who, any::<bool>()).prop_map(|(who, resume)| Step::Restart { who, resume }),
-    ];
-    prop::collection::vec(step, 1..90)
+    ]
 }
 
 fn fork(replica: &Replica<Raw>) -> Replica<Raw> {
@@ -179,6 +195,19 @@ impl World {
                 self.record_removal(by, found, e, &[], &before);
                 self.check(by)?;
             }
+            Step::Widen { by, entity: e } => {
+                let before = self.replicas[by].version().clone();
+                let (dots, _) = self.replicas[by]
+                    .edit(|raw| (3..63).map(|f| raw.write(entity(e), &field(f), Payload::new(2, &[f]))).collect())
+                    .map(|(dots, delta): (Vec<_>, _)| (dots, delta))
+                    .unwrap();
+                let mut seen = before;
+                for (f, dot) in (3..63).zip(dots) {
+                    self.oracle.record(dot, entity(e), &field(f), Some((2, &[f])), &seen);
+                    seen.observe(dot);
+                }
+                self.check(by)?;
+            }
             Step::PruneSome { by, seen_by } => {
                 let version = self.replicas[seen_by].version().clone();
                 self.replicas[by].prune(Prune::SeenBy(&version));
@@ -257,11 +286,10 @@ impl World {
     }
 }
 
-#[test]
-fn any_schedule_ends_where_the_oracle_says() {
+fn run(cases: u32, steps: impl Strategy<Value = Vec<Step>>) -> Seen {
     let seen = Seen::default();
-    let config = ProptestConfig { cases: 1500, source_file: Some(file!()), ..ProptestConfig::default() };
-    let result = proptest::test_runner::TestRunner::new(config).run(&steps(), |steps| {
+    let config = ProptestConfig { cases, source_file: Some(file!()), ..ProptestConfig::default() };
+    let result = proptest::test_runner::TestRunner::new(config).run(&steps, |steps| {
         bump(&seen.cases);
         let mut world = World::new();
         for step in steps {
@@ -272,6 +300,17 @@ fn any_schedule_ends_where_the_oracle_says() {
     if let Err(error) = result {
         panic!("{error}");
     }
+    seen
+}
+
+#[test]
+fn any_schedule_over_large_entities_ends_where_the_oracle_says() {
+    run(150, wide_steps());
+}
+
+#[test]
+fn any_schedule_ends_where_the_oracle_says() {
+    let seen = run(1500, steps());
     // A schedule in which nothing collides tests nothing.
     let share = |counter: &Cell<u32>| f64::from(counter.get()) / f64::from(seen.cases.get());
     assert!(share(&seen.concurrent) > 0.5, "contests opened per case: {}", share(&seen.concurrent));
