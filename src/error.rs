@@ -46,6 +46,12 @@ pub enum EditError {
         /// The longest there may be.
         limit: usize,
     },
+    /// The value cannot be serialised.
+    #[error("the value cannot be serialised: {0}")]
+    Unserialisable(#[source] Box<dyn StdError + Send + Sync>),
+    /// A replica's running total has reached the end of 64 bits.
+    #[error("the counter's running total here would pass 2⁶⁴ − 1; nothing was counted")]
+    CounterOverflow,
     /// The replica has made 2⁶⁴ − 1 writes, or a peer claimed so.
     #[error("the counter of {0} is used up; call `rotate` to go on under a new id")]
     CounterExhausted(ReplicaId),

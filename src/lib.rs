@@ -13,6 +13,7 @@ mod error;
 mod graph;
 mod id;
 mod replica;
+mod types;
 mod version;
 
 pub mod clock;
@@ -32,4 +33,8 @@ pub use kernel::{
     SystemEnvironment,
 };
 pub use replica::{Lease, LeaseError, MergeReport, Prune, Replica};
+pub use types::{
+    Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
+    PnCounter, RwSet,
+};
 pub use version::VersionVector;

@@ -11,6 +11,7 @@ const RANKS: &[(&str, u8)] = &[
     ("error", 1),
     ("kernel", 2),
     ("codec", 3),
+    ("types", 4),
     ("document", 4),
     ("graph", 5),
     ("conflict", 6),

@@ -86,15 +86,19 @@ impl Author {
         ReplicaId::from_uuid(uuid::Builder::from_random_bytes(self.environment.random()).into_uuid())
     }
 
-    /// Mints the next dot: the only place where one is made.
-    pub(crate) fn mint(&mut self, version: &mut VersionVector) -> Result<Dot, EditError> {
-        let replica = match self.id {
+    pub(crate) fn own_id(&mut self) -> ReplicaId {
+        match self.id {
             Some(id) => id,
             None => {
                 let id = self.new_id();
                 *self.id.insert(id)
             }
-        };
+        }
+    }
+
+    /// Mints the next dot: the only place where one is made.
+    pub(crate) fn mint(&mut self, version: &mut VersionVector) -> Result<Dot, EditError> {
+        let replica = self.own_id();
         let counter = version.get(replica).checked_add(1).ok_or(EditError::CounterExhausted(replica))?;
         let dot = Dot { replica, counter };
         version.observe(dot);
@@ -129,6 +133,11 @@ impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
     pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Before>) -> Self {
         Self { target, author, log, stamp: None }
+    }
+
+    /// The id that this edit writes under; minted now if this is the replica's first.
+    pub fn own_id(&mut self) -> ReplicaId {
+        self.author.own_id()
     }
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.

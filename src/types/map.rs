@@ -1,0 +1,147 @@
+//! A map of registers.
+
+use std::fmt;
+
+use im::OrdMap;
+
+use crate::error::EditError;
+use crate::kernel::{Crdt, Edit, Entity, Sibling, State, Touched};
+use crate::types::element::{from_bytes, to_bytes, to_payload, value_of};
+use crate::types::{Change, Element, crdt_basics, crdt_state};
+
+/// A map from keys to registers in which adding wins: inserted and removed concurrently, a key is there.
+///
+/// Of concurrent values of one key the later shows, as in [`LwwRegister`](crate::LwwRegister); [`get_all`](Self::get_all)
+/// shows all of them. Lost is what a writer saw and replaced or removed. A clear is one write, and removes what it saw.
+///
+/// Some 140 bytes an entry, and key and value twice: as bytes and decoded; nothing for one that was removed, once its
+/// tombstone is pruned.
+///
+/// ```
+/// use driftless::{OrMap, Replica};
+/// let mut laptop = Replica::<OrMap<String, u32>>::new();
+/// let mut phone = laptop.fork();
+/// let (_, a) = laptop.edit(|stock| stock.insert("apples".into(), 3))?;
+/// let (_, b) = phone.edit(|stock| stock.insert("pears".into(), 5))?;
+/// laptop.merge(&b)?;
+/// phone.merge(&a)?;
+/// assert_eq!(laptop.state(), phone.state());
+/// assert_eq!(laptop.state().get(&"pears".into()), Some(&5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct OrMap<K: Element, V: Element> {
+    state: State,
+    entries: OrdMap<K, V>,
+}
+
+impl<K: Element, V: Element> Crdt for OrMap<K, V> {
+    const SCHEMA: &'static str = "driftless.or-map";
+
+    type Change = Change<K>;
+
+    crdt_state!();
+
+    fn follow(&mut self, touched: &Touched) {
+        let Some(key) = from_bytes(touched.field.as_bytes()) else { return };
+        match winner(touched.now()) {
+            Some(value) => drop(self.entries.insert(key, value)),
+            None => drop(self.entries.remove(&key)),
+        }
+    }
+
+    fn describe(touched: &Touched) -> Option<Change<K>> {
+        Change::of(from_bytes(touched.field.as_bytes())?, touched)
+    }
+}
+
+fn winner<V: Element>(siblings: &[Sibling]) -> Option<V> {
+    let values = siblings.iter().filter_map(|sibling| Some((sibling.precedence(), value_of(sibling)?)));
+    values.max_by_key(|(precedence, _)| *precedence).map(|(_, value)| value)
+}
+
+impl<K: Element, V: Element> OrMap<K, V> {
+    /// The value of a key: of concurrent ones, the latest. O(log n).
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key)
+    }
+
+    /// All concurrent values of a key, in the order of their dots.
+    pub fn get_all(&self, key: &K) -> impl Iterator<Item = V> + '_ {
+        let cells = to_bytes(key).ok().and_then(|field| Some((field, self.state.cells(Entity::SELF)?)));
+        let siblings = cells.map(|(field, cells)| cells.siblings(&field)).unwrap_or_default();
+        siblings.filter_map(value_of)
+    }
+
+    /// Whether the key is there. O(log n).
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// The keys with their values, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
+        self.entries.iter()
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.entries.keys()
+    }
+
+    /// The values, in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> + '_ {
+        self.entries.values()
+    }
+
+    /// The number of entries. O(1).
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<K: Element, V: Element> Edit<'_, OrMap<K, V>> {
+    /// Sets the value of a key and returns the one that showed before. Always writes, so that it beats a removal made
+    /// elsewhere at the same time.
+    pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, EditError> {
+        let before = self.get(&key).cloned();
+        self.write(Entity::SELF, &to_bytes(&key)?, to_payload(&value)?)?;
+        Ok(before)
+    }
+
+    /// Removes a key and returns the value that showed. A value inserted concurrently stays.
+    pub fn remove(&mut self, key: &K) -> Result<Option<V>, EditError> {
+        let before = self.get(key).cloned();
+        self.erase(Entity::SELF, &to_bytes(key)?)?;
+        Ok(before)
+    }
+
+    /// Changes the value of a key by what shows: an insertion like any other, of what the closure returns.
+    pub fn update(&mut self, key: K, change: impl FnOnce(Option<&V>) -> V) -> Result<Option<V>, EditError> {
+        let value = change(self.get(&key));
+        self.insert(key, value)
+    }
+
+    /// Removes every entry with one write. What others insert concurrently stays.
+    pub fn clear(&mut self) -> Result<bool, EditError> {
+        self.delete(Entity::SELF)
+    }
+}
+
+impl<K: Element, V: Element> Default for OrMap<K, V> {
+    fn default() -> Self {
+        Self { state: State::default(), entries: OrdMap::new() }
+    }
+}
+
+impl<K: Element, V: Element> fmt::Debug for OrMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+crdt_basics!(OrMap<K, V>);
