@@ -19,6 +19,9 @@ pub struct Conflict<'a> {
     pub of: Owner,
     /// The property.
     pub path: Path,
+    /// Whether the node or edge is deleted: the conflict is among its [hidden survivors](Graph::hidden), and can be
+    /// settled once the owner is restored.
+    pub is_hidden: bool,
     /// The values, the one that shows first, then by falling precedence.
     pub candidates: Vec<Candidate<'a>>,
 }
@@ -69,11 +72,11 @@ impl Graph {
     /// Everything that replicas disagree on. Kept up with every change: listing costs what it lists.
     pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
         self.state().contested().filter_map(|(entity, field)| {
-            let (of, path) = (owner_of(entity)?, property_of(field)?);
-            let mut siblings: Vec<_> = self.state().cells(entity)?.live(field.as_bytes()).collect();
+            let (of, path, cells) = (owner_of(entity)?, property_of(field)?, self.state().cells(entity)?);
+            let mut siblings: Vec<_> = cells.live(field.as_bytes()).collect();
             siblings.sort_unstable_by_key(|s| std::cmp::Reverse(s.precedence()));
             let candidates = siblings.into_iter().filter_map(Candidate::new).collect();
-            Some(Conflict { of, path, candidates })
+            Some(Conflict { of, path, is_hidden: !cells.is_live(), candidates })
         })
     }
 }

@@ -11,8 +11,8 @@ use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::{
-    Author, Before, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, MergeError, Merging,
-    SystemEnvironment, Touched,
+    Author, Before, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, Fingerprint, MergeError,
+    Merging, SystemEnvironment, Touched,
 };
 use crate::version::VersionVector;
 
@@ -240,6 +240,16 @@ impl<T: Crdt> Replica<T> {
         self.author.id
     }
 
+    /// The fingerprint of all that is alive: replicas of equal versions have equal ones. O(1).
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.target.state().fingerprint()
+    }
+
+    /// The dots of all that is alive: what to send a peer that is to [`reconcile`](Self::reconcile). O(dots / 64).
+    pub fn live_dots(&self) -> DotSet {
+        self.target.state().live_dots()
+    }
+
     /// Everything that this replica has seen: what to send a peer that asks for a delta.
     pub fn version(&self) -> &VersionVector {
         self.target.state().version()
@@ -388,7 +398,8 @@ impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Prune<'a> {
-    /// Those that everybody has seen, whose versions this is the meet of: it costs nobody anything.
+    /// Those that everybody has seen: give it the [meet](VersionVector::meet) of all peers' versions. It costs nobody
+    /// anything.
     SeenBy(&'a VersionVector),
     /// All of them: peers that have not seen them reconcile.
     All,

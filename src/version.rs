@@ -81,6 +81,13 @@ impl VersionVector {
         self.entries = Arc::new(joined);
     }
 
+    /// What both have seen: the lesser counter of each writer. The meet of all peers' versions is what everybody has seen.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let both = self.iter().map(|(replica, counter)| (replica, counter.min(other.get(replica))));
+        Self::from_sorted(both.filter(|(_, counter)| *counter > 0).collect())
+    }
+
     /// Joins one dot, and with it all earlier ones of its writer.
     pub fn observe(&mut self, dot: Dot) {
         if !self.covers(dot) {

@@ -4,7 +4,7 @@ mod support;
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, repair_checksum};
-use driftless::{Crdt, DecodeError, Delta, DeltaKind, EditError, Graph, NodeId, Replica, Value};
+use driftless::{Crdt, DecodeError, Delta, DeltaKind, DotSet, EditError, Graph, NodeId, Replica, Value, VersionVector};
 use proptest::prelude::*;
 use support::{replica, samples};
 
@@ -124,6 +124,34 @@ proptest! {
     fn noise_is_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Delta::from_bytes(&bytes).is_err());
         prop_assert!(Replica::<Graph>::load(&bytes).is_err());
+    }
+}
+
+#[test]
+fn what_a_peer_asks_by_survives_its_bytes_and_nothing_else_does() {
+    let s = samples();
+    let (version, dots) = (s.receiver.version().clone(), s.receiver.live_dots());
+    assert!(!dots.is_empty() && !version.is_empty());
+    let messages = [version.to_bytes(), dots.to_bytes()];
+    assert_eq!(VersionVector::from_bytes(&messages[0]), Ok(version));
+    assert_eq!(DotSet::from_bytes(&messages[1]), Ok(dots));
+    assert!(VersionVector::from_bytes(&messages[1]).is_err() && DotSet::from_bytes(&messages[0]).is_err());
+    for bytes in messages {
+        for len in 0..bytes.len() {
+            assert!(VersionVector::from_bytes(&bytes[..len]).is_err() && DotSet::from_bytes(&bytes[..len]).is_err());
+        }
+        for i in 15..bytes.len() {
+            for value in 0..=255 {
+                let mut damaged = bytes.clone();
+                damaged[i] = value;
+                repair_checksum(&mut damaged);
+                assert!(
+                    VersionVector::from_bytes(&damaged).is_ok_and(|v| v.to_bytes() == damaged)
+                        || DotSet::from_bytes(&damaged).is_ok_and(|d| d.to_bytes() == damaged)
+                        || VersionVector::from_bytes(&damaged).is_err() && DotSet::from_bytes(&damaged).is_err()
+                );
+            }
+        }
     }
 }
 

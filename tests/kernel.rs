@@ -138,7 +138,7 @@ impl World {
         let (from, to) = (&self.replicas[from], &self.replicas[to]);
         from.delta_since(to.version()).unwrap_or_else(|CutError::Pruned { .. }| {
             bump(&seen.reconciled);
-            from.reconcile(to.version(), &Raw::state(to.state()).live_dots())
+            from.reconcile(to.version(), &to.live_dots())
         })
     }
 

@@ -23,7 +23,7 @@ fn holds(replica: &Replica<Raw>, field: &str) -> bool {
 }
 
 fn reconcile(from: &Replica<Raw>, to: &Replica<Raw>) -> Delta {
-    from.reconcile(to.version(), &to.state().state().live_dots())
+    from.reconcile(to.version(), &to.live_dots())
 }
 
 /// The whole entity travels when its root changed.

@@ -399,7 +399,7 @@ impl<T: Subject> World<T> {
     fn delta_for(&self, from: usize, to: usize) -> Delta {
         let (from, to) = (&self.replicas[from], &self.replicas[to]);
         from.delta_since(to.version())
-            .unwrap_or_else(|CutError::Pruned { .. }| from.reconcile(to.version(), &to.state().state().live_dots()))
+            .unwrap_or_else(|CutError::Pruned { .. }| from.reconcile(to.version(), &to.live_dots()))
     }
 
     fn merge(&mut self, to: usize, version: &Version, delta: &Delta) -> Result<(), TestCaseError> {

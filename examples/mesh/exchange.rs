@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use driftless::{Crdt, CutError, Delta, MergeError};
+use driftless::{CutError, Delta, MergeError};
 use serde::Serialize;
 
 use crate::mesh::{Mesh, NAMES, Seen, includes, join};
@@ -147,7 +147,7 @@ impl Exchange {
             Ok(delta) => delta,
             Err(CutError::Pruned { .. }) => {
                 self.reconciled += 1;
-                sender.reconcile(receiver.version(), &receiver.state().state().live_dots())
+                sender.reconcile(receiver.version(), &receiver.live_dots())
             }
         };
         let bytes = delta.to_bytes();

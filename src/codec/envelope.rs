@@ -31,6 +31,24 @@ pub(super) enum Kind {
     Complete = 2,
     Reconciled = 3,
     State = 4,
+    Version = 5,
+    Dots = 6,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Incremental | Self::Complete | Self::Reconciled => "a delta",
+            Self::State => "a saved state",
+            Self::Version => "a version",
+            Self::Dots => "a set of dots",
+        }
+    }
+
+    /// The error of finding this where something else was asked for.
+    pub(super) fn instead_of(self, expected: &'static str) -> DecodeError {
+        DecodeError::Kind { found: self.name(), expected }
+    }
 }
 
 pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
@@ -79,9 +97,19 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
         2 => Kind::Complete,
         3 => Kind::Reconciled,
         4 => Kind::State,
+        5 => Kind::Version,
+        6 => Kind::Dots,
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok((kind, rest))
+}
+
+/// Opens a message that must be of one kind.
+pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<&[u8], DecodeError> {
+    match open(bytes)? {
+        (found, body) if found == kind => Ok(body),
+        (found, _) => Err(found.instead_of(kind.name())),
+    }
 }
 
 /// A LEB128 number in its shortest form, and what follows it.

@@ -10,6 +10,7 @@
 
 mod envelope;
 mod error;
+mod seen;
 mod wire;
 
 pub use error::DecodeError;
@@ -54,7 +55,7 @@ impl Delta {
         let (kind, body) = envelope::open(bytes)?;
         match kind {
             Kind::Incremental | Kind::Complete | Kind::Reconciled => {}
-            Kind::State => return Err(DecodeError::Kind { found: "a saved state", expected: "a delta" }),
+            other => return Err(other.instead_of("a delta")),
         }
         let mut reader = wire::Reader::new(body);
         let delta = wire::read_delta(&mut reader, kind)?;
@@ -70,10 +71,7 @@ pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
 }
 
 pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedState, DecodeError> {
-    let (kind, body) = envelope::open(bytes)?;
-    if kind != Kind::State {
-        return Err(DecodeError::Kind { found: "a delta", expected: "a saved state" });
-    }
+    let body = envelope::open_as(bytes, Kind::State)?;
     let mut reader = wire::Reader::new(body);
     let (owner, generation) = wire::read_owner(&mut reader)?;
     let delta = wire::read_delta(&mut reader, Kind::Complete)?;

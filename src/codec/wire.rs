@@ -114,16 +114,16 @@ mod least {
 
 /// Differences between numbers, modulo 2⁶⁴: any two numbers have one, small for near ones.
 #[derive(Default)]
-struct Differences(u64);
+pub(super) struct Differences(u64);
 
 impl Differences {
-    fn encode(&mut self, number: u64) -> i64 {
+    pub(super) fn encode(&mut self, number: u64) -> i64 {
         let difference = number.wrapping_sub(self.0) as i64;
         self.0 = number;
         difference
     }
 
-    fn decode(&mut self, difference: i64) -> u64 {
+    pub(super) fn decode(&mut self, difference: i64) -> u64 {
         self.0 = self.0.wrapping_add(difference as u64);
         self.0
     }
@@ -213,7 +213,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta) {
     }
 }
 
-fn write<T: Serialize + ?Sized>(out: &mut impl Write, value: &T) {
+pub(super) fn write<T: Serialize + ?Sized>(out: &mut impl Write, value: &T) {
     // Neither a vector nor a comparison fails to take bytes, and nothing above is unserialisable.
     let result = value.serialize(&mut rmp_serde::Serializer::new(out));
     debug_assert!(result.is_ok(), "{result:?}");
@@ -225,21 +225,32 @@ fn write<T: Serialize + ?Sized>(out: &mut impl Write, value: &T) {
 pub(super) struct Reader<'a> {
     values: rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>,
     len: u64,
+    /// How many bytes of the body are spoken for by lists that come several times.
+    claimed: u64,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
         let mut values = rmp_serde::Deserializer::from_read_ref(body);
         values.set_max_depth(MAX_NESTING);
-        Self { values, len: body.len() as u64 }
+        Self { values, len: body.len() as u64, claimed: 0 }
     }
 
-    fn read<T: Deserialize<'a>>(&mut self, what: &'static str) -> Result<T, DecodeError> {
+    pub(super) fn read<T: Deserialize<'a>>(&mut self, what: &'static str) -> Result<T, DecodeError> {
         T::deserialize(&mut self.values).map_err(|_| DecodeError::Malformed(what))
     }
 
+    /// Room for one of several lists, if the body is long enough to hold it and all before it.
+    pub(super) fn share<T>(&mut self, count: u64, least: u64) -> Result<Vec<T>, DecodeError> {
+        self.claimed = self.claimed.saturating_add(count.saturating_mul(least));
+        match self.claimed <= self.len {
+            true => self.room(count, least),
+            false => Err(DecodeError::Malformed("more is announced than the body can hold")),
+        }
+    }
+
     /// Room for as many as are announced, if the body is long enough to hold them.
-    fn room<T>(&self, count: u64, least: u64) -> Result<Vec<T>, DecodeError> {
+    pub(super) fn room<T>(&self, count: u64, least: u64) -> Result<Vec<T>, DecodeError> {
         match count.checked_mul(least).is_some_and(|bytes| bytes <= self.len) {
             true => Ok(Vec::with_capacity(count as usize)),
             false => Err(DecodeError::Malformed("more is announced than the body can hold")),
@@ -248,9 +259,14 @@ impl<'a> Reader<'a> {
 }
 
 /// The first of several conditions that does not hold.
-fn check(conditions: impl IntoIterator<Item = (bool, &'static str)>) -> Result<(), DecodeError> {
+pub(super) fn check(conditions: impl IntoIterator<Item = (bool, &'static str)>) -> Result<(), DecodeError> {
     let broken = conditions.into_iter().find(|(holds, _)| !holds);
     broken.map_or(Ok(()), |(_, what)| Err(DecodeError::Malformed(what)))
+}
+
+pub(super) fn replica_id(bytes: &[u8]) -> Result<ReplicaId, DecodeError> {
+    let id = <[u8; 16]>::try_from(bytes).map(ReplicaId::from);
+    id.map_err(|_| DecodeError::Malformed("an id that is not 16 bytes long"))
 }
 
 fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
@@ -260,8 +276,7 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeEr
 
 pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<(Option<ReplicaId>, u64), DecodeError> {
     let Owner(id, generation) = reader.read("the owner")?;
-    let id = id.map(|bytes| <[u8; 16]>::try_from(&bytes[..]).map(ReplicaId::from)).transpose();
-    Ok((id.map_err(|_| DecodeError::Malformed("an id that is not 16 bytes long"))?, generation))
+    Ok((id.map(|bytes| replica_id(bytes)).transpose()?, generation))
 }
 
 pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, DecodeError> {
@@ -301,7 +316,8 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, D
     delta.kind = match kind {
         Kind::Incremental => DeltaKind::Incremental,
         Kind::Reconciled => DeltaKind::Reconciled { at, dead },
-        Kind::Complete | Kind::State => DeltaKind::Complete,
+        // That of a saved state is one too.
+        _ => DeltaKind::Complete,
     };
     check_kind(&delta, &head)?;
     read_parts(reader, &head, &mut delta)?;
@@ -317,8 +333,7 @@ fn read_versions(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) ->
     delta.replicas = reader.room(head.replicas, least::WRITER)?;
     for _ in 0..head.replicas {
         let writer: Writer<'_> = reader.read("a writer")?;
-        let id = <[u8; 16]>::try_from(&writer.id[..]).map(ReplicaId::from);
-        let id = id.map_err(|_| DecodeError::Malformed("an id that is not 16 bytes long"))?;
+        let id = replica_id(writer.id)?;
         let counter = |difference| Differences(writer.since).decode(difference);
         let (u, p, a) = (counter(writer.upto), counter(writer.pruned), counter(writer.at));
         check([
@@ -357,7 +372,7 @@ fn read_dead(reader: &mut Reader<'_>, head: &Head<'_>, delta: &Delta) -> Result<
         let writer: DeadWriter = reader.read("a writer of dead dots")?;
         let replica = delta.replicas.get(writer.replica as usize);
         let replica = *replica.ok_or(DecodeError::Malformed("a dead dot of a writer that is not listed"))?;
-        let mut words = reader.room(writer.words, least::DEAD_WORD)?;
+        let mut words = reader.share(writer.words, least::DEAD_WORD)?;
         let mut blocks = Differences::default();
         for _ in 0..writer.words {
             let DeadWord { block, word } = reader.read("a word of dead dots")?;

@@ -9,10 +9,10 @@ use crate::kernel::{Crdt, Edit, Field, MAX_FIELD_LEN, Payload};
 
 /// Editing a graph.
 impl Edit<'_, Graph> {
-    /// Adds a node, by id or by name, and returns its id. On one that is there it writes nothing.
+    /// Adds a node, by id or by name, and returns its id. One write; on one that is there none.
     ///
-    /// Where a deleted node left hidden survivors, they are deleted with the same edit: a node that is added anew is
-    /// new. To have them back, [`restore_node`](Self::restore_node).
+    /// Where a deleted node left hidden survivors, they are deleted with the same edit, by another write: a node that is
+    /// added anew is new. To have them back, [`restore_node`](Self::restore_node).
     pub fn add_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<NodeId, EditError> {
         let NodeKey { id, name } = node.into();
         match self.state().cells(keys::node(id)) {
@@ -25,14 +25,16 @@ impl Edit<'_, Graph> {
         Ok(id)
     }
 
-    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle. Returns whether it was there.
+    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle. Returns whether it was there; if not,
+    /// nothing is written.
     ///
     /// What others write to it concurrently is kept [hidden](Graph::hidden).
     pub fn remove_node(&mut self, id: NodeId) -> Result<bool, EditError> {
         Ok(self.contains_node(id) && self.delete(keys::node(id))?)
     }
 
-    /// Deletes a node and every edge at it, dangling ones too. Returns how many edges went. An edge that somebody hangs
+    /// Deletes a node and every edge at it, dangling ones too: one write each. Edges at a node that is not there are deleted
+    /// all the same. Returns how many edges went. An edge that somebody hangs
     /// on it concurrently stays and dangles.
     pub fn remove_node_with_edges(&mut self, id: NodeId) -> Result<usize, EditError> {
         let edges = self.edges_at(id);
@@ -83,8 +85,11 @@ impl Edit<'_, Graph> {
         self.erase(of.entity(), &field)
     }
 
-    /// Adds the edge `source --edge_type--> target` and returns its id. On one that is there it writes nothing. Either
-    /// end may be missing; then the edge dangles until it is there.
+    /// Adds the edge `source --edge_type--> target` and returns its id. One write; on one that is there none. Either end
+    /// may be missing; then the edge dangles until it is there.
+    ///
+    /// Where a deleted edge left hidden survivors, they are deleted with the same edit, by another write. To have them
+    /// back, [`restore_edge`](Self::restore_edge).
     pub fn link(&mut self, source: NodeId, edge_type: &str, target: NodeId) -> Result<EdgeId, EditError> {
         self.link_numbered(source, edge_type, target, 0)
     }

@@ -150,6 +150,15 @@ impl<'a> Ends<'a> {
         })
     }
 
+    /// The ends that a root tells of which the index says that they are right: then a single sibling needs no check.
+    pub(super) fn of_checked(id: EdgeId, root: impl Iterator<Item = &'a Sibling> + Clone) -> Option<Self> {
+        let mut live = root.clone().filter(|sibling| sibling.is_live());
+        match (live.next(), live.next()) {
+            (Some(single), None) => single.payload.as_ref().and_then(Self::from_payload),
+            _ => Self::of(id, root),
+        }
+    }
+
     /// The ends that a root tells. An edge's id is derived from its ends, so they cannot change, and a root that tells
     /// of others is nobody's.
     pub(super) fn of(id: EdgeId, root: impl Iterator<Item = &'a Sibling>) -> Option<Self> {

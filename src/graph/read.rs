@@ -40,6 +40,11 @@ impl Graph {
         self.state.entities_of(keys::EDGE).filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells))
     }
 
+    /// The edges at a node that lack an end, be it this one or the other. O(degree · log n).
+    pub fn dangling_at(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.edges_at(node).into_iter().filter_map(|edge| self.hop(edge)).filter(|edge| self.is_dangling(edge))
+    }
+
     /// Whether an edge lacks an end.
     pub fn is_dangling(&self, edge: &Edge<'_>) -> bool {
         !self.contains_node(edge.source()) || !self.contains_node(edge.target())
@@ -47,24 +52,24 @@ impl Graph {
 
     /// The edges from a node to nodes that are there, grouped by type. None if the node is not there. O(log n) each.
     pub fn outgoing(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.hops(node, false, None).filter_map(|(edge, _)| self.edge(edge))
+        self.hops(node, false, None).filter_map(|(edge, _)| self.hop(edge))
     }
 
     /// The edges to a node from nodes that are there, grouped by type. None if the node is not there. O(log n) each.
     pub fn incoming(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.hops(node, true, None).filter_map(|(edge, _)| self.edge(edge))
+        self.hops(node, true, None).filter_map(|(edge, _)| self.hop(edge))
     }
 
     /// The [`outgoing`](Self::outgoing) edges of one type. O(log n) each, whatever else the node has.
     pub fn outgoing_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
         let hops = self.hops(node, false, Some(edge_type));
-        hops.filter_map(|(edge, _)| self.edge(edge)).filter(move |edge| edge.edge_type() == edge_type)
+        hops.filter_map(|(edge, _)| self.hop(edge)).filter(move |edge| edge.edge_type() == edge_type)
     }
 
     /// The [`incoming`](Self::incoming) edges of one type. O(log n) each, whatever else the node has.
     pub fn incoming_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
         let hops = self.hops(node, true, Some(edge_type));
-        hops.filter_map(|(edge, _)| self.edge(edge)).filter(move |edge| edge.edge_type() == edge_type)
+        hops.filter_map(|(edge, _)| self.hop(edge)).filter(move |edge| edge.edge_type() == edge_type)
     }
 
     /// The nodes that an edge leads to or comes from, each once, in the order of their ids. O(degree · log n).
@@ -101,6 +106,20 @@ impl Graph {
         self.index
             .hidden()
             .filter_map(|entity| Some(Hidden { owner: keys::owner_of(entity)?, cells: self.state.cells(entity)? }))
+    }
+
+    /// What is left of a node or edge that is not there, if anything is. O(log n).
+    pub fn hidden_of(&self, owner: impl Into<Owner>) -> Option<Hidden<'_>> {
+        let owner = owner.into();
+        let cells = self.state.cells(owner.entity())?;
+        (!cells.is_live() && cells.has_live_fields()).then_some(Hidden { owner, cells })
+    }
+
+    /// An edge that the index knows, so that its root has been checked.
+    pub(super) fn hop(&self, id: EdgeId) -> Option<Edge<'_>> {
+        let cells = self.state.cells(keys::edge(id))?;
+        let ends = Ends::of_checked(id, cells.siblings(Field::ROOT.as_bytes()))?;
+        Some(Edge { id, ends, cells })
     }
 
     /// The hops from a live node to live nodes.

@@ -88,7 +88,7 @@ impl Iterator for Walk<'_> {
                 for (edge, node) in self.graph.hops(step.node, *incoming, edge_type) {
                     let of_type = || match edge_type {
                         // Types are indexed by hash: make sure.
-                        Some(t) => self.graph.edge(edge).is_some_and(|e| e.edge_type() == t),
+                        Some(t) => self.graph.hop(edge).is_some_and(|e| e.edge_type() == t),
                         None => true,
                     };
                     if !self.seen.contains(&node) && of_type() {

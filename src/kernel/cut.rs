@@ -65,7 +65,7 @@ impl State {
 
     fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
         // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
-        let since: VersionVector = since.iter().map(|(r, c)| (r, c.min(self.version.get(r)))).collect();
+        let since = since.meet(&self.version);
         let mut changed = Vec::new();
         for (replica, seen, _) in news(&since, &self.version) {
             self.derived.live.entities_after(replica, seen, &mut changed);

@@ -3,7 +3,7 @@
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, Delta, Graph, Prune, Replica};
+use driftless::{Delta, Graph, Prune, Replica};
 
 pub(crate) fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -53,6 +53,6 @@ pub(crate) fn samples() -> Samples {
     let (state, _) = a.save();
     a.prune(Prune::All);
     let complete = a.complete();
-    let reconciled = a.reconcile(receiver.version(), &receiver.state().state().live_dots());
+    let reconciled = a.reconcile(receiver.version(), &receiver.live_dots());
     Samples { incremental, complete, reconciled, state, receiver }
 }
