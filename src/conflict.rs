@@ -14,6 +14,7 @@ use crate::kernel::{Crdt, Sibling};
 /// A function of the live siblings: equal states have equal conflicts, whatever each replica has pruned. Equal values
 /// written concurrently are none.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Conflict<'a> {
     /// The node or edge.
     pub of: Owner,
@@ -28,6 +29,7 @@ pub struct Conflict<'a> {
 
 /// One of the values in a conflict.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Candidate<'a> {
     /// What was written.
     pub value: Value<'a>,

@@ -80,6 +80,7 @@ impl EditError {
 
 /// Why a text is not a path.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PathError {
     /// Every segment of a JSON Pointer begins with a slash.
     #[error("the path `{0}` does not begin with `/`; write `/{0}`")]

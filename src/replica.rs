@@ -37,8 +37,9 @@ use crate::version::VersionVector;
 pub struct Replica<T: Crdt> {
     target: T,
     author: Author,
-    /// The counter of our id when we began to write under it here: what came later, `rotate` can mint again.
-    opened_at: u64,
+    /// The counter of our id at the earliest point from which somebody else may have gone on: where we resumed, or saved
+    /// for the first time. None while there is no such copy.
+    forked_at: Option<u64>,
     /// Room for the log of the next edit.
     log: Vec<Before>,
     /// How often this state was saved; a lease names the save that it belongs to.
@@ -141,7 +142,7 @@ impl<T: Crdt> Replica<T> {
         Self {
             target: T::default(),
             author: Author::new(Box::new(environment)),
-            opened_at: 0,
+            forked_at: None,
             log: Vec::new(),
             generation: 0,
         }
@@ -191,12 +192,12 @@ impl<T: Crdt> Replica<T> {
             && lease == (Lease { replica, counter, generation })
         {
             self.author.id = Some(replica);
-            self.opened_at = counter;
+            self.forked_at = Some(counter);
         }
         Ok(self)
     }
 
-    /// Another replica with the same state and an id of its own. O(1).
+    /// Another replica with the same state, an id of its own, and the system's clock and randomness. O(1).
     pub fn fork(&self) -> Self {
         self.fork_with(SystemEnvironment)
     }
@@ -217,6 +218,9 @@ impl<T: Crdt> Replica<T> {
         self.generation = self.generation.saturating_add(1);
         let state = self.target.state();
         let (owner, generation) = (self.author.id, self.generation);
+        if let Some(replica) = owner {
+            self.forked_at.get_or_insert(state.version().get(replica));
+        }
         let saved = SavedState { delta: state.complete(T::SCHEMA, true), owner, generation };
         let lease = owner.map(|replica| Lease { replica, counter: state.version().get(replica), generation });
         (codec::encode_state(&saved), lease)
@@ -260,7 +264,7 @@ impl<T: Crdt> Replica<T> {
 impl<T: Crdt> Replica<T> {
     /// Edits the value and returns what the closure returned, and the delta of it all.
     ///
-    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n).
+    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + writers).
     ///
     /// ```
     /// use driftless::{Graph, NodeId, Replica};
@@ -292,7 +296,7 @@ impl<T: Crdt> Replica<T> {
             return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
         }
         self.target.state().check(delta, self.author.id)?;
-        let mut touched = Vec::with_capacity(delta.len());
+        let mut touched = Vec::new();
         let ahead = self.apply(delta, |step| touched.append(step));
         Ok(MergeReport { touched, ahead, of: PhantomData })
     }
@@ -326,44 +330,49 @@ impl<T: Crdt> Replica<T> {
     /// Goes on under a new id after [`MergeError::OwnDots`]: a peer knows writes under our id that we did not make, so
     /// somebody else went on from the same saved state.
     ///
-    /// What was written since opening is minted again under the new id, and the version of the old id goes back to where
-    /// it stood at opening; then the merge goes through, and nothing that either wrote is lost. O(written since opening).
-    pub fn rotate(&mut self) -> Result<ReplicaId, EditError> {
+    /// What was written since that state was saved (by us, in the usual order of things since we resumed) is minted again
+    /// under the new id, and the version of the old id goes back to where it stood then; after that the merge goes through.
+    /// Nothing that either wrote is lost. What others deleted of it meanwhile may come back, since their deletion cannot
+    /// tell ours from the other's, and a counter counts the greater of what the two added. Returns the delta of what was
+    /// minted again, for peers that live on deltas. O(written since then).
+    pub fn rotate(&mut self) -> Result<Delta, EditError> {
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let new = replica.author.new_id();
         let old = replica.author.id.replace(new);
-        if let Some(old) = old {
-            replica.mint_again(old, log)?;
+        if let (Some(old), Some(forked_at)) = (old, replica.forked_at) {
+            replica.mint_again(old, forked_at, log)?;
         }
-        replica.opened_at = 0;
+        replica.forked_at = None;
         undo.keep();
-        Ok(new)
+        let mut since = self.version().clone();
+        since.set(new, 0);
+        Ok(self.target.state().delta_of_edit(T::SCHEMA, &since))
     }
 
-    fn mint_again(&mut self, old: ReplicaId, log: &mut Vec<Before>) -> Result<(), EditError> {
-        let Self { target, author, opened_at, .. } = self;
-        for (dot, entity, field) in target.state().written_by(old, *opened_at) {
+    fn mint_again(&mut self, old: ReplicaId, past: u64, log: &mut Vec<Before>) -> Result<(), EditError> {
+        let Self { target, author, .. } = self;
+        for (dot, entity, field) in target.state().written_by(old, past) {
             let again = author.mint(&mut target.state_mut().version)?;
             let touched = target.state_mut().rename(entity, &field, dot, again);
             target.follow(&touched);
             log.push(touched.into_before());
         }
         // If a tombstone of ours is gone that peers have not seen, they must still be told to reconcile.
-        let instead = match target.state().pruned().get(old) > *opened_at {
+        let instead = match target.state().pruned().get(old) > past {
             true => Some(author.mint(&mut target.state_mut().version)?),
             false => None,
         };
-        target.state_mut().set_back(old, *opened_at, instead);
+        target.state_mut().set_back(old, past, instead);
         Ok(())
     }
 }
 
 /// Deltas for peers.
 impl<T: Crdt> Replica<T> {
-    /// What a peer that has seen `since` lacks. O(changes · log n), never a walk of the state.
+    /// What a peer that has seen `since` lacks. O(changes · log n + writers), never a walk of the state.
     ///
-    /// Fails if tombstones were pruned that the peer has not seen; then [`reconcile`](Self::reconcile), or send it
+    /// Fails if tombstones were pruned that the peer has not seen (unless it has seen nothing at all); then [`reconcile`](Self::reconcile), or send it
     /// [`complete`](Self::complete).
     pub fn delta_since(&self, since: &VersionVector) -> Result<Delta, CutError> {
         self.target.state().delta_since(T::SCHEMA, since)

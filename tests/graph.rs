@@ -490,3 +490,24 @@ fn whatever_three_replicas_do_each_reads_what_it_has_seen() {
         assert!(share > 0.3, "{what} in {share} of the cases");
     }
 }
+
+/// What shows can change though the same values are there.
+#[test]
+fn a_value_that_shows_instead_of_another_is_reported() {
+    let environments: [TestEnvironment; 3] = std::array::from_fn(|seed| TestEnvironment::new(seed as u64));
+    let clocks: Vec<_> = environments.iter().map(TestEnvironment::clock).collect();
+    let [mut a, mut b, mut c] = environments.map(Replica::<Graph>::with_environment);
+    let (ada, first) = a.edit(|g| g.add_node("ada")).unwrap();
+    b.merge(&first).unwrap();
+    c.merge(&first).unwrap();
+    let set = |r: &mut Replica<Graph>, clock: usize, time, value: &str| {
+        clocks[clock].store(time, Ordering::Relaxed);
+        r.edit(|g| g.set(ada, "/name", value)).unwrap().1
+    };
+    c.merge(&set(&mut a, 0, 1_000_050, "x")).unwrap();
+    c.merge(&set(&mut b, 1, 1_000_040, "y")).unwrap();
+    assert_eq!(c.state().node(ada).unwrap().get("/name"), Some("x".into()));
+    let report = c.merge(&set(&mut b, 1, 1_000_070, "y")).unwrap();
+    assert_eq!(c.state().node(ada).unwrap().get("/name"), Some("y".into()));
+    assert_eq!(report.changes().count(), 1);
+}

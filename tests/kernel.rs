@@ -219,7 +219,12 @@ impl World {
                 self.check(by)?;
             }
             Step::Send { from, to, complete, astray } => {
-                let delta = if complete { self.replicas[from].complete() } else { self.delta_for(from, to, seen) };
+                let delta = match (complete, astray) {
+                    (true, None) => self.replicas[from].complete(),
+                    // As for a peer that holds nothing, and then it reaches one that does.
+                    (true, Some(_)) => self.replicas[from].delta_since(&driftless::VersionVector::new()).unwrap(),
+                    (false, _) => self.delta_for(from, to, seen),
+                };
                 self.under_way.push((astray.unwrap_or(to), delta));
             }
             Step::Deliver { which, again, join } => {

@@ -106,6 +106,26 @@ fn a_reconciled_delta_for_somebody_else_is_refused() {
     assert!(c.version().is_empty());
 }
 
+/// What is cut for a peer that holds nothing may arrive when it holds something, or at somebody else's.
+#[test]
+fn an_answer_to_an_empty_peer_that_comes_late_buries_what_was_deleted() {
+    let [mut a, mut b, mut c] = replicas();
+    let asked = b.version().clone();
+    let first = write(&mut a, "f");
+    b.merge(&first).unwrap();
+    c.merge(&first).unwrap();
+    write(&mut c, "g");
+    erase(&mut a, "f");
+    a.prune(Prune::All);
+    let answer = a.delta_since(&asked).unwrap();
+    for late in [&mut b, &mut c] {
+        late.merge(&answer).unwrap();
+        assert!(!holds(late, "f"));
+    }
+    assert_eq!(a.state(), b.state());
+    assert!(holds(&c, "g"));
+}
+
 /// Who merges inherits what the sender has pruned.
 #[test]
 fn a_second_hand_deletion_whose_tombstone_is_gone_is_not_forgotten_by_the_third() {
@@ -207,8 +227,9 @@ fn a_restored_backup_that_wrote_on_is_told_and_loses_nothing() {
     let refused = restored.merge(&b.complete()).unwrap_err();
     assert_eq!(refused, MergeError::OwnDots { replica: old, ours: 4, theirs: 5 });
     let before = restored.version().clone();
-    let new = restored.rotate().unwrap();
-    assert_ne!(new, old);
+    let delta = restored.rotate().unwrap();
+    assert_ne!(restored.id().unwrap(), old);
+    assert_eq!(delta.len(), 1, "of three writes the first was erased and its tombstone pruned");
     assert_eq!((restored.version().get(old), before.get(old)), (1, 4));
     restored.merge(&b.complete()).unwrap();
     for field in ["f", "g", "i", "j", "k", "l"] {
@@ -327,4 +348,79 @@ fn a_clock_far_ahead_is_merged_and_reported_and_not_followed() {
     let winner = b.state().state().cells(THING).unwrap().winner(b"f").unwrap().clone();
     // Having seen it, the later write wins with the earlier stamp.
     assert_eq!((winner.dot.replica, winner.stamp.millis()), (b.id().unwrap(), 1_000_000));
+}
+
+/// The story of a clone: the original wrote nothing since it was saved, and others deleted what it had written before.
+#[test]
+fn rotating_does_not_unsee_what_was_deleted_of_what_was_saved() {
+    let [mut a, mut p, mut q] = replicas();
+    p.merge(&write(&mut a, "f")).unwrap();
+    let (bytes, lease) = a.save();
+    let mut clone = Replica::<Raw>::resume_with(TestEnvironment::new(77), &bytes, lease).unwrap();
+    a.merge(&erase(&mut p, "f")).unwrap();
+    write(&mut clone, "g");
+    q.merge(&clone.delta_since(q.version()).unwrap()).unwrap();
+    let refused = a.merge(&q.delta_since(a.version()).unwrap());
+    assert!(matches!(refused, Err(MergeError::OwnDots { .. })));
+    assert!(a.rotate().unwrap().is_empty());
+    for _ in 0..2 {
+        a.merge(&q.delta_since(a.version()).unwrap()).unwrap();
+        p.merge(&a.delta_since(p.version()).unwrap()).unwrap();
+        q.merge(&p.delta_since(q.version()).unwrap()).unwrap();
+    }
+    assert_eq!(a.state(), p.state());
+    assert_eq!(a.state(), q.state());
+    assert!(!holds(&a, "f") && holds(&a, "g"));
+}
+
+#[test]
+fn rotating_without_a_copy_anywhere_only_changes_the_id() {
+    let [mut a, mut p] = replicas();
+    p.merge(&write(&mut a, "f")).unwrap();
+    a.merge(&erase(&mut p, "f")).unwrap();
+    let (before, id) = (a.snapshot(), a.id());
+    assert!(a.rotate().unwrap().is_empty());
+    assert_eq!(a.state(), &before);
+    assert_ne!(a.id(), id);
+}
+
+/// A receiver may hold tombstones that its sender has pruned; what it then cuts and joins must survive its bytes.
+#[test]
+fn a_joined_delta_with_stale_tombstones_survives_its_bytes() {
+    let [mut a, mut r] = replicas();
+    r.merge(&write(&mut a, "f")).unwrap();
+    a.merge(&erase(&mut r, "f")).unwrap();
+    write(&mut a, "f");
+    a.edit(|raw| raw.delete(THING)).unwrap();
+    a.prune(Prune::All);
+    let delta = reconcile(&a, &r);
+    r.merge(&delta).unwrap();
+    let none = driftless::VersionVector::new();
+    for (x, y) in [(&a, &r), (&r, &a), (&a, &a), (&r, &r)] {
+        if let Ok(joined) = x.delta_since(&none).unwrap().join(&y.delta_since(&none).unwrap()) {
+            assert_eq!(Delta::from_bytes(&joined.to_bytes()).unwrap(), joined);
+        }
+    }
+}
+
+/// A cell of thousands of siblings, as a hostile peer may make it, costs in proportion and not by its square.
+#[test]
+fn a_cell_with_thousands_of_siblings_is_merged_and_buried_in_time() {
+    let [mut a, mut b] = replicas();
+    let siblings = 2_000;
+    let writers = (0..siblings).map(|seed| Replica::<Raw>::with_environment(TestEnvironment::new(100 + seed)));
+    for mut writer in writers {
+        a.merge(&write(&mut writer, "f")).unwrap();
+        if a.state().state().live_len() % 500 == 0 {
+            b.merge(&a.complete()).unwrap();
+        }
+    }
+    let start = std::time::Instant::now();
+    b.merge(&a.complete()).unwrap();
+    write(&mut a, "f");
+    a.prune(Prune::All);
+    let delta = reconcile(&a, &b);
+    b.merge(&delta).unwrap();
+    assert_eq!(a.state(), b.state());
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }

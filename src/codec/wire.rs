@@ -425,7 +425,7 @@ fn read_parts(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Re
             (part.whole || !complete, "a part of an entity in a complete delta"),
             (part.known <= head.known - known_start as u64, "more known siblings than were announced"),
             (part.writes <= head.writes - writes_start as u64, "more siblings than were announced"),
-            (part.known + part.writes > 0, "an entity without siblings"),
+            (part.known > 0 || part.writes > 0 || part.whole && !complete, "an entity without siblings"),
         ])?;
         for _ in 0..part.known {
             let WireKnown { field, replica, counter } = reader.read("a known sibling")?;

@@ -96,14 +96,7 @@ impl<'a> Value<'a> {
             Self::Null => Payload::new(kind::NULL, &[]),
             Self::Bool(false) => Payload::new(kind::FALSE, &[]),
             Self::Bool(true) => Payload::new(kind::TRUE, &[]),
-            Self::Int(number) => {
-                // As short as the number: leading bytes that only repeat the sign are left out.
-                let bytes = number.to_be_bytes();
-                let sign = if number < 0 { 0xff } else { 0 };
-                let redundant = |i: usize| bytes[i] == sign && (bytes[i + 1] ^ sign) & 0x80 == 0;
-                let start = (0..7).take_while(|i| redundant(*i)).count();
-                Payload::new(kind::INT, &bytes[start..])
-            }
+            Self::Int(number) => Payload::new(kind::INT, shortest(&number.to_be_bytes())),
             Self::Float(number) if !number.is_finite() => return Err(EditError::NotFinite(number)),
             // Adding 0 turns −0 into 0 and nothing else into anything.
             Self::Float(number) => Payload::new(kind::FLOAT, &(number + 0.0).to_be_bytes()),
@@ -113,26 +106,36 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// What cannot be read as its kind says reads as unknown.
+    /// What is not spelled as this version spells it reads as unknown: else two payloads could be one value.
     pub(crate) fn from_payload(payload: &'a Payload) -> Self {
         let bytes = payload.bytes();
         let unknown = Self::Unknown { kind: payload.kind(), bytes };
         match payload.kind() {
-            kind::NULL => Self::Null,
-            kind::FALSE => Self::Bool(false),
-            kind::TRUE => Self::Bool(true),
-            kind::INT if (1..=8).contains(&bytes.len()) => {
+            kind::NULL if bytes.is_empty() => Self::Null,
+            kind::FALSE if bytes.is_empty() => Self::Bool(false),
+            kind::TRUE if bytes.is_empty() => Self::Bool(true),
+            kind::INT if (1..=8).contains(&bytes.len()) && bytes == shortest(bytes) => {
                 let sign = if bytes[0] & 0x80 == 0 { 0 } else { 0xff };
                 let mut number = [sign; 8];
                 number[8 - bytes.len()..].copy_from_slice(bytes);
                 Self::Int(i64::from_be_bytes(number))
             }
-            kind::FLOAT => bytes.try_into().map(|b| Self::Float(f64::from_be_bytes(b))).unwrap_or(unknown),
+            kind::FLOAT => match bytes.try_into().map(f64::from_be_bytes) {
+                Ok(number) if number.is_finite() && number.to_bits() != (-0.0f64).to_bits() => Self::Float(number),
+                _ => unknown,
+            },
             kind::STR => str::from_utf8(bytes).map(Self::Str).unwrap_or(unknown),
             kind::BYTES => Self::Bytes(bytes),
             _ => unknown,
         }
     }
+}
+
+/// A big-endian number without the leading bytes that only repeat its sign.
+fn shortest(bytes: &[u8]) -> &[u8] {
+    let redundant =
+        |pair: &[u8]| matches!(pair, [0, next] if next & 0x80 == 0) || matches!(pair, [0xff, next] if next & 0x80 != 0);
+    &bytes[bytes.windows(2).take_while(|pair| redundant(pair)).count()..]
 }
 
 macro_rules! value_from {
@@ -151,7 +154,10 @@ value_from! {
     i64 => |number| Value::Int(number),
     i32 => |number| Value::Int(number.into()),
     u32 => |number| Value::Int(number.into()),
+    u16 => |number| Value::Int(number.into()),
     u8 => |number| Value::Int(number.into()),
+    i16 => |number| Value::Int(number.into()),
+    i8 => |number| Value::Int(number.into()),
     f64 => |number| Value::Float(number),
     f32 => |number| Value::Float(number.into()),
     &'a str => |text| Value::Str(text),
@@ -160,7 +166,7 @@ value_from! {
     &'a Vec<u8> => |bytes| Value::Bytes(bytes),
 }
 
-/// As JSON would write it; bytes and unknown kinds in hexadecimal.
+/// Much as JSON writes it; bytes and unknown kinds in hexadecimal.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -196,9 +202,18 @@ mod tests {
         }
 
         #[test]
-        fn foreign_payloads_do_not_panic(kind in 0u8..20, bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+        fn foreign_payloads_read_as_what_they_spell_or_as_unknown(
+            kind in 0u8..20,
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..12),
+                prop::collection::vec(prop::sample::select(vec![0u8, 1, 0x7f, 0x80, 0xf0, 0xff]), 8),
+            ],
+        ) {
             let payload = Payload::new(kind, &bytes);
-            let _ = Value::from_payload(&payload).to_string();
+            let value = Value::from_payload(&payload);
+            let _ = value.to_string();
+            let unknown = matches!(value, Value::Unknown { .. });
+            prop_assert!(unknown || value.to_payload().unwrap() == payload, "{value:?}");
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
     let (was_live, is_live) = (touched.was_live(), touched.now().iter().any(Sibling::is_live));
     let owner = keys::owner_of(touched.entity)?;
     if let Some(path) = keys::property_of(&touched.field) {
-        let changed = !payloads(touched.was().iter()).eq(payloads(touched.now().iter()));
+        let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
         return changed.then_some(GraphChange::PropertyChanged { of: owner, path });
     }
     match owner {
@@ -73,6 +73,6 @@ fn either(was: bool, is: bool, added: GraphChange, removed: GraphChange) -> Opti
     }
 }
 
-fn payloads<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> impl Iterator<Item = &'a Payload> {
-    siblings.filter_map(|s| s.payload.as_ref())
+fn payloads(siblings: &[Sibling]) -> impl Iterator<Item = &Payload> {
+    siblings.iter().filter_map(|s| s.payload.as_ref())
 }

@@ -15,12 +15,12 @@ impl Edit<'_, Graph> {
     /// added anew is new. To have them back, [`restore_node`](Self::restore_node).
     pub fn add_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<NodeId, EditError> {
         let NodeKey { id, name } = node.into();
+        check_key(name.unwrap_or_default())?;
         match self.state().cells(keys::node(id)) {
             Some(cells) if cells.is_live() => return Ok(id),
             Some(_) => drop(self.delete(keys::node(id))?),
             None => {}
         }
-        check_key(name.unwrap_or_default())?;
         self.write(keys::node(id), Field::ROOT.as_bytes(), keys::node_root(name))?;
         Ok(id)
     }

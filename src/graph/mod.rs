@@ -41,12 +41,12 @@ pub(crate) use keys::{owner_of, property_of};
 /// | a label is added and removed | it is there (add wins) |
 /// | a node is deleted and edited | it is deleted; the edit is kept [hidden](Self::hidden) and comes back with the node |
 /// | a node is deleted and an edge hung on it | the edge is kept and [dangling](Self::dangling); it comes back with the node |
-/// | a node is deleted and added, or restored | it is there, without what the deletion saw |
+/// | a node is deleted, and elsewhere deleted and added anew, or restored | it is there, without what the deletions saw |
 /// | the same edge is added twice | one edge |
 ///
 /// Lost is what a writer saw and overwrote or deleted, nothing else.
 ///
-/// A node of three short properties takes some 450 bytes of memory, an edge as much; a deleted one a tombstone of 150
+/// A node of three short properties takes some 400 bytes of memory, an edge as much; a deleted one a tombstone of 150
 /// bytes until it is [pruned](crate::Replica::prune), and then nothing. Reads are O(log n), cloning is O(1).
 ///
 /// ```

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use im::OrdMap;
 use smallvec::SmallVec;
 
-use crate::id::Dot;
+use crate::id::{Dot, ReplicaId};
 use crate::kernel::key::{Field, Sibling};
-use crate::version::{VersionVector, news};
+use crate::version::VersionVector;
 
 /// What one cell holds: nearly always a single sibling, so a single one needs no allocation.
 pub(crate) type Cell = SmallVec<[Sibling; 1]>;
@@ -48,6 +48,8 @@ struct Many {
     cells: OrdMap<Field, Cell>,
     fields: OrdMap<Dot, Field>,
     live: usize,
+    /// How many of the live ones are at the root.
+    live_roots: usize,
 }
 
 impl Borrow<[u8]> for Field {
@@ -80,15 +82,15 @@ impl Cells {
         match &self.0 {
             // The root sorts first, so this looks at no name.
             Repr::Few(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
-            Repr::Many(_) => self.live(Field::ROOT.as_bytes()).next().is_some(),
+            Repr::Many(many) => many.live_roots > 0,
         }
     }
 
-    /// Whether any cell but the root is live. O(cells) for a small entity, O(siblings of the root) for a large one.
+    /// Whether any cell but the root is live. O(cells) for a small entity, O(1) for a large one.
     pub fn has_live_fields(&self) -> bool {
         match &self.0 {
             Repr::Few(writes) => writes.iter().any(|w| w.sibling.is_live() && !w.field.is_root()),
-            Repr::Many(many) => many.live > self.live(Field::ROOT.as_bytes()).count(),
+            Repr::Many(many) => many.live > many.live_roots,
         }
     }
 
@@ -147,11 +149,11 @@ impl Cells {
     }
 
     /// Calls `send` with every sibling of the cells with a dot that `since` does not cover, in order, and returns how many
-    /// cells these are. O(cells) for a small entity, O(changes · log cells) for a large one.
+    /// cells these are. `news` are the writers of whom more is known than that. O(cells) for a small entity, O(changes · log cells) for a large one.
     pub(crate) fn changed_since(
         &self,
         since: &VersionVector,
-        version: &VersionVector,
+        news: &[(ReplicaId, u64, u64)],
         mut send: impl FnMut(&Field, &Sibling),
     ) -> usize {
         match &self.0 {
@@ -162,8 +164,9 @@ impl Cells {
             }
             Repr::Many(many) => {
                 let dot = |replica, counter| Dot { replica, counter };
-                let news = news(since, version)
-                    .flat_map(|(replica, seen, upto)| many.fields.range(dot(replica, seen + 1)..=dot(replica, upto)));
+                let news = news.iter().flat_map(|(replica, seen, upto)| {
+                    many.fields.range(dot(*replica, seen + 1)..=dot(*replica, *upto))
+                });
                 let fields: BTreeSet<_> = news.map(|(_, field)| field).collect();
                 for field in &fields {
                     many.cells.get(*field).into_iter().flatten().for_each(|sibling| send(field, sibling));
@@ -192,7 +195,7 @@ impl Cells {
         let mut many = Many::default();
         for (field, sibling) in self.iter() {
             let (field, sibling) = (field.clone(), sibling.clone());
-            many.live += usize::from(sibling.is_live());
+            many.count(field.is_root(), usize::from(sibling.is_live()), 0);
             many.fields.insert(sibling.dot, field.clone());
             match many.cells.get_mut(&field) {
                 Some(cell) => cell.push(sibling),
@@ -239,9 +242,16 @@ fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
 }
 
 impl Many {
+    fn count(&mut self, at_root: bool, added: usize, removed: usize) {
+        self.live = self.live + added - removed;
+        if at_root {
+            self.live_roots = self.live_roots + added - removed;
+        }
+    }
+
     fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        let count = |cell: &Cell| cell.iter().filter(|s| s.is_live()).count();
-        self.live += count(&next);
+        let live = |cell: &Cell| cell.iter().filter(|s| s.is_live()).count();
+        let added = live(&next);
         for sibling in &next {
             self.fields.insert(sibling.dot, field.clone());
         }
@@ -250,9 +260,10 @@ impl Many {
             false => self.cells.insert(field.clone(), next),
         };
         let was = was.unwrap_or_default();
-        self.live -= count(&was);
+        self.count(field.is_root(), added, live(&was));
         for sibling in &was {
-            let kept = self.cells.get(field).is_some_and(|cell| cell.iter().any(|s| s.dot == sibling.dot));
+            let kept =
+                self.cells.get(field).is_some_and(|cell| cell.binary_search_by_key(&sibling.dot, |s| s.dot).is_ok());
             if !kept {
                 self.fields.remove(&sibling.dot);
             }
@@ -269,6 +280,16 @@ pub struct Siblings<'a>(SiblingsRepr<'a>);
 enum SiblingsRepr<'a> {
     Few(std::slice::Iter<'a, Write>),
     Many(std::slice::Iter<'a, Sibling>),
+}
+
+impl Siblings<'_> {
+    /// Whether one of those still to come has this dot. O(log siblings).
+    pub(crate) fn has(&self, dot: Dot) -> bool {
+        match &self.0 {
+            SiblingsRepr::Few(writes) => writes.as_slice().binary_search_by_key(&dot, |w| w.sibling.dot).is_ok(),
+            SiblingsRepr::Many(cell) => cell.as_slice().binary_search_by_key(&dot, |s| s.dot).is_ok(),
+        }
+    }
 }
 
 impl<'a> Iterator for Siblings<'a> {

@@ -22,11 +22,15 @@ pub enum CutError {
 }
 
 impl State {
-    /// What `since` lacks. O(changes · log n), never a walk of the state.
+    /// What `since` lacks. O(changes · log n + writers), never a walk of the state.
     pub(crate) fn delta_since(&self, schema: &str, since: &VersionVector) -> Result<Delta, CutError> {
-        // A peer that holds nothing holds nothing dead either.
-        match since.is_empty() || since.includes(&self.pruned) {
-            true => Ok(self.delta_of_edit(schema, since)),
+        if since.includes(&self.pruned) {
+            return Ok(self.delta_of_edit(schema, since));
+        }
+        match since.is_empty() {
+            // A peer that holds nothing holds nothing dead. But it may when the answer comes, or somebody else may get
+            // it: so it has to be a delta that judges what its receiver has learnt since.
+            true => Ok(self.reconcile(schema, since, &DotSet::new())),
             false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
         }
     }
@@ -54,7 +58,7 @@ impl State {
         delta.finish()
     }
 
-    /// What a peer at version `at` with these live dots lacks, whatever was pruned. O(changes · log n + peer's blocks).
+    /// What a peer at version `at` with these live dots lacks, whatever was pruned. O(changes · log n + the peer's dots).
     pub(crate) fn reconcile(&self, schema: &str, at: &VersionVector, live_there: &DotSet) -> Delta {
         let dead = live_there
             .iter()
@@ -66,8 +70,8 @@ impl State {
     fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
         // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
         let since = since.meet(&self.version);
-        let mut changed = Vec::new();
-        for (replica, seen, _) in news(&since, &self.version) {
+        let (mut changed, news) = (Vec::new(), news(&since, &self.version).collect::<Vec<_>>());
+        for (replica, seen, _) in news.iter().copied() {
             self.derived.live.entities_after(replica, seen, &mut changed);
             self.derived.tombstones.entities_after(replica, seen, &mut changed);
         }
@@ -84,7 +88,7 @@ impl State {
                 cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));
             } else {
                 let send = |field: &Field, sibling: &Sibling| delta.push(field, sibling);
-                visits::count(cells.changed_since(&since, &self.version, send));
+                visits::count(cells.changed_since(&since, &news, send));
             }
             delta.part(entity, whole);
         }

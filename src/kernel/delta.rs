@@ -10,14 +10,15 @@ use crate::kernel::key::{Entity, Field, Payload, Sibling};
 use crate::version::VersionVector;
 
 /// The part of a state that a version lacks (Almeida, Shoker, Baquero 2018). A value: keep it, send it, merge it as
-/// often and in whatever order it comes.
+/// often as it comes.
 ///
 /// [`Replica::edit`](crate::Replica::edit) returns one for each edit, [`Replica::delta_since`](crate::Replica::delta_since)
 /// cuts one for a peer. It applies whole or not at all, to a replica that has seen everything in [`since`](Self::since);
 /// afterwards that replica has seen everything in [`upto`](Self::upto). [`to_bytes`](Self::to_bytes) and
 /// [`from_bytes`](Self::from_bytes) carry it anywhere.
 ///
-/// Its size follows what changed: each changed cell with all its siblings, and the whole entity where its root changed.
+/// Its size follows what changed: each changed cell with all its siblings, and the whole entity where its root changed; and
+/// the versions, some 25 bytes for each writer ever heard of.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delta {
     pub(crate) schema: String,
@@ -38,6 +39,7 @@ pub struct Delta {
 
 /// What a delta says about what it does not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum DeltaKind {
     /// Holds what changed between `since` and `upto`.
     Incremental,
@@ -270,6 +272,11 @@ impl DeltaBuilder {
     pub(crate) fn part(&mut self, entity: Entity, whole: bool) {
         debug_assert!(self.delta.parts.last().is_none_or(|last| last.entity < entity), "entities out of order");
         let (known_end, writes_end) = (self.delta.known.len(), self.delta.writes.len());
+        let start = self.delta.parts.last().map_or((0, 0), |last| (last.known_end, last.writes_end));
+        if !whole && start == (known_end, writes_end) {
+            // Nothing is said of it.
+            return;
+        }
         self.delta.parts.push(Part { entity, whole, known_end, writes_end });
     }
 

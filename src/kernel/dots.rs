@@ -59,8 +59,11 @@ impl DotSet {
         words.ok().and_then(|w| w.binary_search_by_key(&block, |(b, _)| *b).ok().map(|i| w[i].1)).unwrap_or(0)
     }
 
-    /// Adds a dot. O(1) if it comes after all others, O(blocks) else.
+    /// Adds a dot. O(1) if it comes after all others, O(blocks) else. Counters start at 1: 0 names no dot and is not added.
     pub fn insert(&mut self, dot: Dot) {
+        if dot.counter == 0 {
+            return;
+        }
         let (block, bit) = place(dot.counter);
         let i = match self.writers.binary_search_by_key(&dot.replica, |(r, _)| *r) {
             Ok(i) => i,
@@ -117,8 +120,11 @@ impl DotSet {
 
 impl FromIterator<Dot> for DotSet {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        // In order each goes to the end.
+        let mut sorted: Vec<Dot> = dots.into_iter().collect();
+        sorted.sort_unstable();
         let mut set = Self::new();
-        dots.into_iter().for_each(|dot| set.insert(dot));
+        sorted.into_iter().for_each(|dot| set.insert(dot));
         set
     }
 }
@@ -225,9 +231,13 @@ impl DotIndex {
 
     pub(crate) fn get(&self, dot: Dot) -> Option<Entity> {
         let (number, bit) = place(dot.counter);
-        let hot = self.hot.as_ref().filter(|hot| hot.is_at(dot.replica, number)).map(|hot| &hot.block);
-        let block = hot.or_else(|| self.writers.get(&dot.replica)?.get(&number))?;
+        let block = self.block(dot.replica, number)?;
         (block.word >> bit & 1 == 1).then(|| block.entity(bit))
+    }
+
+    fn block(&self, replica: ReplicaId, number: u64) -> Option<&Block> {
+        let hot = self.hot.as_ref().filter(|hot| hot.is_at(replica, number)).map(|hot| &hot.block);
+        hot.or_else(|| self.writers.get(&replica)?.get(&number))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -275,6 +285,19 @@ impl DotIndex {
             let runs = (0..block.runs.len()).filter(|i| block.of_run(*i) & word != 0);
             entities.extend(runs.map(|i| block.runs[i].entity));
         }
+    }
+
+    /// The dots that are in a set as well, with their entities. O(words of the set · log n + dots found).
+    pub(crate) fn in_set<'a>(&'a self, set: &'a DotSet) -> impl Iterator<Item = (Dot, Entity)> + 'a {
+        let words = set
+            .writers()
+            .flat_map(|(replica, words)| words.iter().map(move |(number, word)| (replica, *number, *word)));
+        words
+            .filter_map(|(replica, number, word)| Some((replica, number, word, self.block(replica, number)?)))
+            .flat_map(|(replica, number, word, block)| {
+                let dot = move |bit| Dot { replica, counter: number * BLOCK + u64::from(bit) };
+                bits(word & block.word).map(move |bit| (dot(bit), block.entity(bit)))
+            })
     }
 
     /// All dots with their entities.

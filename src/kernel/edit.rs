@@ -33,12 +33,14 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// The state behind the value.
     fn state(&self) -> &State;
 
-    /// The state, for the engine to change. Nothing outside this crate can.
+    /// The state, for the engine to change. Others find no method on it that changes anything.
     fn state_mut(&mut self) -> &mut State;
 
     /// Follows one changed cell with whatever the type derives from its cells.
     ///
-    /// Called after each change, entity by entity: look at the touched entity alone, since others may be half merged.
+    /// Called after each change, entity by entity: look at the touched entity alone, since others may be half merged. Must
+    /// not panic, nor may the `Ord` and `Deserialize` of what it decodes: a replica whose merge panicked is to be discarded
+    /// and loaded again.
     fn follow(&mut self, touched: &Touched);
 
     /// Tells what a changed cell means to a user, when the report of a merge is read.
@@ -170,11 +172,12 @@ impl<'a, T: Crdt> Edit<'a, T> {
         }
         let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
         fields.dedup();
+        // First what can fail.
+        self.put(entity, Field::ROOT.as_bytes(), None, |_| true)?;
         for field in fields {
             let touched = self.target.state_mut().replace(entity, &field, Cell::new());
             self.follow(touched);
         }
-        self.put(entity, Field::ROOT.as_bytes(), None, |_| true)?;
         Ok(true)
     }
 

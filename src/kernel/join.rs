@@ -11,6 +11,7 @@ use crate::kernel::key::{Field, Sibling};
 
 /// Why two deltas could not be joined. Apply them one after the other instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// They are parts of different types.
     #[error("the deltas belong to different types")]

@@ -1,11 +1,12 @@
 //! Merging a delta into a state.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use thiserror::Error;
 
 use crate::id::{Dot, ReplicaId};
-use crate::kernel::cells::{Cell, Cells};
+use crate::kernel::cells::{Cell, Cells, Siblings};
 use crate::kernel::cut::visits;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
@@ -15,6 +16,7 @@ use crate::version::VersionVector;
 
 /// Why a delta was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MergeError {
     /// The delta builds on writes that have not arrived here.
     #[error(
@@ -89,8 +91,8 @@ pub(crate) struct Merging<'a> {
 enum Rest {
     /// An entity that a complete delta does not hold.
     Entity(Entity),
-    /// A dot that a reconciled delta lists as dead, or does not hold.
-    Dot(Dot),
+    /// The dots of a cell that a reconciled delta lists as dead, or does not hold; sorted.
+    Dots(Entity, Field, Vec<Dot>),
 }
 
 impl<'a> Merging<'a> {
@@ -118,9 +120,9 @@ impl<'a> Merging<'a> {
                 self.merge_part(nothing, state, interner, touched);
                 true
             }
-            Some(Rest::Dot(dot)) => {
+            Some(Rest::Dots(entity, field, dead)) => {
                 visits::count(1);
-                touched.extend(state.drop_dot(dot));
+                touched.extend(state.bury(entity, &field, &dead));
                 true
             }
             None => {
@@ -174,26 +176,23 @@ impl<'a> Merging<'a> {
     }
 
     /// Ours that theirs also hold or have not seen, theirs that we have not seen. `None` if that is what we have.
-    fn merge_cell<'s>(
-        &self,
-        ours: impl Iterator<Item = &'s Sibling> + Clone,
-        known: &[Known],
-        writes: &[DeltaWrite],
-    ) -> Option<Cell> {
+    fn merge_cell(&self, ours: Siblings<'_>, known: &[Known], writes: &[DeltaWrite]) -> Option<Cell> {
         let delta = self.delta;
+        // All three lists are sorted by dot: a cell of thousands of siblings is not searched through for each of them.
         let in_theirs = |dot: Dot| {
-            known.iter().any(|k| delta.known_dot(k) == dot) || writes.iter().any(|w| delta.write_dot(w) == dot)
+            known.binary_search_by_key(&dot, |k| delta.known_dot(k)).is_ok()
+                || writes.binary_search_by_key(&dot, |w| delta.write_dot(w)).is_ok()
         };
         let (mut cell, mut changed) = (Cell::new(), false);
         for sibling in ours.clone() {
-            match in_theirs(sibling.dot) || !delta.upto.covers(sibling.dot) {
+            match !delta.upto.covers(sibling.dot) || in_theirs(sibling.dot) {
                 true => cell.push(sibling.clone()),
                 false => changed = true,
             }
         }
         for write in writes {
             let dot = delta.write_dot(write);
-            if !self.had.covers(dot) && !ours.clone().any(|s| s.dot == dot) {
+            if !self.had.covers(dot) && !ours.has(dot) {
                 cell.push(Sibling { dot, stamp: write.stamp, payload: write.payload.clone() });
                 changed = true;
             }
@@ -234,11 +233,19 @@ fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
         }
         DeltaKind::Reconciled { at, dead } => {
             let held: DotSet = delta.dots().collect();
+            let (live, tombstones) = (&state.derived.live, &state.derived.tombstones);
             // What we have seen since the delta was cut for us, and the sender had seen then: judged like the rest.
-            let later =
-                state.derived.live.beyond(at, &delta.upto).chain(state.derived.tombstones.beyond(at, &delta.upto));
-            let later = later.map(|(dot, _)| dot).filter(|dot| !held.contains(*dot));
-            dead.iter().chain(later).map(Rest::Dot).collect()
+            let later = live.beyond(at, &delta.upto).chain(tombstones.beyond(at, &delta.upto));
+            let later = later.filter(|(dot, _)| !held.contains(*dot));
+            let mut cells: BTreeMap<(Entity, Field), BTreeSet<Dot>> = BTreeMap::new();
+            for (dot, entity) in live.in_set(dead).chain(later) {
+                if let Some(field) = state.cells(entity).and_then(|cells| cells.field_of(dot)) {
+                    cells.entry((entity, field.clone())).or_default().insert(dot);
+                }
+            }
+            let rest =
+                |((entity, field), dots): (_, BTreeSet<Dot>)| Rest::Dots(entity, field, dots.into_iter().collect());
+            cells.into_iter().map(rest).collect()
         }
     }
 }

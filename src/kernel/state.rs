@@ -55,14 +55,14 @@ impl Derived {
 
     /// Follows the change of one cell.
     fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: &[Sibling]) -> Option<Contest> {
-        for sibling in was.iter().filter(|s| !now.contains(s)) {
+        for sibling in was.iter().filter(|s| !holds(now, s)) {
             match sibling.is_live() {
                 true => self.live.remove(sibling.dot),
                 false => self.tombstones.remove(sibling.dot),
             }
             self.fingerprint.subtract(entity, field, sibling);
         }
-        for sibling in now.iter().filter(|s| !was.contains(s)) {
+        for sibling in now.iter().filter(|s| !holds(was, s)) {
             match &mut self.batch {
                 Some(batch) => batch.push((sibling.dot, entity, sibling.is_live())),
                 None => self.index(sibling.dot, entity, sibling.is_live()),
@@ -149,6 +149,15 @@ impl Touched {
     /// The siblings that the cell holds now, tombstones among them.
     pub fn now(&self) -> &[Sibling] {
         &self.now
+    }
+
+    /// Whether another payload has the greatest [precedence](Sibling::precedence) than before.
+    pub fn shows_another(&self) -> bool {
+        let shown = |siblings: &[Sibling]| {
+            let live = siblings.iter().filter(|sibling| sibling.is_live());
+            live.max_by_key(|sibling| sibling.precedence()).and_then(|sibling| sibling.payload.clone())
+        };
+        shown(&self.was) != shown(&self.now)
     }
 
     pub(crate) fn into_before(self) -> Before {
@@ -263,14 +272,24 @@ impl State {
         self.replace(before.entity, &before.field, before.was)
     }
 
+    /// Takes the siblings with these dots, sorted, out of a cell.
+    pub(crate) fn bury(&mut self, entity: Entity, field: &Field, dead: &[Dot]) -> Option<Touched> {
+        let siblings = self.cells(entity)?.siblings(field.as_bytes());
+        let rest = siblings.filter(|s| dead.binary_search(&s.dot).is_err()).cloned().collect();
+        Some(self.replace(entity, field, rest))
+    }
+
     /// Takes one sibling out of the cell that holds it.
     pub(crate) fn drop_dot(&mut self, dot: Dot) -> Option<Touched> {
         let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
-        let cells = self.cells(entity)?;
-        let field = cells.field_of(dot)?.clone();
-        let rest = cells.siblings(field.as_bytes()).filter(|s| s.dot != dot).cloned().collect();
-        Some(self.replace(entity, &field, rest))
+        let field = self.cells(entity)?.field_of(dot)?.clone();
+        self.bury(entity, &field, &[dot])
     }
+}
+
+/// Whether this very sibling is among these, which are sorted by dot.
+fn holds(siblings: &[Sibling], sibling: &Sibling) -> bool {
+    siblings.binary_search_by_key(&sibling.dot, |s| s.dot).is_ok_and(|i| siblings[i] == *sibling)
 }
 
 /// Whether the live ones among these siblings differ in payload.

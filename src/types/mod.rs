@@ -42,7 +42,7 @@ impl<K> Change<K> {
             (true, true) => None,
             (true, false) => Some(Self::Added(key)),
             (false, true) => Some(Self::Removed(key)),
-            (false, false) => (was != now).then_some(Self::Changed(key)),
+            (false, false) => (was != now || touched.shows_another()).then_some(Self::Changed(key)),
         }
     }
 }
