@@ -12,7 +12,9 @@ mod document;
 mod error;
 mod graph;
 mod id;
+mod lease;
 mod replica;
+mod report;
 mod types;
 mod version;
 
@@ -32,7 +34,9 @@ pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
     SystemEnvironment,
 };
-pub use replica::{Lease, LeaseError, MergeReport, Prune, Replica};
+pub use lease::{Lease, LeaseError};
+pub use replica::{Prune, Replica};
+pub use report::MergeReport;
 pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
     PnCounter, RwSet,

@@ -1,19 +1,17 @@
 //! `Replica<T>`: the only way to write, and everything that a replica can do.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::str::FromStr;
-
-use thiserror::Error;
 
 use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::{
-    Author, Before, Contest, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Field, Fingerprint, MergeError,
-    Merging, SystemEnvironment, Touched,
+    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Environment, Fingerprint, MergeError, Merging,
+    SystemEnvironment, Touched,
 };
+use crate::lease::Lease;
+use crate::report::MergeReport;
 use crate::version::VersionVector;
 
 /// A value of type `T` with an identity: it can be edited and merged.
@@ -44,90 +42,6 @@ pub struct Replica<T: Crdt> {
     log: Vec<Before>,
     /// How often this state was saved; a lease names the save that it belongs to.
     generation: u64,
-}
-
-/// What [`Replica::merge`] changed, in O(|delta|), for indexes and user code to follow.
-#[derive(Clone)]
-pub struct MergeReport<T> {
-    touched: Vec<Touched>,
-    ahead: Vec<(Dot, Stamp)>,
-    of: PhantomData<T>,
-}
-
-impl<T: Crdt> MergeReport<T> {
-    /// What changed, in the terms of the type: one entry for each changed cell that means something to a user.
-    pub fn changes(&self) -> impl Iterator<Item = T::Change> + '_ {
-        self.touched.iter().filter_map(T::describe)
-    }
-
-    /// Every cell that changed, with its siblings before and after.
-    pub fn touched(&self) -> &[Touched] {
-        &self.touched
-    }
-
-    /// Cells whose live siblings differ now and did not before.
-    pub fn opened(&self) -> impl Iterator<Item = (Entity, &Field)> + '_ {
-        self.contests(Contest::Opened)
-    }
-
-    /// Cells whose live siblings differed and do no longer.
-    pub fn closed(&self) -> impl Iterator<Item = (Entity, &Field)> + '_ {
-        self.contests(Contest::Closed)
-    }
-
-    /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
-    /// They are merged like any other; somebody's clock is wrong.
-    pub fn ahead(&self) -> &[(Dot, Stamp)] {
-        &self.ahead
-    }
-
-    fn contests(&self, which: Contest) -> impl Iterator<Item = (Entity, &Field)> + '_ {
-        self.touched.iter().filter(move |t| t.contest == Some(which)).map(|t| (t.entity, &t.field))
-    }
-}
-
-impl<T> fmt::Debug for MergeReport<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MergeReport").field("touched", &self.touched).field("ahead", &self.ahead).finish()
-    }
-}
-
-/// Proof that a saved state was not continued by anybody else: handed out by [`Replica::save`], handed back to
-/// [`Replica::resume`].
-///
-/// Keep it apart from the state, where a restored backup does not bring back an old one: that is all its worth. As text
-/// (`Display`, `FromStr`) it fits in a file, a keychain, a registry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lease {
-    replica: ReplicaId,
-    counter: u64,
-    generation: u64,
-}
-
-/// Why a text is not a lease.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("not a lease; without one, `load` opens the state under a new id")]
-pub struct LeaseError;
-
-impl fmt::Display for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.replica, self.counter, self.generation)
-    }
-}
-
-impl FromStr for Lease {
-    type Err = LeaseError;
-
-    fn from_str(text: &str) -> Result<Self, LeaseError> {
-        let mut parts = text.trim().split(':');
-        let mut part = || parts.next().ok_or(LeaseError);
-        let lease = Self {
-            replica: part()?.parse().map_err(|_| LeaseError)?,
-            counter: part()?.parse().map_err(|_| LeaseError)?,
-            generation: part()?.parse().map_err(|_| LeaseError)?,
-        };
-        parts.next().is_none().then_some(lease).ok_or(LeaseError)
-    }
 }
 
 /// Opening.
@@ -298,7 +212,7 @@ impl<T: Crdt> Replica<T> {
         self.target.state().check(delta, self.author.id)?;
         let mut touched = Vec::new();
         let ahead = self.apply(delta, |step| touched.append(step));
-        Ok(MergeReport { touched, ahead, of: PhantomData })
+        Ok(MergeReport::new(touched, ahead))
     }
 
     /// Applies a checked delta and returns the stamps that are too far ahead.

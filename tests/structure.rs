@@ -14,6 +14,8 @@ const RANKS: &[(&str, u8)] = &[
     ("types", 4),
     ("document", 4),
     ("graph", 5),
+    ("lease", 5),
+    ("report", 5),
     ("conflict", 6),
     ("replica", 6),
     ("testing", 8),

@@ -6,6 +6,7 @@ use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Field, Sibling};
 use crate::kernel::state::State;
+use crate::kernel::visits;
 use crate::version::{VersionVector, news};
 
 /// Why a delta could not be cut.
@@ -93,27 +94,5 @@ impl State {
             delta.part(entity, whole);
         }
         delta.finish()
-    }
-}
-
-/// How many cells cutting and merging have looked at, counted for tests: "the cost follows the change" is a claim about
-/// this number, and the same on every machine.
-pub(crate) mod visits {
-    #[cfg(feature = "testing")]
-    thread_local! {
-        static CELLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-    }
-
-    pub(crate) fn count(cells: usize) {
-        #[cfg(feature = "testing")]
-        CELLS.set(CELLS.get() + cells);
-        #[cfg(not(feature = "testing"))]
-        let _ = cells;
-    }
-
-    /// Takes the count of this thread, leaving 0.
-    #[cfg(feature = "testing")]
-    pub(crate) fn take() -> usize {
-        CELLS.take()
     }
 }

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
-use crate::kernel::cut::visits;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Interner, Sibling};
 use crate::kernel::state::{State, Touched};
+use crate::kernel::visits;
 use crate::version::VersionVector;
 
 /// Why a delta was refused. Nothing has changed.

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `key` | entities, fields, payloads: the bytes that cells are made of |
 //! | `cells` | the cells of one entity |
-//! | `dots` | sets of dots as bitmaps; the index from dots to entities |
+//! | `dots`, `index` | sets of dots as bitmaps; the index from dots to the entities that hold them |
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
@@ -28,12 +28,14 @@ mod delta;
 mod dots;
 mod edit;
 mod fingerprint;
+mod index;
 mod join;
 mod key;
 mod merge;
 mod prune;
 mod rotate;
 mod state;
+pub(crate) mod visits;
 
 pub use cells::{Cells, Siblings};
 pub use cut::CutError;
@@ -46,8 +48,6 @@ pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 pub use merge::MergeError;
 pub use state::{Contest, State, Touched};
 
-#[cfg(feature = "testing")]
-pub(crate) use cut::visits;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
 pub(crate) use edit::Author;
 pub(crate) use merge::Merging;

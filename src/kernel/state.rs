@@ -6,8 +6,9 @@ use im::{OrdMap, OrdSet};
 
 use crate::id::Dot;
 use crate::kernel::cells::{Cell, Cells};
-use crate::kernel::dots::{DotIndex, DotSet};
+use crate::kernel::dots::DotSet;
 use crate::kernel::fingerprint::Fingerprint;
+use crate::kernel::index::DotIndex;
 use crate::kernel::key::{Entity, Field, Sibling};
 use crate::version::VersionVector;
 

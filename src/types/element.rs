@@ -26,7 +26,8 @@ const MAX_NESTING: usize = 64;
 
 /// Whatever can be an element, key or value of a standalone type: ordered, printable and serialisable. Implemented for all that is.
 ///
-/// Equal values must serialise alike, so do not use hash maps in one, nor `-0.0` beside `0.0`.
+/// Equal values must serialise alike, so do not use hash maps in one, nor `-0.0` beside `0.0`. Neither comparing nor
+/// deserialising one may panic: that would break off a merge halfway.
 pub trait Element: Ord + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Ord + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static> Element for T {}
