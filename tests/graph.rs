@@ -511,3 +511,34 @@ fn a_value_that_shows_instead_of_another_is_reported() {
     assert_eq!(c.state().node(ada).unwrap().get("/name"), Some("y".into()));
     assert_eq!(report.changes().count(), 1);
 }
+
+fn joined(a: &Replica<Graph>, b: &Replica<Graph>) -> Result<Replica<Graph>, TestCaseError> {
+    let mut joined = a.fork_with(TestEnvironment::new(u64::MAX));
+    joined.merge(&b.complete()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    joined.state().check_invariants().map_err(TestCaseError::fail)?;
+    Ok(joined)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn joining_graphs_is_a_join_and_a_delta_does_as_much(steps in steps()) {
+        let mut world = World::new();
+        world.begin()?;
+        for step in steps {
+            world.step(step)?;
+        }
+        let [a, b, c] = &world.replicas[..] else { unreachable!() };
+        let (ab, ba, aa) = (joined(a, b)?, joined(b, a)?, joined(a, a)?);
+        prop_assert_eq!(ab.state(), ba.state());
+        prop_assert_eq!(aa.state(), a.state());
+        let (ab_c, a_bc, ab_b) = (joined(&ab, c)?, joined(a, &joined(b, c)?)?, joined(&ab, b)?);
+        prop_assert_eq!(ab_c.state(), a_bc.state());
+        prop_assert_eq!(ab_b.state(), ab.state());
+        let mut by_delta = a.fork_with(TestEnvironment::new(u64::MAX));
+        by_delta.merge(&world.delta_for(1, 0)).unwrap();
+        prop_assert_eq!(by_delta.state(), ab.state());
+        prop_assert!(by_delta.state().conflicts().eq(ab.state().conflicts()));
+    }
+}
