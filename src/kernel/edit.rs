@@ -22,6 +22,65 @@ use crate::version::VersionVector;
 ///
 /// A value of the type that is not inside a [`Replica`](crate::Replica) is a snapshot: cloning is O(1) and nothing can
 /// be written to it.
+///
+/// A type of your own, a shopping list in which of concurrent quantities the greatest counts:
+///
+/// ```
+/// use driftless::kernel::{Entity, Payload, Touched};
+/// use driftless::{Crdt, Edit, EditError, Replica, State};
+///
+/// #[derive(Clone, Default, PartialEq, Debug)]
+/// struct ShoppingList {
+///     state: State,
+/// }
+///
+/// // The key scheme: one cell for each article, named by it. Nothing is derived, so there is nothing to follow.
+/// impl Crdt for ShoppingList {
+///     const SCHEMA: &'static str = "com.example.shopping-list";
+///     type Change = String;
+///
+///     fn state(&self) -> &State {
+///         &self.state
+///     }
+///     fn state_mut(&mut self) -> &mut State {
+///         &mut self.state
+///     }
+///     fn follow(&mut self, _: &Touched) {}
+///     fn describe(touched: &Touched) -> Option<String> {
+///         String::from_utf8(touched.field.as_bytes().to_vec()).ok()
+///     }
+/// }
+///
+/// // The reading rule.
+/// impl ShoppingList {
+///     fn quantity(&self, article: &str) -> u8 {
+///         let cells = self.state.cells(Entity::SELF).into_iter();
+///         let wanted = cells.flat_map(|cells| cells.live(article.as_bytes()));
+///         wanted.filter_map(|s| s.payload.as_ref()?.bytes().first().copied()).max().unwrap_or(0)
+///     }
+/// }
+///
+/// // What writes stands in a trait, since `Edit` is this crate's.
+/// trait EditShoppingList {
+///     fn want(&mut self, article: &str, quantity: u8) -> Result<(), EditError>;
+/// }
+///
+/// impl EditShoppingList for Edit<'_, ShoppingList> {
+///     fn want(&mut self, article: &str, quantity: u8) -> Result<(), EditError> {
+///         self.write(Entity::SELF, article.as_bytes(), Payload::new(1, &[quantity])).map(drop)
+///     }
+/// }
+///
+/// let mut kitchen = Replica::<ShoppingList>::new();
+/// let mut shop = kitchen.fork();
+/// let (_, a) = kitchen.edit(|list| list.want("apples", 3))?;
+/// let (_, b) = shop.edit(|list| list.want("apples", 5))?;
+/// kitchen.merge(&b)?;
+/// let report = shop.merge(&a)?;
+/// assert_eq!(report.changes().collect::<Vec<_>>(), ["apples"]);
+/// assert_eq!((kitchen.state().quantity("apples"), kitchen.state()), (5, shop.state()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// The name that deltas carry, so that none is merged into another type. Change it when old readers would
     /// misunderstand new cells; as a rule never.
