@@ -291,8 +291,11 @@ impl World {
     }
 }
 
+/// `DRIFTLESS_SCHEDULES=20` runs twenty times as many, for a longer look.
 fn run(cases: u32, steps: impl Strategy<Value = Vec<Step>>) -> Seen {
     let seen = Seen::default();
+    let times: u32 = std::env::var("DRIFTLESS_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let cases = cases.saturating_mul(times);
     let config = ProptestConfig { cases, source_file: Some(file!()), ..ProptestConfig::default() };
     let result = proptest::test_runner::TestRunner::new(config).run(&steps, |steps| {
         bump(&seen.cases);
