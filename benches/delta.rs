@@ -3,6 +3,7 @@
 //! `cargo bench --bench delta`. Read the ratios of one run: absolute times are the machine's.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that fails should say where")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -77,6 +78,27 @@ fn merge(c: &mut Criterion) {
         });
         drop(map);
 
+        // The same with values that are shared and not copied, as what a graph holds is.
+        let mut random = Random(7);
+        let text: Arc<str> = "concept".into();
+        let mut map: OrdMap<NodeId, Arc<str>> = (0..nodes).map(|n| (id(n), Arc::from(n.to_string()))).collect();
+        group.bench_function(BenchmarkId::new("inserts of shared values into im::OrdMap", nodes), |b| {
+            b.iter_custom(|rounds| {
+                timed(rounds, || {
+                    let ids: Vec<_> = (0..WRITES).map(|_| id(random.below(nodes))).collect();
+                    let snapshot = map.clone();
+                    let start = Instant::now();
+                    ids.iter().for_each(|id| {
+                        map.insert(*id, Arc::clone(&text));
+                    });
+                    let elapsed = start.elapsed();
+                    drop(snapshot);
+                    elapsed
+                })
+            });
+        });
+        drop(map);
+
         let mut a = graph(nodes);
         let mut b = replica(2);
         b.merge(&a.complete()).unwrap();
@@ -92,9 +114,9 @@ fn merge(c: &mut Criterion) {
                         let snapshot = holding.then(|| b.snapshot());
                         let start = Instant::now();
                         let delta = a.delta_since(b.version()).unwrap();
-                        b.merge(&delta).unwrap();
+                        let report = b.merge(&delta).unwrap();
                         let elapsed = start.elapsed();
-                        drop(snapshot);
+                        drop((snapshot, report));
                         elapsed
                     })
                 });
