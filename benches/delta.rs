@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use driftless::testing::TestEnvironment;
 use driftless::{Graph, NodeId, Replica};
 use im::OrdMap;
@@ -59,45 +60,9 @@ fn graph(nodes: usize) -> Replica<Graph> {
 fn merge(c: &mut Criterion) {
     let mut group = c.benchmark_group("100 random writes");
     for nodes in SIZES {
-        let mut random = Random(7);
-        let mut map: OrdMap<NodeId, u64> = (0..nodes).map(|n| (id(n), 0u64)).collect();
-        group.bench_function(BenchmarkId::new("inserts into im::OrdMap", nodes), |b| {
-            b.iter_custom(|rounds| {
-                timed(rounds, || {
-                    let ids: Vec<_> = (0..WRITES).map(|_| id(random.below(nodes))).collect();
-                    let snapshot = map.clone();
-                    let start = Instant::now();
-                    ids.iter().for_each(|id| {
-                        map.insert(*id, 1);
-                    });
-                    let elapsed = start.elapsed();
-                    drop(snapshot);
-                    elapsed
-                })
-            });
-        });
-        drop(map);
-
+        inserts(&mut group, "inserts into im::OrdMap", nodes, |n| n as u64);
         // The same with values that are shared and not copied, as what a graph holds is.
-        let mut random = Random(7);
-        let text: Arc<str> = "concept".into();
-        let mut map: OrdMap<NodeId, Arc<str>> = (0..nodes).map(|n| (id(n), Arc::from(n.to_string()))).collect();
-        group.bench_function(BenchmarkId::new("inserts of shared values into im::OrdMap", nodes), |b| {
-            b.iter_custom(|rounds| {
-                timed(rounds, || {
-                    let ids: Vec<_> = (0..WRITES).map(|_| id(random.below(nodes))).collect();
-                    let snapshot = map.clone();
-                    let start = Instant::now();
-                    ids.iter().for_each(|id| {
-                        map.insert(*id, Arc::clone(&text));
-                    });
-                    let elapsed = start.elapsed();
-                    drop(snapshot);
-                    elapsed
-                })
-            });
-        });
-        drop(map);
+        inserts(&mut group, "inserts of shared values into im::OrdMap", nodes, |n| Arc::<str>::from(n.to_string()));
 
         let mut a = graph(nodes);
         let mut b = replica(2);
@@ -123,6 +88,27 @@ fn merge(c: &mut Criterion) {
             });
         }
     }
+}
+
+/// The baseline: as many inserts into a bare map that somebody holds a snapshot of.
+fn inserts<V: Clone>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, nodes: usize, value: impl Fn(usize) -> V) {
+    let (mut random, written) = (Random(7), value(nodes));
+    let mut map: OrdMap<NodeId, V> = (0..nodes).map(|n| (id(n), value(n))).collect();
+    group.bench_function(BenchmarkId::new(name, nodes), |b| {
+        b.iter_custom(|rounds| {
+            timed(rounds, || {
+                let ids: Vec<_> = (0..WRITES).map(|_| id(random.below(nodes))).collect();
+                let snapshot = map.clone();
+                let start = Instant::now();
+                ids.iter().for_each(|id| {
+                    map.insert(*id, written.clone());
+                });
+                let elapsed = start.elapsed();
+                drop(snapshot);
+                elapsed
+            })
+        });
+    });
 }
 
 fn timed(rounds: u64, mut round: impl FnMut() -> Duration) -> Duration {

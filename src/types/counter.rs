@@ -54,7 +54,7 @@ macro_rules! counter {
         impl Crdt for $name {
             const SCHEMA: &'static str = $schema;
 
-            /// The counter before and after.
+            /// Whose part of the sum changed, and by how much.
             type Change = (ReplicaId, i128);
 
             crdt_state!();
