@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::clock::Stamp;
-use crate::document::{Path, Value};
-use crate::graph::{Graph, Owner, owner_of, property_of};
+use crate::document::{Path, Property, Value};
+use crate::graph::{Graph, Owner, owner_of};
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::{Crdt, Sibling};
+use crate::kind::Kind;
 
 /// A property that was set concurrently to different values. All of them are kept until somebody writes again, having
 /// seen them.
@@ -74,7 +75,8 @@ impl Graph {
     /// Everything that replicas disagree on. Kept up with every change: listing costs what it lists.
     pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
         self.state().contested().filter_map(|(entity, field)| {
-            let (of, path, cells) = (owner_of(entity)?, property_of(field)?, self.state().cells(entity)?);
+            let property = Property::of(field.as_bytes()).filter(|p| p.kind == Kind::Register)?;
+            let (of, path, cells) = (owner_of(entity)?, property.place.path()?, self.state().cells(entity)?);
             let mut siblings: Vec<_> = cells.live(field.as_bytes()).collect();
             siblings.sort_unstable_by_key(|s| std::cmp::Reverse(s.precedence()));
             let candidates = siblings.into_iter().filter_map(Candidate::new).collect();

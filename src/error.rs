@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use thiserror::Error;
 
 use crate::id::{EdgeId, NodeId, ReplicaId};
+use crate::kind::Kind;
 
 /// How many segments a path may have: far deeper than people nest, shallow enough that nothing that walks it by
 /// recursion can run out of stack.
@@ -25,8 +26,39 @@ pub enum EditError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// JSON has neither NaN nor infinity.
-    #[error("{0} is not a finite number, and JSON knows no other")]
-    NotFinite(f64),
+    #[error("{value} at `{path}` is not a finite number, and JSON knows no other")]
+    NotFinite {
+        /// Where it was to be written.
+        path: String,
+        /// The number.
+        value: f64,
+    },
+    /// The path holds something of another kind.
+    #[error("`{path}` is a {is}, not a {wanted}; `unset` it first to make it one")]
+    OtherKind {
+        /// The path.
+        path: String,
+        /// What is there.
+        is: Kind,
+        /// What was to be written.
+        wanted: Kind,
+    },
+    /// The path leads into something that has no parts.
+    #[error("`{path}` leads into the {is} at `{above}`, which has no parts; `unset` that first")]
+    IntoScalar {
+        /// The path.
+        path: String,
+        /// The path above it that is no map.
+        above: String,
+        /// What is there.
+        is: Kind,
+    },
+    /// A value nests deeper than [`MAX_DEPTH`].
+    #[error("the value at `{path}` nests deeper than {MAX_DEPTH} levels; flatten it")]
+    TooDeep {
+        /// Where it was to be written.
+        path: String,
+    },
     /// A value of a kind that this version does not know can be read and sent on, not written.
     #[error("kind {0} is not known to this version and cannot be written by it")]
     UnknownKind(u8),

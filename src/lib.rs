@@ -12,6 +12,7 @@ mod document;
 mod error;
 mod graph;
 mod id;
+mod kind;
 mod lease;
 mod replica;
 mod report;
@@ -26,14 +27,15 @@ pub mod testing;
 pub use clock::Stamp;
 pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict};
-pub use document::{Path, Value};
+pub use document::{Array, AsPath, Document, Path, Properties, PropertiesMut, Rule, RuleError, Rules, Value};
 pub use error::{EditError, MAX_DEPTH, PathError};
-pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Properties, Step, Walk};
+pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Step, Walk};
 pub use id::{Dot, EdgeId, NodeId, ReplicaId};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
     SystemEnvironment,
 };
+pub use kind::Kind;
 pub use lease::{Lease, LeaseError};
 pub use replica::{Prune, Replica};
 pub use report::MergeReport;

@@ -175,7 +175,7 @@ fn what_this_version_does_not_know_is_kept_merged_and_passed_on() {
             g.set(ada, "/name", "Ada")?;
             let on_node = Entity::new(1, *ada.as_bytes());
             g.write(on_node, &[99, 1], Payload::new(255, &[5; 60]))?;
-            g.write(on_node, b"\x02name\x00\x01\x01", Payload::new(254, b"a kind to come"))?;
+            g.write(on_node, b"\x02name\x00\xfe\x00\x02", Payload::new(254, b"a kind to come"))?;
             g.write(unknown, b"", Payload::new(253, b"root"))
         })
         .unwrap();

@@ -9,6 +9,7 @@ const RANKS: &[(&str, u8)] = &[
     ("clock", 1),
     ("version", 1),
     ("error", 1),
+    ("kind", 1),
     ("kernel", 2),
     ("codec", 3),
     ("types", 4),

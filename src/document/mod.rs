@@ -1,10 +1,233 @@
-//! Nested values by path. For now: paths and scalar values, as the properties of nodes and edges.
+//! Nested values by path: alone as a [`Document`], and as the properties of nodes and edges.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `path`, `place` | paths; how they are spelled in the fields of cells |
+//! | `value`, `nested` | what one cell holds; whole nested values |
+//! | `seek`, `tree` | what is at a path; all that lies below it |
+//! | `read`, `edit` | [`Properties`], [`PropertiesMut`] |
+//! | `update` | what to write so that a value becomes another |
+//! | `mixed` | paths of several kinds, kept up with every change |
+//! | `rules` | reading rules |
 
+mod edit;
+mod mixed;
+mod nested;
 mod path;
+mod place;
+mod read;
+mod rules;
+mod seek;
+mod tree;
+mod update;
 mod value;
 
-pub use path::Path;
-pub use value::Value;
+use std::fmt;
 
-pub(crate) use path::{FieldBytes, field_of_pointer, path_of_field};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::EditError;
+use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
+
+pub use edit::PropertiesMut;
+pub use path::{AsPath, Path};
+pub use read::Properties;
+pub use rules::{Rule, RuleError, Rules};
+pub use value::{Array, Value};
+
+pub(crate) use mixed::Mixed;
+pub(crate) use place::{FieldBytes, Property};
 pub(crate) use value::kind;
+
+/// A replicated nested value, such as JSON has, addressed by path.
+///
+/// What wins, what is lost:
+///
+/// | concurrently | result |
+/// |---|---|
+/// | two paths are written | both are, also below a map that both have just made |
+/// | a register is set twice | both values are kept, a conflict; the later stamp shows until somebody writes again |
+/// | a path is written and removed | it is there; of a removed map, what was written below it |
+/// | an array is changed twice | as a register: an array is one value |
+/// | a path is made a map here and a register there | both are kept, a conflict; the map shows |
+/// | a counter is added to twice | both count |
+/// | a counter is removed and added to | the adder's whole total is back: no removal knows what others add |
+/// | a value is put into a set and taken out | it is in (add wins) |
+/// | a maximum is raised twice | the greater shows |
+///
+/// Lost is what a writer saw and overwrote or removed, nothing else.
+///
+/// Each value takes a cell: some 100 bytes and what it holds beyond 21 bytes; a removed one a tombstone of that size until
+/// it is [pruned](crate::Replica::prune). Reads are O(log n), cloning is O(1).
+///
+/// ```
+/// use driftless::{Document, Replica};
+/// use serde_json::json;
+/// let mut laptop = Replica::<Document>::new();
+/// let (_, delta) = laptop.edit(|d| d.update("", &json!({"name": "Ada", "languages": ["en"]})))?;
+/// let mut phone = Replica::<Document>::new();
+/// phone.merge(&delta)?;
+///
+/// // Both offline: the same nested map is made on both sides.
+/// let (_, a) = laptop.edit(|d| d.set("/address/city", "London"))?;
+/// let (_, b) = phone.edit(|d| {
+///     d.set("/address/country", "GB")?;
+///     d.add("/visits", 1)
+/// })?;
+/// laptop.merge(&b)?;
+/// phone.merge(&a)?;
+///
+/// assert_eq!(laptop.state(), phone.state());
+/// assert_eq!(
+///     phone.state().to_json(),
+///     json!({
+///         "name": "Ada",
+///         "languages": ["en"],
+///         "address": {"city": "London", "country": "GB"},
+///         "visits": 1,
+///     })
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Document {
+    state: State,
+    mixed: Mixed,
+}
+
+impl Crdt for Document {
+    const SCHEMA: &'static str = "driftless.document";
+
+    /// Where something changed.
+    type Change = Path;
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn follow(&mut self, touched: &Touched) {
+        self.mixed.follow(&self.state, touched);
+    }
+
+    fn describe(touched: &Touched) -> Option<Path> {
+        changed_path(touched)
+    }
+}
+
+impl Document {
+    /// All of it, for reading.
+    pub fn properties(&self) -> Properties<'_> {
+        Properties::new(self.state.cells(Entity::SELF))
+    }
+
+    /// The value that shows at a path: see [`Properties::get`].
+    pub fn get(&self, path: impl AsPath) -> Option<Value<'_>> {
+        self.properties().get(path)
+    }
+
+    /// All of it as JSON: of each path what shows. O(n).
+    pub fn to_json(&self) -> serde_json::Value {
+        self.properties().to_json()
+    }
+
+    /// What is at and below a path, as whatever deserialises from its JSON; `None` if nothing is there.
+    pub fn deserialize<T: DeserializeOwned>(&self, path: impl AsPath) -> Result<Option<T>, serde_json::Error> {
+        self.properties().deserialize(path)
+    }
+
+    pub(crate) fn mixed(&self) -> &Mixed {
+        &self.mixed
+    }
+
+    #[cfg(feature = "testing")]
+    /// Recomputes everything that is derived and compares: for tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.state.check_invariants()?;
+        self.mixed.check(&self.state)
+    }
+}
+
+/// Editing a document: see [`PropertiesMut`], which has the same methods.
+impl<'a> Edit<'a, Document> {
+    /// All of it, for writing.
+    pub fn properties_mut(&mut self) -> PropertiesMut<'_, 'a, Document> {
+        PropertiesMut::new(self, Entity::SELF, None)
+    }
+
+    /// Sets the register at a path: [`PropertiesMut::set`].
+    pub fn set<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<(), EditError> {
+        self.properties_mut().set(path, value)
+    }
+
+    /// Removes everything that is seen at and below a path: [`PropertiesMut::unset`].
+    pub fn unset(&mut self, path: impl AsPath) -> Result<bool, EditError> {
+        self.properties_mut().unset(path)
+    }
+
+    /// Writes what differs: [`PropertiesMut::update`].
+    pub fn update<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
+        self.properties_mut().update(path, value)
+    }
+
+    /// Adds to the counter at a path: [`PropertiesMut::add`].
+    pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
+        self.properties_mut().add(path, amount)
+    }
+
+    /// Puts a value into the set at a path: [`PropertiesMut::insert`].
+    pub fn insert<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.properties_mut().insert(path, value)
+    }
+
+    /// Takes a value out of the set at a path: [`PropertiesMut::remove`].
+    pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.properties_mut().remove(path, value)
+    }
+
+    /// Raises the maximum at a path: [`PropertiesMut::raise`].
+    pub fn raise<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.properties_mut().raise(path, value)
+    }
+
+    /// Lowers the minimum at a path: [`PropertiesMut::lower`].
+    pub fn lower<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.properties_mut().lower(path, value)
+    }
+
+    /// Removes everything that is seen with one write. Returns whether anything was there.
+    pub fn clear(&mut self) -> Result<bool, EditError> {
+        self.delete(Entity::SELF)
+    }
+}
+
+/// The path of a property whose cell was touched, if something else is read there now.
+pub(crate) fn changed_path(touched: &Touched) -> Option<Path> {
+    let path = Property::of(touched.field.as_bytes())?.place.path()?;
+    let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
+    changed.then_some(path)
+}
+
+fn payloads(siblings: &[Sibling]) -> impl Iterator<Item = &Payload> {
+    siblings.iter().filter_map(|s| s.payload.as_ref())
+}
+
+/// Equal if everything that can be read is, and the same has been seen. O(n).
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+}
+
+impl Eq for Document {}
+
+/// As JSON.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({})", self.to_json())
+    }
+}

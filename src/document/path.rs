@@ -1,9 +1,7 @@
-//! Paths into a document, and how they are spelled in the fields of cells.
+//! Paths into a document.
 
 use std::fmt;
 use std::str::FromStr;
-
-use smallvec::SmallVec;
 
 use crate::error::{MAX_DEPTH, PathError};
 
@@ -34,6 +32,10 @@ impl Path {
         }
     }
 
+    pub(crate) fn from_segments(segments: Vec<String>) -> Self {
+        Self { segments }
+    }
+
     /// The segments, unescaped.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
         self.segments.iter().map(String::as_str)
@@ -45,7 +47,7 @@ impl FromStr for Path {
 
     fn from_str(pointer: &str) -> Result<Self, PathError> {
         let mut segments = Vec::new();
-        parse(pointer, |segment| segments.push(segment.to_owned()))?;
+        parse(pointer, &mut |segment| segments.push(segment.to_owned()))?;
         Ok(Self { segments })
     }
 }
@@ -62,8 +64,47 @@ impl fmt::Debug for Path {
     }
 }
 
+/// What names a path: a JSON Pointer as text (`"/address/city"`), or a [`Path`].
+pub trait AsPath: sealed::Segments {}
+
+impl<T: sealed::Segments + ?Sized> AsPath for T {}
+
+mod sealed {
+    use super::{Path, PathError, parse};
+
+    pub trait Segments {
+        /// Calls back with each segment, unescaped. Nothing is to be done with them if it fails in the end.
+        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError>;
+    }
+
+    impl Segments for str {
+        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
+            parse(self, segment)
+        }
+    }
+
+    impl Segments for String {
+        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
+            parse(self, segment)
+        }
+    }
+
+    impl Segments for Path {
+        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
+            self.segments.iter().for_each(|s| segment(s));
+            Ok(())
+        }
+    }
+
+    impl<T: Segments + ?Sized> Segments for &T {
+        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
+            (**self).segments_to(segment)
+        }
+    }
+}
+
 /// Takes a JSON Pointer apart.
-fn parse(pointer: &str, mut segment: impl FnMut(&str)) -> Result<(), PathError> {
+fn parse(pointer: &str, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
     if pointer.is_empty() {
         return Ok(());
     }
@@ -86,54 +127,6 @@ fn parse(pointer: &str, mut segment: impl FnMut(&str)) -> Result<(), PathError> 
     Ok(())
 }
 
-/// A field in the making: nearly all fit without an allocation.
-pub(crate) type FieldBytes = SmallVec<[u8; 64]>;
-
-/// Ends a segment. Bytes that sort before every other ending, so that a path sorts before what lies below it.
-const END: [u8; 2] = [0, 1];
-/// A zero byte within a segment: cannot be mistaken for an end.
-const ZERO: [u8; 2] = [0, 0xff];
-
-/// The field of a path: each segment with its end, so that what lies below a path begins with the path's own bytes; at
-/// last one byte for the kind of what is there, so that several kinds at one path are several cells.
-pub(crate) fn field_of_pointer(tag: u8, pointer: &str, kind: u8) -> Result<FieldBytes, PathError> {
-    let mut field = FieldBytes::from_slice(&[tag]);
-    parse(pointer, |segment| {
-        for (i, run) in segment.as_bytes().split(|byte| *byte == 0).enumerate() {
-            if i > 0 {
-                field.extend_from_slice(&ZERO);
-            }
-            field.extend_from_slice(run);
-        }
-        field.extend_from_slice(&END);
-    })?;
-    field.push(kind);
-    Ok(field)
-}
-
-/// The path and kind of a field without its tag; `None` if it is none of ours.
-pub(crate) fn path_of_field(field: &[u8]) -> Option<(Path, u8)> {
-    let (kind, mut rest) = field.split_last()?;
-    let mut segments = Vec::new();
-    while !rest.is_empty() {
-        let mut segment = Vec::new();
-        loop {
-            let zero = rest.iter().position(|byte| *byte == 0)?;
-            segment.extend_from_slice(&rest[..zero]);
-            let mark = rest.get(zero..zero + 2)?;
-            rest = &rest[zero + 2..];
-            if mark == END {
-                break;
-            } else if mark != ZERO {
-                return None;
-            }
-            segment.push(0);
-        }
-        segments.push(String::from_utf8(segment).ok()?);
-    }
-    (segments.len() <= MAX_DEPTH).then_some((Path { segments }, *kind))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -142,28 +135,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_path_survives_text_and_field(segments in prop::collection::vec("[a/~\0é]{0,4}", 0..5), kind: u8) {
+        fn every_path_survives_its_text(segments in prop::collection::vec("[a/~\0é]{0,4}", 0..5)) {
             let path = Path::new(segments).unwrap();
-            let text = path.to_string();
-            prop_assert_eq!(text.parse::<Path>().unwrap(), path.clone());
-            let field = field_of_pointer(7, &text, kind).unwrap();
-            prop_assert_eq!(path_of_field(&field[1..]), Some((path, kind)));
-        }
-
-        #[test]
-        fn what_lies_below_begins_with_the_path(above in prop::collection::vec("[ab\0]{0,3}", 0..3), below in "[ab\0]{0,3}") {
-            let parent = Path::new(above.clone()).unwrap().to_string();
-            let child = Path::new(above.into_iter().chain([below])).unwrap().to_string();
-            let (parent, child) = (field_of_pointer(7, &parent, 1).unwrap(), field_of_pointer(7, &child, 1).unwrap());
-            prop_assert!(child.starts_with(&parent[..parent.len() - 1]));
-        }
-
-        #[test]
-        fn foreign_fields_do_not_panic(field in prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, 0xff, b'a']), 0..12)) {
-            if let Some((path, kind)) = path_of_field(&field) {
-                let again = field_of_pointer(7, &path.to_string(), kind).unwrap();
-                prop_assert_eq!(&again[1..], &field[..]);
-            }
+            prop_assert_eq!(path.to_string().parse::<Path>().unwrap(), path);
         }
     }
 

@@ -1,7 +1,12 @@
 //! Scalar values and how they are spelled in payloads.
 
+use std::cmp::Ordering;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
+
+use crate::document::nested::Nested;
+use crate::document::place::PlaceRef;
 use crate::error::EditError;
 use crate::kernel::Payload;
 
@@ -14,6 +19,8 @@ pub(crate) mod kind {
     pub(crate) const FLOAT: u8 = 5;
     pub(crate) const STR: u8 = 6;
     pub(crate) const BYTES: u8 = 7;
+    /// MessagePack.
+    pub(crate) const ARRAY: u8 = 8;
     /// Presence alone: the root of a node, a label.
     pub(crate) const UNIT: u8 = 16;
     /// The root of a node that was added by name.
@@ -22,7 +29,8 @@ pub(crate) mod kind {
     pub(crate) const ENDS: u8 = 18;
 }
 
-/// A scalar: what a property holds. Borrowed from the state when read, from the caller when written.
+/// What one cell of a document holds: a scalar or an array. Borrowed from the state when read, from the caller when
+/// written; [`to_json`](Self::to_json) makes one to keep.
 ///
 /// ```
 /// use driftless::Value;
@@ -40,12 +48,17 @@ pub enum Value<'a> {
     Bool(bool),
     /// A whole number.
     Int(i64),
+    /// A whole number beyond [`i64::MAX`]; a smaller one is stored as [`Int`](Self::Int).
+    Uint(u64),
     /// Any other finite number; −0 is stored as 0.
     Float(f64),
     /// Text, compared byte by byte: normalise Unicode before, if that matters.
     Str(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
+    /// An array: one value, replaced as a whole. Written by [`Properties::update`](crate::PropertiesMut::update) or copied
+    /// from where it was read.
+    Array(Array<'a>),
     /// A kind that this version does not know: kept and sent on as it is, and not for writing.
     Unknown {
         /// Its kind.
@@ -66,10 +79,25 @@ impl<'a> Value<'a> {
         if let Self::Int(number) = self { Some(*number) } else { None }
     }
 
+    /// The whole number, if it is one that is not negative.
+    pub fn as_uint(&self) -> Option<u64> {
+        match self {
+            Self::Int(number) => (*number).try_into().ok(),
+            Self::Uint(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The array, if it is one.
+    pub fn as_array(&self) -> Option<Array<'a>> {
+        if let Self::Array(array) = self { Some(*array) } else { None }
+    }
+
     /// The number, if it is one; a whole one is converted, rounding past 2⁵³.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Int(number) => Some(*number as f64),
+            Self::Uint(number) => Some(*number as f64),
             Self::Float(number) => Some(*number),
             _ => None,
         }
@@ -90,35 +118,117 @@ impl<'a> Value<'a> {
         matches!(self, Self::Null)
     }
 
+    /// A value to keep, as JSON has it: bytes become an array of numbers, a kind of a later version null.
+    pub fn to_json(&self) -> serde_json::Value {
+        self.to_nested().into_json()
+    }
+
+    pub(crate) fn to_nested(self) -> Nested {
+        match self {
+            Self::Null | Self::Unknown { .. } => Nested::Null,
+            Self::Bool(value) => Nested::Bool(value),
+            Self::Int(number) => Nested::Int(number),
+            Self::Uint(number) => Nested::Uint(number),
+            Self::Float(number) => Nested::Float(number),
+            Self::Str(text) => Nested::Str(text.to_owned()),
+            Self::Bytes(bytes) => Nested::Bytes(bytes.to_owned()),
+            Self::Array(array) => Nested::from_bytes(array.bytes).unwrap_or(Nested::Null),
+        }
+    }
+
+    /// A total order over all values: null, then false, true, numbers by what they count (of equal ones the whole number
+    /// first), texts and bytes by their bytes, arrays, kinds of later versions.
+    pub fn total_cmp(&self, other: &Self) -> Ordering {
+        let by_number = |whole: i128, float: f64| match (whole as f64).total_cmp(&float) {
+            // The float is whole here, so nothing is lost.
+            Ordering::Equal => whole.cmp(&(float as i128)).then(Ordering::Less),
+            unequal => unequal,
+        };
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Float(a), Self::Float(b)) => a.total_cmp(b),
+            (Self::Float(a), _) if let Some(b) = other.as_whole() => by_number(b, *a).reverse(),
+            (_, Self::Float(b)) if let Some(a) = self.as_whole() => by_number(a, *b),
+            (Self::Str(a), Self::Str(b)) => a.cmp(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Array(a), Self::Array(b)) => a.bytes.cmp(b.bytes),
+            (Self::Unknown { kind: a, bytes: b }, Self::Unknown { kind: c, bytes: d }) => (a, b).cmp(&(c, d)),
+            _ => (self.rank(), self.as_whole()).cmp(&(other.rank(), other.as_whole())),
+        }
+    }
+
+    fn as_whole(&self) -> Option<i128> {
+        match self {
+            Self::Int(number) => Some((*number).into()),
+            Self::Uint(number) => Some((*number).into()),
+            _ => None,
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) | Self::Uint(_) | Self::Float(_) => 2,
+            Self::Str(_) => 3,
+            Self::Bytes(_) => 4,
+            Self::Array(_) => 5,
+            Self::Unknown { .. } => 6,
+        }
+    }
+
+    /// A sum as a value; past 64 bits as the nearest float.
+    pub(crate) fn from_sum(sum: i128) -> Self {
+        match (i64::try_from(sum), u64::try_from(sum)) {
+            (Ok(number), _) => Self::Int(number),
+            (_, Ok(number)) => Self::Uint(number),
+            _ => Self::Float(sum as f64),
+        }
+    }
+
     /// Equal values have equal payloads.
-    pub(crate) fn to_payload(self) -> Result<Payload, EditError> {
+    pub(crate) fn to_payload(self) -> Result<Payload, Unwritable> {
         Ok(match self {
             Self::Null => Payload::new(kind::NULL, &[]),
             Self::Bool(false) => Payload::new(kind::FALSE, &[]),
             Self::Bool(true) => Payload::new(kind::TRUE, &[]),
             Self::Int(number) => Payload::new(kind::INT, shortest(&number.to_be_bytes())),
-            Self::Float(number) if !number.is_finite() => return Err(EditError::NotFinite(number)),
+            Self::Uint(number) => {
+                let mut bytes = [0; 9];
+                bytes[1..].copy_from_slice(&number.to_be_bytes());
+                Payload::new(kind::INT, shortest(&bytes))
+            }
+            Self::Float(number) if !number.is_finite() => return Err(Unwritable::NotFinite(number)),
             // Adding 0 turns −0 into 0 and nothing else into anything.
             Self::Float(number) => Payload::new(kind::FLOAT, &(number + 0.0).to_be_bytes()),
             Self::Str(text) => Payload::new(kind::STR, text.as_bytes()),
             Self::Bytes(bytes) => Payload::new(kind::BYTES, bytes),
-            Self::Unknown { kind, .. } => return Err(EditError::UnknownKind(kind)),
+            Self::Array(array) => Payload::new(kind::ARRAY, array.bytes),
+            Self::Unknown { kind, .. } => return Err(Unwritable::Unknown(kind)),
         })
     }
 
-    /// What is not spelled as this version spells it reads as unknown: else two payloads could be one value.
     pub(crate) fn from_payload(payload: &'a Payload) -> Self {
-        let bytes = payload.bytes();
-        let unknown = Self::Unknown { kind: payload.kind(), bytes };
-        match payload.kind() {
+        Self::from_parts(payload.kind(), payload.bytes())
+    }
+
+    /// What is not spelled as this version spells it reads as unknown: else two payloads could be one value.
+    pub(crate) fn from_parts(kind: u8, bytes: &'a [u8]) -> Self {
+        let unknown = Self::Unknown { kind, bytes };
+        match kind {
             kind::NULL if bytes.is_empty() => Self::Null,
             kind::FALSE if bytes.is_empty() => Self::Bool(false),
             kind::TRUE if bytes.is_empty() => Self::Bool(true),
-            kind::INT if (1..=8).contains(&bytes.len()) && bytes == shortest(bytes) => {
+            kind::INT if (1..=9).contains(&bytes.len()) && bytes == shortest(bytes) => {
                 let sign = if bytes[0] & 0x80 == 0 { 0 } else { 0xff };
-                let mut number = [sign; 8];
-                number[8 - bytes.len()..].copy_from_slice(bytes);
-                Self::Int(i64::from_be_bytes(number))
+                let mut number = [sign; 16];
+                number[16 - bytes.len()..].copy_from_slice(bytes);
+                let number = i128::from_be_bytes(number);
+                match (i64::try_from(number), u64::try_from(number)) {
+                    (Ok(number), _) => Self::Int(number),
+                    (_, Ok(number)) => Self::Uint(number),
+                    _ => unknown,
+                }
             }
             kind::FLOAT => match bytes.try_into().map(f64::from_be_bytes) {
                 Ok(number) if number.is_finite() && number.to_bits() != (-0.0f64).to_bits() => Self::Float(number),
@@ -126,8 +236,57 @@ impl<'a> Value<'a> {
             },
             kind::STR => str::from_utf8(bytes).map(Self::Str).unwrap_or(unknown),
             kind::BYTES => Self::Bytes(bytes),
+            kind::ARRAY if Nested::from_bytes(bytes).is_some_and(|n| matches!(n, Nested::Array(_))) => {
+                Self::Array(Array { bytes })
+            }
             _ => unknown,
         }
+    }
+}
+
+/// Why a value cannot be written.
+#[derive(Debug)]
+pub(crate) enum Unwritable {
+    NotFinite(f64),
+    Unknown(u8),
+}
+
+impl Unwritable {
+    pub(crate) fn at(self, place: PlaceRef<'_>) -> EditError {
+        match self {
+            Self::NotFinite(value) => {
+                EditError::NotFinite { path: place.path().unwrap_or_default().to_string(), value }
+            }
+            Self::Unknown(kind) => EditError::UnknownKind(kind),
+        }
+    }
+}
+
+/// An array in a document: one value, as it was written.
+///
+/// ```
+/// use driftless::{Document, Replica};
+/// let mut replica = Replica::<Document>::new();
+/// replica.edit(|d| d.update("/tags", &["logic", "music"]))?;
+/// let tags = replica.state().get("/tags").and_then(|value| value.as_array()).ok_or("no array")?;
+/// assert_eq!(tags.deserialize::<Vec<String>>()?, ["logic", "music"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Array<'a> {
+    /// Canonical MessagePack.
+    bytes: &'a [u8],
+}
+
+impl Array<'_> {
+    /// Its elements.
+    pub fn to_json(&self) -> serde_json::Value {
+        Value::Array(*self).to_json()
+    }
+
+    /// Its elements, as whatever they are to become.
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_value(self.to_json())
     }
 }
 
@@ -152,6 +311,8 @@ value_from! {
     () => |_unit| Value::Null,
     bool => |value| Value::Bool(value),
     i64 => |number| Value::Int(number),
+    u64 => |number| i64::try_from(number).map_or(Value::Uint(number), Value::Int),
+    usize => |number| Value::from(number as u64),
     i32 => |number| Value::Int(number.into()),
     u32 => |number| Value::Int(number.into()),
     u16 => |number| Value::Int(number.into()),
@@ -164,6 +325,7 @@ value_from! {
     &'a String => |text| Value::Str(text),
     &'a [u8] => |bytes| Value::Bytes(bytes),
     &'a Vec<u8> => |bytes| Value::Bytes(bytes),
+    Array<'a> => |array| Value::Array(array),
 }
 
 /// Much as JSON writes it; bytes and unknown kinds in hexadecimal.
@@ -173,9 +335,11 @@ impl fmt::Display for Value<'_> {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => value.fmt(f),
             Self::Int(number) => number.fmt(f),
+            Self::Uint(number) => number.fmt(f),
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Str(text) => write!(f, "{text:?}"),
             Self::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
+            Self::Array(array) => array.to_json().fmt(f),
             Self::Unknown { kind, bytes } => write!(f, "kind {kind}: 0x{}", hex(bytes)),
         }
     }
@@ -202,11 +366,24 @@ mod tests {
         }
 
         #[test]
+        fn the_order_of_numbers_is_that_of_what_they_count(a: i64, b: i64, shift in 0u32..64, f in -1e19f64..1e19) {
+            let (a, b) = (a >> shift, b >> shift);
+            prop_assert_eq!(Value::Int(a).total_cmp(&Value::Int(b)), a.cmp(&b));
+            let order = Value::Int(a).total_cmp(&Value::Float(f));
+            let exact = i128::from(a).cmp(&(f.floor() as i128));
+            let expected = exact.then(Ordering::Less);
+            prop_assert_eq!(order, expected);
+            prop_assert_eq!(Value::Float(f).total_cmp(&Value::Int(a)), order.reverse());
+        }
+
+        #[test]
         fn foreign_payloads_read_as_what_they_spell_or_as_unknown(
             kind in 0u8..20,
             bytes in prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..12),
-                prop::collection::vec(prop::sample::select(vec![0u8, 1, 0x7f, 0x80, 0xf0, 0xff]), 8),
+                prop::collection::vec(prop::sample::select(vec![0u8, 1, 0x7f, 0x80, 0xf0, 0xff]), 8..10),
+                // Arrays, whole and broken.
+                prop::collection::vec(prop::sample::select(vec![0x90u8, 0x91, 0x92, 0x81, 0xa1, b'a', 0xc0, 1]), 1..8),
             ],
         ) {
             let payload = Payload::new(kind, &bytes);
@@ -221,13 +398,23 @@ mod tests {
     fn minus_zero_is_zero_and_nan_is_refused() {
         assert_eq!(Value::from(-0.0).to_payload().unwrap(), Value::from(0.0).to_payload().unwrap());
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(matches!(Value::from(number).to_payload(), Err(EditError::NotFinite(_))));
+            assert!(matches!(Value::from(number).to_payload(), Err(Unwritable::NotFinite(_))));
         }
     }
 
     #[test]
     fn every_value_survives() {
-        for value in [Value::Null, true.into(), false.into(), 1.5.into(), "é".into(), Value::Bytes(&[0, 255])] {
+        for value in [
+            Value::Null,
+            true.into(),
+            u64::MAX.into(),
+            (1u64 << 63).into(),
+            i64::MIN.into(),
+            false.into(),
+            1.5.into(),
+            "é".into(),
+            Value::Bytes(&[0, 255]),
+        ] {
             let payload = value.to_payload().unwrap();
             assert_eq!(Value::from_payload(&payload), value);
         }

@@ -1,9 +1,9 @@
 //! What a merge did, in the terms of a graph.
 
-use crate::document::Path;
+use crate::document::{Path, changed_path};
 use crate::graph::keys::{self, Ends, Owner};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Field, Payload, Sibling, Touched};
+use crate::kernel::{Field, Sibling, Touched};
 
 /// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,9 +43,8 @@ pub enum GraphChange {
 pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
     let (was_live, is_live) = (touched.was_live(), touched.now().iter().any(Sibling::is_live));
     let owner = keys::owner_of(touched.entity)?;
-    if let Some(path) = keys::property_of(&touched.field) {
-        let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
-        return changed.then_some(GraphChange::PropertyChanged { of: owner, path });
+    if let Some(path) = changed_path(touched) {
+        return Some(GraphChange::PropertyChanged { of: owner, path });
     }
     match owner {
         Owner::Node(node) if touched.field.is_root() => {
@@ -71,8 +70,4 @@ fn either(was: bool, is: bool, added: GraphChange, removed: GraphChange) -> Opti
         (true, false) => Some(removed),
         _ => None,
     }
-}
-
-fn payloads(siblings: &[Sibling]) -> impl Iterator<Item = &Payload> {
-    siblings.iter().filter_map(|s| s.payload.as_ref())
 }

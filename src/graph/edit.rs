@@ -1,19 +1,21 @@
 //! Everything that writes to a graph.
 
-use crate::document::{Value, kind};
+use serde::Serialize;
+
+use crate::document::{AsPath, PropertiesMut, Value, kind};
 use crate::error::EditError;
 use crate::graph::Graph;
-use crate::graph::keys::{self, Ends, NodeKey, Owner};
+use crate::graph::keys::{self, Ends, NodeKey, Owner, owner_of};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Crdt, Edit, Field, MAX_FIELD_LEN, Payload};
+use crate::kernel::{Crdt, Edit, Entity, Field, MAX_FIELD_LEN, Payload};
 
 /// Editing a graph.
-impl Edit<'_, Graph> {
+impl<'a> Edit<'a, Graph> {
     /// Adds a node, by id or by name, and returns its id. One write; on one that is there none.
     ///
     /// Where a deleted node left hidden survivors, they are deleted with the same edit, by another write: a node that is
     /// added anew is new. To have them back, [`restore_node`](Self::restore_node).
-    pub fn add_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<NodeId, EditError> {
+    pub fn add_node<'n>(&mut self, node: impl Into<NodeKey<'n>>) -> Result<NodeId, EditError> {
         let NodeKey { id, name } = node.into();
         check_key(name.unwrap_or_default())?;
         match self.state().cells(keys::node(id)) {
@@ -47,7 +49,7 @@ impl Edit<'_, Graph> {
 
     /// Brings a deleted node back: its edges, and what was written to it by those who had not seen the deletion. What
     /// the deletion saw is gone. Returns whether anything was written: not on a node that is there.
-    pub fn restore_node<'a>(&mut self, node: impl Into<NodeKey<'a>>) -> Result<bool, EditError> {
+    pub fn restore_node<'n>(&mut self, node: impl Into<NodeKey<'n>>) -> Result<bool, EditError> {
         let NodeKey { id, name } = node.into();
         let missing = !self.contains_node(id);
         if missing {
@@ -68,21 +70,55 @@ impl Edit<'_, Graph> {
         self.erase(keys::node(node), &keys::label(label))
     }
 
-    /// Sets the property of a node or edge at a path (RFC 6901, such as `/name` or `/address/city`).
+    /// The properties of a node or edge, for writing. An owner that is not there is an error once something is written.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let ada = NodeId::named("person:ada");
+    /// replica.edit(|g| {
+    ///     g.add_node("person:ada")?;
+    ///     let mut properties = g.properties_mut(ada);
+    ///     properties.add("/visits", 1)?;
+    ///     properties.insert("/languages", "en")
+    /// })?;
+    /// let node = replica.state().node(ada).ok_or("added")?;
+    /// assert_eq!(node.get("/visits"), Some(1.into()));
+    /// assert!(node.properties().contains("/languages", "en"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn properties_mut(&mut self, of: impl Into<Owner>) -> PropertiesMut<'_, 'a, Graph> {
+        PropertiesMut::new(self, of.into().entity(), Some(missing_entity))
+    }
+
+    /// Sets the property of a node or edge at a path (RFC 6901, such as `/name` or `/address/city`): see
+    /// [`PropertiesMut::set`].
     ///
     /// It replaces every value that is seen there. A value that somebody sets concurrently is kept beside it: a
     /// conflict, in which the later stamp shows.
-    pub fn set<'a>(&mut self, of: impl Into<Owner>, path: &str, value: impl Into<Value<'a>>) -> Result<(), EditError> {
-        let (field, payload) = (keys::property(path)?, value.into().to_payload()?);
-        self.write_to(of.into(), &field, payload)
+    pub fn set<'v>(
+        &mut self,
+        of: impl Into<Owner>,
+        path: impl AsPath,
+        value: impl Into<Value<'v>>,
+    ) -> Result<(), EditError> {
+        self.properties_mut(of).set(path, value)
     }
 
-    /// Removes the property at a path. Returns whether it was there. A value that somebody sets concurrently stays.
-    pub fn unset(&mut self, of: impl Into<Owner>, path: &str) -> Result<bool, EditError> {
-        let of = of.into();
-        let field = keys::property(path)?;
-        self.require(of)?;
-        self.erase(of.entity(), &field)
+    /// Removes everything at and below a path: see [`PropertiesMut::unset`]. Returns whether anything was there. What
+    /// somebody writes there concurrently stays.
+    pub fn unset(&mut self, of: impl Into<Owner>, path: impl AsPath) -> Result<bool, EditError> {
+        self.properties_mut(of).unset(path)
+    }
+
+    /// Makes the properties at and below a path those of a value, writing what differs: see [`PropertiesMut::update`].
+    pub fn update<V: Serialize + ?Sized>(
+        &mut self,
+        of: impl Into<Owner>,
+        path: impl AsPath,
+        value: &V,
+    ) -> Result<bool, EditError> {
+        self.properties_mut(of).update(path, value)
     }
 
     /// Adds the edge `source --edge_type--> target` and returns its id. One write; on one that is there none. Either end
@@ -151,6 +187,11 @@ impl Edit<'_, Graph> {
             _ => Err(missing(owner)),
         }
     }
+}
+
+/// What to say of an owner that is not there.
+fn missing_entity(entity: Entity) -> EditError {
+    owner_of(entity).map_or_else(|| EditError::abort("no node and no edge"), missing)
 }
 
 fn missing(owner: Owner) -> EditError {

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::graph::keys::{EDGE, Ends, NODE};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Entity, Field, State, Touched};
+use crate::kernel::{Entity, State, Touched};
 
 /// Persistent, like the state that it follows.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ impl Index {
                 NODE => fresh.nodes += usize::from(cells.is_live()),
                 EDGE => {
                     let id = EdgeId::from(*entity.id());
-                    let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()));
+                    let ends = Ends::of(id, cells.siblings(crate::kernel::Field::ROOT.as_bytes()));
                     fresh.hops.extend(ends.into_iter().flat_map(hops));
                 }
                 _ => continue,

@@ -1,7 +1,6 @@
 //! Where in the cells of a graph what lies. The numbers are part of the format.
 
-use crate::document::{FieldBytes, Path, field_of_pointer, kind, path_of_field};
-use crate::error::PathError;
+use crate::document::{FieldBytes, kind};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, Field, Payload, Sibling};
 
@@ -10,11 +9,7 @@ pub(super) const EDGE: u8 = 2;
 
 /// A field that begins with this is a label; its text follows.
 const LABEL: u8 = 1;
-/// A field that begins with this is a property; its path and kind follow. 3 is for embeddings.
-const PROPERTY: u8 = 2;
-
-/// The kind of property that is one register. Others (counter, set, …) are other cells at the same path.
-const REGISTER: u8 = 1;
+// 2 is for properties (`document::PROPERTY`), 3 for embeddings.
 
 pub(super) fn node(id: NodeId) -> Entity {
     Entity::new(NODE, *id.as_bytes())
@@ -173,20 +168,9 @@ pub(super) fn label(label: &str) -> FieldBytes {
 }
 
 pub(super) const LABELS: &[u8] = &[LABEL];
-pub(super) const PROPERTIES: &[u8] = &[PROPERTY];
 
 pub(super) fn label_of(field: &Field) -> Option<&str> {
     field.as_bytes().strip_prefix(LABELS).and_then(|text| str::from_utf8(text).ok())
-}
-
-pub(super) fn property(pointer: &str) -> Result<FieldBytes, PathError> {
-    field_of_pointer(PROPERTY, pointer, REGISTER)
-}
-
-/// The path of a property that is a register.
-pub(crate) fn property_of(field: &Field) -> Option<Path> {
-    let (path, kind) = path_of_field(field.as_bytes().strip_prefix(PROPERTIES)?)?;
-    (kind == REGISTER).then_some(path)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod walk;
 
 use std::fmt;
 
+use crate::document::Mixed;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, State, Touched};
 
@@ -25,10 +26,10 @@ use index::Index;
 
 pub use change::GraphChange;
 pub use keys::{NodeKey, Owner};
-pub use read::{Edge, Hidden, Node, Properties};
+pub use read::{Edge, Hidden, Node};
 pub use walk::{Direction, Step, Walk};
 
-pub(crate) use keys::{owner_of, property_of};
+pub(crate) use keys::owner_of;
 
 /// A replicated property graph.
 ///
@@ -80,6 +81,7 @@ pub(crate) use keys::{owner_of, property_of};
 pub struct Graph {
     state: State,
     index: Index,
+    mixed: Mixed,
 }
 
 impl Crdt for Graph {
@@ -97,6 +99,7 @@ impl Crdt for Graph {
 
     fn follow(&mut self, touched: &Touched) {
         self.index.follow(&self.state, touched);
+        self.mixed.follow(&self.state, touched);
     }
 
     fn describe(touched: &Touched) -> Option<GraphChange> {

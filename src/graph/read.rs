@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::{Path, Value};
-use crate::graph::keys::{self, Ends, LABELS, Owner, PROPERTIES};
+use crate::document::{AsPath, Properties, Value};
+use crate::graph::keys::{self, Ends, LABELS, Owner};
 use crate::graph::{Graph, Walk};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Cells, Field, Sibling};
+use crate::kernel::{Cells, Field};
 
 impl Graph {
     /// A node. O(log n).
@@ -143,6 +143,7 @@ impl Graph {
     /// Recomputes everything that is derived and compares: for tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
+        self.mixed.check(&self.state)?;
         self.index.check(&self.state)
     }
 }
@@ -175,14 +176,14 @@ impl<'a> Node<'a> {
         self.cells.live(&keys::label(label)).next().is_some()
     }
 
-    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp.
-    pub fn get(&self, path: &str) -> Option<Value<'a>> {
+    /// The value that shows at a path (RFC 6901): see [`Properties::get`].
+    pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
         self.properties().get(path)
     }
 
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties { cells: self.cells }
+        Properties::new(Some(self.cells))
     }
 }
 
@@ -225,14 +226,14 @@ impl<'a> Edge<'a> {
         self.ends.number
     }
 
-    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp.
-    pub fn get(&self, path: &str) -> Option<Value<'a>> {
+    /// The value that shows at a path (RFC 6901): see [`Properties::get`].
+    pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
         self.properties().get(path)
     }
 
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties { cells: self.cells }
+        Properties::new(Some(self.cells))
     }
 }
 
@@ -256,7 +257,7 @@ impl<'a> Hidden<'a> {
 
     /// Properties that survived.
     pub fn properties(&self) -> Properties<'a> {
-        Properties { cells: self.cells }
+        Properties::new(Some(self.cells))
     }
 }
 
@@ -264,40 +265,4 @@ fn labels(cells: &Cells) -> impl Iterator<Item = &str> + use<'_> {
     let mut last = None;
     let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
     live.filter_map(|(field, _)| keys::label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
-}
-
-/// The properties of a node or edge.
-#[derive(Clone, Copy, Debug)]
-pub struct Properties<'a> {
-    cells: &'a Cells,
-}
-
-impl<'a> Properties<'a> {
-    /// The value at a path (RFC 6901): of concurrent ones, that of the latest stamp. `None` too if it is no path.
-    pub fn get(&self, path: &str) -> Option<Value<'a>> {
-        let winner = self.cells.winner(&keys::property(path).ok()?)?;
-        winner.payload.as_ref().map(Value::from_payload)
-    }
-
-    /// All concurrent values at a path, in the order of their dots, each with who wrote it and when.
-    pub fn get_all(&self, path: &str) -> impl Iterator<Item = (Value<'a>, &'a Sibling)> + use<'a> {
-        let siblings = keys::property(path).map(|field| self.cells.siblings(&field)).unwrap_or_default();
-        siblings.filter_map(|s| Some((Value::from_payload(s.payload.as_ref()?), s)))
-    }
-
-    /// All paths with the values that show, in the order of their paths.
-    pub fn iter(&self) -> impl Iterator<Item = (Path, Value<'a>)> + use<'a> {
-        let cells = self.cells;
-        let mut last: Option<&Field> = None;
-        let live = cells.with_prefix(PROPERTIES).filter(|(_, sibling)| sibling.is_live());
-        live.filter(move |(field, _)| last.replace(field) != Some(*field)).filter_map(move |(field, _)| {
-            let winner = cells.winner(field.as_bytes())?;
-            Some((keys::property_of(field)?, Value::from_payload(winner.payload.as_ref()?)))
-        })
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
 }

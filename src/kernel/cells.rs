@@ -100,11 +100,14 @@ impl Cells {
     }
 
     /// The siblings whose fields begin with these bytes, by field and dot.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
-        self.from(prefix).take_while(move |(field, _)| field.as_bytes().starts_with(prefix))
+    pub fn with_prefix<'a, P: AsRef<[u8]>>(
+        &'a self,
+        prefix: P,
+    ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a, P> {
+        self.from(prefix.as_ref()).take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
     }
 
-    /// The siblings of the cells after (or, if `including`, from) `start` up to `end`.
+    /// The siblings of the cells after (or, if `including`, from) `start` up to but not including `end`.
     pub(crate) fn between<'a>(
         &'a self,
         start: &'a [u8],
@@ -116,7 +119,7 @@ impl Cells {
             .take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
     }
 
-    fn from<'a>(&'a self, start: &'a [u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
+    fn from<'a>(&'a self, start: &[u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
         let (few, many) = match &self.0 {
             Repr::Few(writes) => (&writes[writes.partition_point(|w| w.field.as_bytes() < start)..], None),
             Repr::Many(many) => {

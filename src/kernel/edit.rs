@@ -203,14 +203,14 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
     pub fn write(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Dot, EditError> {
-        let dot = self.put(entity, field, Some(payload), |_| true)?;
+        let dot = self.put(entity, field, Some(payload), |_| Ok(true))?;
         // Without a condition something is always written.
         dot.ok_or_else(|| EditError::abort("nothing was written"))
     }
 
     /// Writes a cell of an entity whose root is live. On any other it writes nothing and returns `None`.
     pub fn write_to_live(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Option<Dot>, EditError> {
-        self.put(entity, field, Some(payload), Cells::is_live)
+        self.put(entity, field, Some(payload), |cells| Ok(cells.is_live()))
     }
 
     /// Removes what a cell holds: writes a tombstone. A concurrent write survives. Returns whether anything was there;
@@ -219,7 +219,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         if field.is_empty() {
             return self.delete(entity);
         }
-        Ok(self.put(entity, field, None, |cells| cells.live(field).next().is_some())?.is_some())
+        Ok(self.put(entity, field, None, |cells| Ok(cells.live(field).next().is_some()))?.is_some())
     }
 
     /// Deletes an entity with one dot and one tombstone, whatever it holds: every cell of it that is seen here is dead.
@@ -232,7 +232,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
         fields.dedup();
         // First what can fail.
-        self.put(entity, Field::ROOT.as_bytes(), None, |_| true)?;
+        self.put(entity, Field::ROOT.as_bytes(), None, |_| Ok(true))?;
         for field in fields {
             let touched = self.target.state_mut().replace(entity, &field, Cell::new());
             self.follow(touched);
@@ -241,12 +241,12 @@ impl<'a, T: Crdt> Edit<'a, T> {
     }
 
     /// Writes a sibling in place of all that a cell holds, if the entity is as it should be.
-    fn put(
+    pub(crate) fn put(
         &mut self,
         entity: Entity,
         field: &[u8],
         payload: Option<Payload>,
-        condition: impl FnOnce(&Cells) -> bool,
+        condition: impl FnOnce(&Cells) -> Result<bool, EditError>,
     ) -> Result<Option<Dot>, EditError> {
         let (len, limit) = (field.len(), MAX_FIELD_LEN);
         if len > limit {
@@ -259,7 +259,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         let author = &mut *self.author;
         let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
         let written: Result<_, EditError> = self.target.state_mut().change(entity, |changing| {
-            if !condition(changing.cells()) {
+            if !condition(changing.cells())? {
                 return Ok(None);
             }
             let dot = author.mint(changing.version)?;

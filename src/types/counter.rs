@@ -10,13 +10,13 @@ use crate::types::{crdt_basics, crdt_state};
 
 /// What one replica has added and taken away so far.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Totals {
+pub(crate) struct Totals {
     added: u64,
     taken: u64,
 }
 
 impl Totals {
-    fn to_payload(self) -> Payload {
+    pub(crate) fn to_payload(self) -> Payload {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.added.to_be_bytes());
         bytes[8..].copy_from_slice(&self.taken.to_be_bytes());
@@ -30,14 +30,23 @@ impl Totals {
     }
 
     /// Of several totals of one replica (there is one unless a disk was cloned) the greatest of each.
-    fn of<'a>(siblings: impl IntoIterator<Item = &'a Sibling>) -> Self {
+    pub(crate) fn of<'a>(siblings: impl IntoIterator<Item = &'a Sibling>) -> Self {
         siblings
             .into_iter()
             .filter_map(Self::from_sibling)
             .fold(Self::default(), |a, b| Self { added: a.added.max(b.added), taken: a.taken.max(b.taken) })
     }
 
-    fn net(self) -> i128 {
+    /// With so much added, or taken away if it is negative; `None` past 64 bits.
+    pub(crate) fn and(self, amount: i128) -> Option<Self> {
+        let by = u64::try_from(amount.unsigned_abs()).ok()?;
+        Some(match amount < 0 {
+            false => Self { added: self.added.checked_add(by)?, ..self },
+            true => Self { taken: self.taken.checked_add(by)?, ..self },
+        })
+    }
+
+    pub(crate) fn net(self) -> i128 {
         i128::from(self.added) - i128::from(self.taken)
     }
 }
@@ -81,7 +90,7 @@ macro_rules! counter {
         impl Edit<'_, $name> {
             /// Adds to the counter.
             pub fn add(&mut self, amount: u64) -> Result<(), EditError> {
-                self.change(|totals| Some(Totals { added: totals.added.checked_add(amount)?, ..totals }))
+                self.change(amount.into())
             }
 
             /// Sets the counter to 0 with one write: takes away what is seen here.
@@ -92,10 +101,10 @@ macro_rules! counter {
                 self.delete(Entity::SELF)
             }
 
-            fn change(&mut self, change: impl FnOnce(Totals) -> Option<Totals>) -> Result<(), EditError> {
+            fn change(&mut self, amount: i128) -> Result<(), EditError> {
                 let own = self.own_id();
                 let mine = self.state.cells(Entity::SELF).map(|cells| Totals::of(cells.siblings(own.as_bytes())));
-                let totals = change(mine.unwrap_or_default()).ok_or(EditError::CounterOverflow)?;
+                let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
                 self.write(Entity::SELF, own.as_bytes(), totals.to_payload()).map(drop)
             }
         }
@@ -158,6 +167,6 @@ counter! {
 impl Edit<'_, PnCounter> {
     /// Takes away from the counter.
     pub fn subtract(&mut self, amount: u64) -> Result<(), EditError> {
-        self.change(|totals| Some(Totals { taken: totals.taken.checked_add(amount)?, ..totals }))
+        self.change(-i128::from(amount))
     }
 }

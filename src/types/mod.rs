@@ -13,6 +13,7 @@ mod map;
 mod register;
 mod set;
 
+pub(crate) use counter::Totals;
 pub use counter::{GCounter, PnCounter};
 pub use element::Element;
 pub use flag::{DwFlag, EwFlag};

@@ -1,0 +1,222 @@
+//! Writing properties.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::document::nested::Nested;
+use crate::document::path::AsPath;
+use crate::document::place::{FieldBytes, Place, PlaceRef};
+use crate::document::read::Properties;
+use crate::document::seek;
+use crate::document::tree;
+use crate::document::update::Plan;
+use crate::document::value::Value;
+use crate::error::EditError;
+use crate::kernel::{Cells, Crdt, Edit, Entity, Payload};
+use crate::kind::Kind;
+use crate::types::Totals;
+
+/// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
+///
+/// A path has a kind: what was first written there made it a register, a counter, a set, a maximum, a minimum or a map,
+/// and writing another kind is [`EditError::OtherKind`] until it is [`unset`](Self::unset). Replicas that make different
+/// kinds of it at the same time keep both, a conflict.
+///
+/// Every write replaces what is seen in its cell; what somebody else writes there concurrently is kept beside it.
+pub struct PropertiesMut<'e, 'a, T> {
+    edit: &'e mut Edit<'a, T>,
+    entity: Entity,
+    /// What to say if the entity is not there; for one that always is, nothing.
+    missing: Option<fn(Entity) -> EditError>,
+}
+
+impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
+    pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, missing: Option<fn(Entity) -> EditError>) -> Self {
+        Self { edit, entity, missing }
+    }
+
+    /// What is there now.
+    pub fn read(&self) -> Properties<'_> {
+        Properties::new(self.edit.state().cells(self.entity))
+    }
+
+    /// Sets the register at a path. A value that somebody sets concurrently is kept beside it: a conflict, in which the
+    /// later stamp shows.
+    pub fn set<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<(), EditError> {
+        let place = Place::of(path)?;
+        let payload = value.into().to_payload().map_err(|e| e.at(place.as_ref()))?;
+        self.write(&place, Kind::Register, place.field(Kind::Register), payload)
+    }
+
+    /// Removes everything that is seen at and below a path, whatever its kind: one write for each cell. Returns whether
+    /// anything was there. What somebody writes there concurrently stays.
+    ///
+    /// A map goes with its last entry, unless it was [`update`](Self::update)d to be empty.
+    pub fn unset(&mut self, path: impl AsPath) -> Result<bool, EditError> {
+        let place = Place::of(path)?;
+        let plan = Plan::removing(self.cells()?, &place);
+        self.carry_out(plan)
+    }
+
+    /// Makes the value at a path this one: writes what differs from what shows, and removes what is gone. Returns whether
+    /// anything differed. Takes a `serde_json::Value` or anything else that serialises, in the shape that it has as JSON;
+    /// bytes stay bytes.
+    ///
+    /// Maps are merged entry by entry with what others write; an array is one value. Kinds are kept: a counter is brought
+    /// to the number by adding the difference, a set by inserting and removing, and a value that does not fit them is
+    /// [`EditError::OtherKind`]. Between maps and registers the value decides. O(cells there + size of the value).
+    ///
+    /// ```
+    /// use driftless::{Document, Replica};
+    /// use serde_json::json;
+    /// let mut replica = Replica::<Document>::new();
+    /// replica.edit(|d| d.update("", &json!({"name": "Ada", "likes": {"tea": true}})))?;
+    /// let (_, delta) = replica.edit(|d| d.update("", &json!({"name": "Ada", "likes": {"tea": false}})))?;
+    /// assert_eq!(delta.len(), 1); // the name was not written again
+    /// assert_eq!(replica.state().to_json(), json!({"name": "Ada", "likes": {"tea": false}}));
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn update<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
+        let place = Place::of(path)?;
+        let text = place.as_ref().path().unwrap_or_default().to_string();
+        let nested = Nested::of(value, &text)?;
+        let cells = self.cells()?;
+        if let Some(cells) = cells {
+            check_above(cells, place.as_ref())?;
+        }
+        let plan = Plan::updating(cells, &place, &nested)?;
+        self.carry_out(plan)
+    }
+
+    /// Adds to the counter at a path, or takes away if `amount` is negative. Concurrent changes all count.
+    ///
+    /// To remove a counter while somebody adds to it brings that replica's whole total back.
+    pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
+        let place = Place::of(path)?;
+        let (field, totals) = self.counted(&place, amount.into())?;
+        self.write(&place, Kind::Counter, field, totals.to_payload())
+    }
+
+    /// Our cell of a counter, and what it holds once we have added to it.
+    fn counted(&mut self, place: &Place, amount: i128) -> Result<(FieldBytes, Totals), EditError> {
+        let field = place.cell(Kind::Counter, self.edit.own_id().as_bytes())?;
+        let mine = self.cells()?.map(|cells| Totals::of(cells.siblings(&field)));
+        let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
+        Ok((field, totals))
+    }
+
+    /// Puts a value into the set at a path. Always writes, so that it beats a removal made elsewhere at the same time.
+    /// Returns whether it was not there before.
+    pub fn insert<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        let place = Place::of(path)?;
+        let field = element(&place, value.into())?;
+        let is_new = !self.cells()?.is_some_and(|cells| cells.live(&field).next().is_some());
+        self.write(&place, Kind::Set, field, tree::presence())?;
+        Ok(is_new)
+    }
+
+    /// Takes a value out of the set at a path. Returns whether it was there; if not, nothing is written. The same value put
+    /// in concurrently stays.
+    pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        let place = Place::of(path)?;
+        let field = element(&place, value.into())?;
+        self.cells()?;
+        self.edit.erase(self.entity, &field)
+    }
+
+    /// Writes the maximum at a path, if the value is greater than the one that shows, by [`Value::total_cmp`]. Returns
+    /// whether it was; if not, nothing is written. Of concurrent values the greatest shows.
+    pub fn raise<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.extend(path, value.into(), Kind::Max, |value, shown| value.total_cmp(&shown).is_gt())
+    }
+
+    /// Writes the minimum at a path, if the value is less than the one that shows. Else like [`raise`](Self::raise).
+    pub fn lower<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
+        self.extend(path, value.into(), Kind::Min, |value, shown| value.total_cmp(&shown).is_lt())
+    }
+
+    fn extend(
+        &mut self,
+        path: impl AsPath,
+        value: Value<'_>,
+        kind: Kind,
+        is_beyond: impl FnOnce(Value<'_>, Value<'_>) -> bool,
+    ) -> Result<bool, EditError> {
+        let place = Place::of(path)?;
+        let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
+        let field = place.field(kind);
+        let cells = self.cells()?;
+        let shown = cells.and_then(|cells| tree::shown(kind, cells.live(&field)));
+        // As it will be read: −0 is 0.
+        if shown.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
+            return check(cells, place.as_ref(), kind).map(|()| false);
+        }
+        self.write(&place, kind, field, payload)?;
+        Ok(true)
+    }
+
+    /// The entity's cells, if it is there.
+    fn cells(&self) -> Result<Option<&Cells>, EditError> {
+        let cells = self.edit.state().cells(self.entity);
+        match self.missing {
+            Some(missing) if !cells.is_some_and(Cells::is_live) => Err(missing(self.entity)),
+            _ => Ok(cells),
+        }
+    }
+
+    /// Writes one cell, if the entity is there and the path takes that kind. One look-up.
+    fn write(&mut self, place: &Place, kind: Kind, field: FieldBytes, payload: Payload) -> Result<(), EditError> {
+        let (entity, missing) = (self.entity, self.missing);
+        let written = self.edit.put(entity, &field, Some(payload), |cells| match missing {
+            Some(missing) if !cells.is_live() => Err(missing(entity)),
+            _ => check(Some(cells), place.as_ref(), kind).map(|()| true),
+        });
+        written.map(drop)
+    }
+
+    /// Writes what has been found to be right.
+    fn carry_out(&mut self, plan: Plan) -> Result<bool, EditError> {
+        let mut writes = plan.writes;
+        for (place, difference) in &plan.counted {
+            let (field, totals) = self.counted(place, *difference)?;
+            writes.push((field, Some(totals.to_payload())));
+        }
+        for (field, payload) in &writes {
+            self.edit.put(self.entity, field, payload.clone(), |_| Ok(true))?;
+        }
+        Ok(!writes.is_empty())
+    }
+}
+
+impl<T> fmt::Debug for PropertiesMut<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PropertiesMut").field("entity", &self.entity).finish_non_exhaustive()
+    }
+}
+
+fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
+    let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
+    place.cell(Kind::Set, &tree::key_of_element(&payload))
+}
+
+/// Whether a path takes a kind.
+fn check(cells: Option<&Cells>, place: PlaceRef<'_>, wanted: Kind) -> Result<(), EditError> {
+    let Some(cells) = cells else { return Ok(()) };
+    match seek::kind(cells, place) {
+        Some(is) if is != wanted => {
+            Err(EditError::OtherKind { path: place.path().unwrap_or_default().to_string(), is, wanted })
+        }
+        _ => check_above(cells, place),
+    }
+}
+
+/// Whether a path leads through maps alone.
+pub(super) fn check_above(cells: &Cells, place: PlaceRef<'_>) -> Result<(), EditError> {
+    let text = |place: PlaceRef<'_>| place.path().unwrap_or_default().to_string();
+    let blocked = place.ancestors().find_map(|above| Some((above, seek::above(cells, above)?)));
+    match blocked {
+        Some((above, is)) => Err(EditError::IntoScalar { path: text(place), above: text(above), is }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,139 @@
+//! Reading. Nothing here panics; what is not there is `None` or absent from an iterator.
+
+use serde::de::DeserializeOwned;
+
+use crate::document::path::{AsPath, Path};
+use crate::document::place::{PROPERTY, Place, Property};
+use crate::document::seek;
+use crate::document::tree::{self, Tree};
+use crate::document::value::Value;
+use crate::kernel::{Cells, Field, Sibling};
+use crate::kind::Kind;
+use crate::types::Totals;
+
+/// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
+///
+/// Paths are given as JSON Pointers (RFC 6901) or as [`Path`]s; what is no path has nothing at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties<'a> {
+    cells: Option<&'a Cells>,
+}
+
+impl<'a> Properties<'a> {
+    pub(crate) fn new(cells: Option<&'a Cells>) -> Self {
+        Self { cells }
+    }
+
+    /// The value that shows at a path: of a register that of the latest stamp, of a counter its sum (as a float past 64
+    /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map or a set is. O(log n), for a
+    /// counter O(replicas that counted).
+    pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
+        let place = Place::of(path).ok()?;
+        match seek::kind(self.cells?, place.as_ref())? {
+            Kind::Counter => Some(Value::from_sum(self.sum(&place)?)),
+            kind => tree::shown(kind, self.cells?.live(&place.field(kind))),
+        }
+    }
+
+    /// What is at a path.
+    pub fn kind(&self, path: impl AsPath) -> Option<Kind> {
+        seek::kind(self.cells?, Place::of(path).ok()?.as_ref())
+    }
+
+    /// All concurrent values of the register at a path, in the order of their dots, each with who wrote it and when.
+    pub fn get_all<P: AsPath>(&self, path: P) -> impl Iterator<Item = (Value<'a>, &'a Sibling)> + use<'a, P> {
+        let place = Place::of(path).ok();
+        let siblings = place.zip(self.cells).map(|(place, cells)| cells.siblings(&place.field(Kind::Register)));
+        siblings.into_iter().flatten().filter_map(|s| Some((Value::from_payload(s.payload.as_ref()?), s)))
+    }
+
+    /// The exact sum of the counter at a path.
+    pub fn counter(&self, path: impl AsPath) -> Option<i128> {
+        self.sum(&Place::of(path).ok()?)
+    }
+
+    fn sum(&self, place: &Place) -> Option<i128> {
+        let mut counted = self.cells_of(place, Kind::Counter).peekable();
+        counted.peek()?;
+        // Each replica has a cell of its own, with one sibling unless a disk was cloned.
+        let cells = self.cells?;
+        let mut last: Option<&Field> = None;
+        let fields = counted.map(|(field, _)| field).filter(|field| last.replace(field) != Some(*field));
+        Some(fields.map(|field| Totals::of(cells.live(field.as_bytes())).net()).sum())
+    }
+
+    /// The elements of the set at a path, each once.
+    pub fn elements<P: AsPath>(&self, path: P) -> impl Iterator<Item = Value<'a>> + use<'a, P> {
+        let place = Place::of(path).ok();
+        let live = place.into_iter().flat_map({
+            let this = *self;
+            move |place| this.cells_of(&place, Kind::Set)
+        });
+        let mut last: Option<&Field> = None;
+        live.filter(move |(field, _)| last.replace(field) != Some(*field))
+            .filter_map(|(field, _)| tree::element(Property::of(field.as_bytes())?.key))
+    }
+
+    /// Whether a value is in the set at a path. O(log n).
+    pub fn contains<'v>(&self, path: impl AsPath, value: impl Into<Value<'v>>) -> bool {
+        let (Ok(place), Ok(payload), Some(cells)) = (Place::of(path), value.into().to_payload(), self.cells) else {
+            return false;
+        };
+        let field = place.cell(Kind::Set, &tree::key_of_element(&payload));
+        field.is_ok_and(|field| cells.live(&field).next().is_some())
+    }
+
+    /// The names under the map at a path, in the order of their bytes. O(cells below).
+    pub fn keys(&self, path: impl AsPath) -> Vec<String> {
+        self.tree(path).map(|tree| tree.children.into_keys().collect()).unwrap_or_default()
+    }
+
+    /// All paths that show a value, with it, in the order of a walk through the tree. Sets and empty maps show none.
+    pub fn iter(&self) -> impl Iterator<Item = (Path, Value<'a>)> + use<'a> {
+        let this = *self;
+        let mut last: Option<&[u8]> = None;
+        let live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
+        live.filter(|(_, sibling)| sibling.is_live())
+            .filter_map(|(field, _)| Some(Property::of(field.as_bytes())?.place))
+            .filter(move |place| last.replace(place.as_bytes()) != Some(place.as_bytes()))
+            .filter_map(move |place| {
+                let path = place.path()?;
+                let value = this.get(&path)?;
+                Some((path, value))
+            })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        let mut live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
+        !live.any(|(_, sibling)| sibling.is_live())
+    }
+
+    /// Everything at and below a path as JSON: of each path what shows, sets as arrays. O(cells there).
+    pub fn json(&self, path: impl AsPath) -> Option<serde_json::Value> {
+        let tree = self.tree(path)?;
+        tree.kind().map(|_| tree.to_nested().into_json())
+    }
+
+    /// All of it as JSON; an empty map if there is nothing.
+    pub fn to_json(&self) -> serde_json::Value {
+        self.json("").unwrap_or_else(|| serde_json::Map::new().into())
+    }
+
+    /// What is at and below a path, as whatever deserialises from its JSON; `None` if nothing is there.
+    pub fn deserialize<T: DeserializeOwned>(&self, path: impl AsPath) -> Result<Option<T>, serde_json::Error> {
+        self.json(path).map(serde_json::from_value).transpose()
+    }
+
+    pub(super) fn tree(&self, path: impl AsPath) -> Option<Tree<'a>> {
+        Some(Tree::at(self.cells?, &Place::of(path).ok()?))
+    }
+
+    /// The live siblings of all cells of a kind.
+    fn cells_of(&self, place: &Place, kind: Kind) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
+        let prefix = place.field(kind);
+        let cells = self.cells;
+        let live = cells.into_iter().flat_map(move |cells| cells.with_prefix(prefix.clone()));
+        live.filter(|(_, sibling)| sibling.is_live())
+    }
+}

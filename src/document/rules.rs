@@ -1,0 +1,197 @@
+//! Reading rules: how an app wants concurrent values to read.
+
+use thiserror::Error;
+
+use crate::document::nested::Nested;
+use crate::document::path::{AsPath, Path};
+use crate::document::read::Properties;
+use crate::document::tree::Tree;
+use crate::document::value::Value;
+use crate::error::PathError;
+use crate::kernel::Sibling;
+use crate::kind::Kind;
+
+/// How concurrent values of a register read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Rule {
+    /// The one of the latest stamp: how everything reads without a rule.
+    LastWriter,
+    /// All of them, as an array of the distinct values, the latest first; of a single value an array of one.
+    KeepAll,
+    /// Of arrays, one with all their elements, each once, those of the latest first.
+    Union,
+    /// Of numbers, texts or truth values, the greatest.
+    Max,
+    /// Of numbers, texts or truth values, the least.
+    Min,
+}
+
+/// Which rule holds where. Part of how an app reads, never of the state: replicas may have different ones and change them
+/// at any moment.
+///
+/// A pattern is a JSON Pointer in which a segment `*` stands for any one, and `**` at the end for all that lie below. The
+/// first rule whose pattern fits a path holds. Rules are about registers; counters, sets, maxima and minima have their own.
+///
+/// ```
+/// use driftless::{Document, Replica, Rule, Rules};
+/// use serde_json::json;
+/// let rules = Rules::new().with("/skills/*/level", Rule::Max)?.with("/tags", Rule::Union)?;
+///
+/// let (mut laptop, mut phone) = (Replica::<Document>::new(), Replica::<Document>::new());
+/// let (_, a) = laptop.edit(|d| d.update("", &json!({"skills": {"chess": {"level": 3}}, "tags": ["a", "b"]})))?;
+/// let (_, b) = phone.edit(|d| d.update("", &json!({"skills": {"chess": {"level": 5}}, "tags": ["b", "c"]})))?;
+/// laptop.merge(&b)?;
+/// phone.merge(&a)?;
+///
+/// let read = rules.json(&phone.state().properties(), "")?.unwrap_or_default();
+/// assert_eq!(read["skills"]["chess"]["level"], 5);
+/// assert_eq!(read["tags"].as_array().map(Vec::len), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Rules {
+    patterns: Vec<(Pattern, Rule)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Pattern {
+    segments: Vec<String>,
+    /// Whether it goes on for ever.
+    is_open: bool,
+}
+
+/// A rule does not fit what is at a path it was declared for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the rule {rule:?} does not fit `{path}`: {found} is there; declare another rule for it, or none")]
+pub struct RuleError {
+    /// The path.
+    pub path: Path,
+    /// The rule.
+    pub rule: Rule,
+    /// What is there.
+    pub found: String,
+}
+
+impl Rules {
+    /// None: everything reads as the last writer's.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a rule, behind those that are there.
+    pub fn with(mut self, pattern: &str, rule: Rule) -> Result<Self, PathError> {
+        let path: Path = pattern.parse()?;
+        let mut segments: Vec<String> = path.segments().map(str::to_owned).collect();
+        let is_open = segments.pop_if(|last| last == "**").is_some();
+        self.patterns.push((Pattern { segments, is_open }, rule));
+        Ok(self)
+    }
+
+    /// The rule for a path.
+    pub fn rule(&self, path: &Path) -> Rule {
+        let fitting = self.patterns.iter().find(|(pattern, _)| pattern.fits(path));
+        fitting.map_or(Rule::LastWriter, |(_, rule)| *rule)
+    }
+
+    /// What is at and below a path, as JSON, with every register read by its rule. O(cells there).
+    pub fn json(&self, properties: &Properties<'_>, path: impl AsPath) -> Result<Option<serde_json::Value>, RuleError> {
+        let Some(tree) = properties.tree(&path) else { return Ok(None) };
+        let mut at = Vec::new();
+        if path.segments_to(&mut |segment| at.push(segment.to_owned())).is_err() || tree.kind().is_none() {
+            return Ok(None);
+        }
+        self.read(&tree, &mut at).map(|nested| Some(nested.into_json()))
+    }
+
+    fn read(&self, tree: &Tree<'_>, at: &mut Vec<String>) -> Result<Nested, RuleError> {
+        match tree.kind() {
+            Some(Kind::Map) => {
+                let entries = tree.children.iter().map(|(name, child)| {
+                    at.push(name.clone());
+                    let value = self.read(child, at);
+                    at.pop();
+                    Ok((name.clone(), value?))
+                });
+                entries.collect::<Result<_, _>>().map(Nested::Map)
+            }
+            Some(kind) => {
+                let path = Path::from_segments(at.clone());
+                match self.rule(&path) {
+                    Rule::LastWriter => Ok(tree.to_nested()),
+                    rule if kind != Kind::Register => Err(RuleError { path, rule, found: format!("a {kind}") }),
+                    rule => {
+                        let siblings = tree.own.get(&kind).into_iter().flat_map(|cells| cells.values()).flatten();
+                        let values = distinct(siblings.copied());
+                        apply(rule, &values).map_err(|found| RuleError { path, rule, found })
+                    }
+                }
+            }
+            None => Ok(Nested::Null),
+        }
+    }
+}
+
+impl Pattern {
+    fn fits(&self, path: &Path) -> bool {
+        let len = path.segments().len();
+        let is_long_enough = if self.is_open { len > self.segments.len() } else { len == self.segments.len() };
+        is_long_enough && self.segments.iter().zip(path.segments()).all(|(wanted, got)| wanted == "*" || wanted == got)
+    }
+}
+
+/// The distinct values among siblings, that of the latest stamp first.
+pub(crate) fn distinct<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> Vec<Value<'a>> {
+    let mut siblings: Vec<_> = siblings.collect();
+    siblings.sort_unstable_by_key(|sibling| std::cmp::Reverse(sibling.precedence()));
+    let mut values: Vec<Value<'a>> = Vec::new();
+    for value in siblings.into_iter().filter_map(|s| s.payload.as_ref()).map(Value::from_payload) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+/// One value out of distinct ones, the latest first; or what does not fit.
+fn apply(rule: Rule, values: &[Value<'_>]) -> Result<Nested, String> {
+    match rule {
+        Rule::LastWriter => Ok(values.first().map_or(Nested::Null, |value| value.to_nested())),
+        Rule::KeepAll => Ok(Nested::Array(values.iter().map(|value| value.to_nested()).collect())),
+        Rule::Union => union(values),
+        Rule::Max => {
+            ordered(values).map(|values| values.max_by(Value::total_cmp).map_or(Nested::Null, Value::to_nested))
+        }
+        Rule::Min => {
+            ordered(values).map(|values| values.min_by(Value::total_cmp).map_or(Nested::Null, Value::to_nested))
+        }
+    }
+}
+
+/// One array with the elements of all, each once, those of the first array first.
+pub(crate) fn union(arrays: &[Value<'_>]) -> Result<Nested, String> {
+    let mut all: Vec<Nested> = Vec::new();
+    for value in arrays {
+        let Nested::Array(items) = value.to_nested() else { return Err(format!("{value}, which is no array,")) };
+        for item in items {
+            if !all.contains(&item) {
+                all.push(item);
+            }
+        }
+    }
+    Ok(Nested::Array(all))
+}
+
+fn ordered<'a, 'b>(values: &'b [Value<'a>]) -> Result<impl Iterator<Item = Value<'a>> + use<'a, 'b>, String> {
+    let sort = |value: &Value<'_>| match value {
+        Value::Bool(_) => Some(0),
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => Some(1),
+        Value::Str(_) => Some(2),
+        _ => None,
+    };
+    let first = values.first().and_then(sort);
+    match values.iter().find(|value| sort(value).is_none() || sort(value) != first) {
+        Some(odd) => Err(format!("{odd} among {} values, which have no order,", values.len())),
+        None => Ok(values.iter().copied()),
+    }
+}

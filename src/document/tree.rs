@@ -1,0 +1,100 @@
+//! Everything alive at and below a path, as a tree.
+
+use std::collections::BTreeMap;
+
+use crate::document::nested::Nested;
+use crate::document::place::{Place, Property};
+use crate::document::value::{Value, kind};
+use crate::kernel::{Cells, Payload, Sibling};
+use crate::kind::Kind;
+use crate::types::Totals;
+
+/// What is alive at one path, and below it.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tree<'a> {
+    /// By kind, then by which of its cells: their live siblings, in the order of their dots.
+    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<&'a Sibling>>>,
+    pub(super) children: BTreeMap<String, Tree<'a>>,
+}
+
+impl<'a> Tree<'a> {
+    /// What is alive at and below a place. O(cells there).
+    pub(super) fn at(cells: &'a Cells, place: &Place) -> Self {
+        let depth = place.as_ref().ancestors().count();
+        let mut root = Self::default();
+        for (field, sibling) in cells.with_prefix(place.as_bytes()).filter(|(_, sibling)| sibling.is_live()) {
+            let Some(property) = Property::of(field.as_bytes()) else { continue };
+            let Some(path) = property.place.path() else { continue };
+            let mut tree = &mut root;
+            for segment in path.segments().skip(depth) {
+                // Cells come in the order of the tree, so the last child is nearly always the one.
+                tree = tree.children.entry(segment.to_owned()).or_default();
+            }
+            tree.own.entry(property.kind).or_default().entry(property.key).or_default().push(sibling);
+        }
+        root
+    }
+
+    /// What shows.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        let map = (!self.children.is_empty()).then_some(Kind::Map);
+        // A map is the first of kinds.
+        map.or_else(|| self.own.keys().next().copied())
+    }
+
+    pub(super) fn to_nested(&self) -> Nested {
+        match self.kind() {
+            Some(Kind::Map) => {
+                Nested::Map(self.children.iter().map(|(k, child)| (k.clone(), child.to_nested())).collect())
+            }
+            Some(Kind::Set) => Nested::Array(self.elements().map(|value| value.to_nested()).collect()),
+            Some(kind) => self.value(kind).map_or(Nested::Null, Value::to_nested),
+            None => Nested::Null,
+        }
+    }
+
+    /// What a kind that shows one value shows.
+    pub(super) fn value(&self, kind: Kind) -> Option<Value<'a>> {
+        let cells = self.own.get(&kind)?;
+        match kind {
+            Kind::Counter => Some(Value::from_sum(self.sum())),
+            _ => shown(kind, cells.values().flatten().copied()),
+        }
+    }
+
+    /// The sum of a counter: each replica has a cell of its own.
+    pub(super) fn sum(&self) -> i128 {
+        let cells = self.own.get(&Kind::Counter).into_iter().flat_map(|cells| cells.values());
+        cells.map(|own| Totals::of(own.iter().copied()).net()).sum()
+    }
+
+    /// The elements of a set.
+    pub(super) fn elements(&self) -> impl Iterator<Item = Value<'a>> + '_ {
+        self.own.get(&Kind::Set).into_iter().flat_map(|cells| cells.keys()).filter_map(|key| element(key))
+    }
+}
+
+/// What the live siblings of a register, a maximum or a minimum show.
+pub(super) fn shown<'a>(kind: Kind, siblings: impl Iterator<Item = &'a Sibling>) -> Option<Value<'a>> {
+    let value = |sibling: &'a Sibling| sibling.payload.as_ref().map(Value::from_payload);
+    match kind {
+        Kind::Register => siblings.max_by_key(|s| s.precedence()).and_then(value),
+        Kind::Max => siblings.filter_map(value).max_by(Value::total_cmp),
+        Kind::Min => siblings.filter_map(value).min_by(Value::total_cmp),
+        _ => None,
+    }
+}
+
+/// The value of an element of a set, which names its cell.
+pub(super) fn element(key: &[u8]) -> Option<Value<'_>> {
+    let (kind, bytes) = key.split_first()?;
+    Some(Value::from_parts(*kind, bytes))
+}
+
+pub(super) fn key_of_element(payload: &Payload) -> Vec<u8> {
+    [&[payload.kind()], payload.bytes()].concat()
+}
+
+pub(super) fn presence() -> Payload {
+    Payload::new(kind::UNIT, &[])
+}

@@ -1,0 +1,181 @@
+//! What to write so that a value becomes another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::nested::Nested;
+use crate::document::place::{FieldBytes, Place};
+use crate::document::tree::{self, Tree};
+use crate::document::value::{Value, kind};
+use crate::error::{EditError, MAX_DEPTH};
+use crate::kernel::{Cells, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
+use crate::kind::Kind;
+
+/// Writes, all of which have been found to be right before the first is made.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
+    /// Counters, and what is to be added to them.
+    pub(super) counted: Vec<(Place, i128)>,
+}
+
+impl Plan {
+    /// Removes everything at and below a place.
+    pub(super) fn removing(cells: Option<&Cells>, place: &Place) -> Self {
+        let mut plan = Self::default();
+        if let Some(cells) = cells {
+            plan.remove(place, &Tree::at(cells, place));
+        }
+        plan
+    }
+
+    /// Makes what is at a place this value.
+    pub(super) fn updating(cells: Option<&Cells>, place: &Place, to: &Nested) -> Result<Self, EditError> {
+        let mut plan = Self::default();
+        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
+        plan.update(place, &tree, to)?;
+        Ok(plan)
+    }
+
+    fn update(&mut self, place: &Place, tree: &Tree<'_>, to: &Nested) -> Result<(), EditError> {
+        let shown = tree.kind();
+        match (shown, to) {
+            (None | Some(Kind::Map), Nested::Map(entries)) => self.update_map(place, tree, entries),
+            (Some(Kind::Register), Nested::Map(entries)) => {
+                self.remove_own(place, tree);
+                self.update_map(place, tree, entries)
+            }
+            (Some(Kind::Map), value) => {
+                self.remove(place, tree);
+                self.write(place, Kind::Register, value)
+            }
+            (None | Some(Kind::Register), value) => match tree.value(Kind::Register) {
+                Some(shown) if same(&shown.to_nested(), value) => Ok(()),
+                _ => self.write(place, Kind::Register, value),
+            },
+            (Some(Kind::Counter), Nested::Int(number)) => self.count(place, tree, (*number).into()),
+            (Some(Kind::Counter), Nested::Uint(number)) => self.count(place, tree, (*number).into()),
+            (Some(Kind::Set), Nested::Array(items)) => self.update_set(place, tree, items),
+            (Some(kind @ (Kind::Max | Kind::Min)), value) if !matches!(value, Nested::Map(_)) => {
+                match tree.value(kind) {
+                    Some(shown) if same(&shown.to_nested(), value) => Ok(()),
+                    _ => self.write(place, kind, value),
+                }
+            }
+            (Some(is), value) => {
+                let wanted = if matches!(value, Nested::Map(_)) { Kind::Map } else { Kind::Register };
+                Err(EditError::OtherKind { path: text(place), is, wanted })
+            }
+        }
+    }
+
+    fn update_map(
+        &mut self,
+        place: &Place,
+        tree: &Tree<'_>,
+        entries: &BTreeMap<String, Nested>,
+    ) -> Result<(), EditError> {
+        for (gone, child) in tree.children.iter().filter(|(name, _)| !entries.contains_key(*name)) {
+            self.remove(&place.child(gone), child);
+        }
+        let nothing = Tree::default();
+        for (name, value) in entries {
+            let place = place.child(name);
+            if place.as_ref().ancestors().count() > MAX_DEPTH {
+                return Err(EditError::TooDeep { path: text(&place) });
+            }
+            self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
+        }
+        // A map with entries needs no cell.
+        if entries.is_empty() && !tree.own.contains_key(&Kind::Map) {
+            self.push(place.field(Kind::Map), Some(tree::presence()))?;
+        }
+        Ok(())
+    }
+
+    fn update_set(&mut self, place: &Place, tree: &Tree<'_>, items: &[Nested]) -> Result<(), EditError> {
+        let payloads = items.iter().map(|item| payload(place, item)).collect::<Result<Vec<_>, _>>()?;
+        let wanted: BTreeSet<_> = payloads.iter().map(tree::key_of_element).collect();
+        let own = tree.own.get(&Kind::Set);
+        let has = |key: &[u8]| own.is_some_and(|own| own.contains_key(key));
+        // Bytes in a set are arrays of numbers in JSON: what is written back as it was read is left alone.
+        let readable: Vec<_> =
+            own.into_iter().flat_map(|own| own.keys()).filter_map(|key| tree::element(key)).collect();
+        let shown: Vec<_> = readable.iter().map(|value| value.to_nested()).collect();
+        if shown.len() == items.len() && shown.iter().all(|a| items.iter().any(|b| same(a, b))) {
+            return Ok(());
+        }
+        for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
+            self.push(place.cell(Kind::Set, key)?, None)?;
+        }
+        for key in wanted.iter().filter(|key| !has(key)) {
+            self.push(place.cell(Kind::Set, key)?, Some(tree::presence()))?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, place: &Place, tree: &Tree<'_>, to: i128) -> Result<(), EditError> {
+        let difference = to - tree.sum();
+        if difference != 0 {
+            self.counted.push((place.clone(), difference));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, place: &Place, kind: Kind, value: &Nested) -> Result<(), EditError> {
+        let payload = payload(place, value)?;
+        self.push(place.field(kind), Some(payload))
+    }
+
+    fn remove(&mut self, place: &Place, tree: &Tree<'_>) {
+        self.remove_own(place, tree);
+        tree.children.iter().for_each(|(name, child)| self.remove(&place.child(name), child));
+    }
+
+    fn remove_own(&mut self, place: &Place, tree: &Tree<'_>) {
+        for (kind, cells) in &tree.own {
+            for key in cells.keys() {
+                let mut field = place.field(*kind);
+                field.extend_from_slice(key);
+                self.writes.push((field, None));
+            }
+        }
+    }
+
+    fn push(&mut self, field: FieldBytes, payload: Option<Payload>) -> Result<(), EditError> {
+        let (key, value) = (field.len(), payload.as_ref().map_or(0, |payload| payload.bytes().len()));
+        if key > MAX_FIELD_LEN {
+            return Err(EditError::KeyTooLong { len: key, limit: MAX_FIELD_LEN });
+        }
+        if value > MAX_PAYLOAD_LEN {
+            return Err(EditError::ValueTooLong { len: value, limit: MAX_PAYLOAD_LEN });
+        }
+        self.writes.push((field, payload));
+        Ok(())
+    }
+}
+
+fn payload(place: &Place, value: &Nested) -> Result<Payload, EditError> {
+    let value = match value {
+        Nested::Null => Value::Null,
+        Nested::Bool(value) => Value::Bool(*value),
+        Nested::Int(number) => Value::Int(*number),
+        Nested::Uint(number) => Value::Uint(*number),
+        Nested::Float(number) => Value::Float(*number),
+        Nested::Str(text) => Value::Str(text),
+        Nested::Bytes(bytes) => Value::Bytes(bytes),
+        Nested::Array(_) => return value.to_bytes().map(|bytes| Payload::new(kind::ARRAY, &bytes)),
+        Nested::Map(_) => {
+            return Err(EditError::OtherKind { path: text(place), is: Kind::Set, wanted: Kind::Map });
+        }
+    };
+    value.to_payload().map_err(|e| e.at(place.as_ref()))
+}
+
+/// Whether two values are one in JSON, which knows no bytes.
+fn same(a: &Nested, b: &Nested) -> bool {
+    a == b || (a.holds_bytes() != b.holds_bytes() && a.clone().into_json() == b.clone().into_json())
+}
+
+fn text(place: &Place) -> String {
+    place.as_ref().path().unwrap_or_default().to_string()
+}

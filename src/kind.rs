@@ -1,0 +1,65 @@
+//! What there can be at a path of a document.
+
+use std::fmt;
+
+/// What is at a path. Kinds are stored: each is a cell of its own, so two that were written concurrently are both kept (a
+/// [conflict](crate::Conflict)), and a read shows the one that comes first here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A nested map.
+    Map,
+    /// One value, be it an array: of concurrent ones the latest shows.
+    Register,
+    /// A sum of what every replica adds and takes away.
+    Counter,
+    /// A set of values: added and removed concurrently, an element is there.
+    Set,
+    /// The greatest value written.
+    Max,
+    /// The least value written.
+    Min,
+    /// A kind of a later version: kept and sent on, neither read nor written.
+    Other(u8),
+}
+
+impl Kind {
+    /// The byte that stands for it in fields, part of the format. 0xfe and 0xff never do.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Map => 1,
+            Self::Register => 2,
+            Self::Counter => 3,
+            Self::Set => 4,
+            Self::Max => 5,
+            Self::Min => 6,
+            Self::Other(code) => code,
+        }
+    }
+
+    pub(crate) const fn of_code(code: u8) -> Self {
+        match code {
+            1 => Self::Map,
+            2 => Self::Register,
+            3 => Self::Counter,
+            4 => Self::Set,
+            5 => Self::Max,
+            6 => Self::Min,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Map => "map",
+            Self::Register => "register",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Max => "maximum",
+            Self::Min => "minimum",
+            Self::Other(_) => "kind of a later version",
+        })
+    }
+}
