@@ -1,6 +1,7 @@
 //! The hybrid logical clock (Kulkarni, Demirbas et al.: *Logical Physical Clocks*, 2014). Time is passed in.
 
 use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// When a write was made: 48 bits of milliseconds since 1970 and a 16-bit counter for what happened within one.
 ///
@@ -47,6 +48,21 @@ impl Stamp {
     /// Whether this stamp lies so far ahead of `now_ms` that the clock which made it must be wrong.
     pub const fn is_ahead_of(self, now_ms: u64) -> bool {
         self.millis() > now_ms.saturating_add(MAX_DRIFT_MILLIS)
+    }
+}
+
+/// The millisecond as RFC 3339 has it, in UTC; past the year 9999 as a number.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The last millisecond of the year 9999.
+        const LAST: u64 = 253_402_300_799_999;
+        match self.millis() {
+            millis @ 0..=LAST => {
+                let time = UNIX_EPOCH + Duration::from_millis(millis);
+                humantime::format_rfc3339_millis(time).fmt(f)
+            }
+            millis => write!(f, "{millis} ms"),
+        }
     }
 }
 

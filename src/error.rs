@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
-use crate::id::{EdgeId, NodeId, ReplicaId};
+use crate::id::{ConflictId, Dot, EdgeId, NodeId, ReplicaId};
 use crate::kind::Kind;
 
 /// How many segments a path may have: far deeper than people nest, shallow enough that nothing that walks it by
@@ -78,6 +78,9 @@ pub enum EditError {
         /// The longest there may be.
         limit: usize,
     },
+    /// A conflict cannot be settled so.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// The value cannot be serialised.
     #[error("the value cannot be serialised: {0}")]
     Unserialisable(#[source] Box<dyn StdError + Send + Sync>),
@@ -108,6 +111,53 @@ impl EditError {
     pub fn abort(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Aborted(reason.into())
     }
+}
+
+/// Why a conflict was not settled. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// There is no such conflict, or something of it has been written since.
+    #[error("there is no conflict {0}, or it is another by now; list them again")]
+    Stale(ConflictId),
+    /// The write is not one of the conflict's candidates.
+    #[error("{dot} is no candidate of {of}; pick one that is listed")]
+    NoCandidate {
+        /// The conflict.
+        of: ConflictId,
+        /// The write.
+        dot: Dot,
+    },
+    /// The resolution means nothing for this conflict.
+    #[error("`{resolution}` does not fit the conflict at `{path}`: {reason}")]
+    DoesNotFit {
+        /// The property; empty if the conflict is about a whole node or edge.
+        path: String,
+        /// The resolution.
+        resolution: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The node or edge is deleted.
+    #[error("`{path}` belongs to what is deleted; restore that first")]
+    Hidden {
+        /// The property.
+        path: String,
+    },
+    /// A deleted edge no longer knows what it connected.
+    #[error("the edge {0} is deleted and no longer knows its ends; call `restore_edge` with them")]
+    NeedsEnds(EdgeId),
+    /// The texts were changed in the same place.
+    #[error("the texts at `{path}` were changed in the same place; settle it by hand, from `merged` perhaps")]
+    Overlap {
+        /// The property.
+        path: String,
+        /// The merge, with marks where both changed something.
+        merged: String,
+    },
+    /// Two replicas that settle so at once, each for itself, would never agree.
+    #[error("`{0}` depends on who settles, so it cannot be a policy; name one that is the same for all")]
+    Asymmetric(&'static str),
 }
 
 /// Why a text is not a path.

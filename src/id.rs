@@ -157,3 +157,68 @@ impl fmt::Display for Dot {
         write!(f, "{}:{}", self.replica, self.counter)
     }
 }
+
+/// Names a conflict: made from what it is about and the dots of all that is in it, so it is the same in every replica that
+/// sees the same of it, and another as soon as something of it is written.
+///
+/// ```
+/// use driftless::{Document, Replica};
+/// let (mut laptop, mut phone) = (Replica::<Document>::new(), Replica::<Document>::new());
+/// laptop.edit(|d| d.set("/name", "Ada"))?;
+/// let (_, delta) = phone.edit(|d| d.set("/name", "Augusta"))?;
+/// laptop.merge(&delta)?;
+/// let id = laptop.state().conflicts().next().ok_or("a conflict")?.id;
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConflictId {
+    kind: u8,
+    entity: [u8; 16],
+    hash: u128,
+}
+
+impl ConflictId {
+    pub(crate) fn new(kind: u8, entity: [u8; 16], hash: u128) -> Self {
+        Self { kind, entity, hash }
+    }
+
+    /// Kind and id of the entity that the conflict is about.
+    pub(crate) fn entity(self) -> (u8, [u8; 16]) {
+        (self.kind, self.entity)
+    }
+}
+
+/// 66 hexadecimal digits.
+impl fmt::Display for ConflictId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}{:032x}{:032x}", self.kind, u128::from_be_bytes(self.entity), self.hash)
+    }
+}
+
+impl fmt::Debug for ConflictId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConflictId({self})")
+    }
+}
+
+impl std::str::FromStr for ConflictId {
+    type Err = ParseConflictIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let part = |from: usize, to: usize| {
+            let digits = text.get(from..to).filter(|d| d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+            digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).ok_or(ParseConflictIdError)
+        };
+        if text.len() != 66 {
+            return Err(ParseConflictIdError);
+        }
+        let kind = part(0, 2)? as u8;
+        Ok(Self { kind, entity: part(2, 34)?.to_be_bytes(), hash: part(34, 66)? })
+    }
+}
+
+/// A text is no [`ConflictId`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the id of a conflict: that is 66 lower-case hexadecimal digits, as it was listed")]
+pub struct ParseConflictIdError;

@@ -26,11 +26,11 @@ pub mod testing;
 
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 pub use document::{Array, AsPath, Document, Path, Properties, PropertiesMut, Rule, RuleError, Rules, Value};
-pub use error::{EditError, MAX_DEPTH, PathError};
+pub use error::{EditError, MAX_DEPTH, PathError, ResolveError};
 pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Step, Walk};
-pub use id::{Dot, EdgeId, NodeId, ReplicaId};
+pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
     SystemEnvironment,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::testing::TestEnvironment;
-use driftless::{CutError, Delta, EdgeId, Edit, EditError, Graph, NodeId, Owner, Prune, Replica};
+use driftless::{ConflictKind, CutError, Delta, EdgeId, Edit, EditError, Graph, NodeId, Owner, Prune, Replica};
 use proptest::prelude::*;
 
 const REPLICAS: usize = 3;
@@ -240,8 +240,8 @@ fn apply(g: &mut Edit<'_, Graph>, op: &Op) -> Result<(), EditError> {
         Op::RestoreNode(n) => g.restore_node(&name(n)).map(drop),
         Op::Label(n, l) => g.label(node(n), &label(l)),
         Op::Unlabel(n, l) => g.unlabel(node(n), &label(l)).map(drop),
-        Op::Set(thing, p, v) => g.set(owner(thing), &path(p), v),
-        Op::Unset(thing, p) => g.unset(owner(thing), &path(p)).map(drop),
+        Op::Set(thing, p, v) => g.set(owner(thing), path(p), v),
+        Op::Unset(thing, p) => g.unset(owner(thing), path(p)).map(drop),
         Op::Link(s, t, k) => g.link_numbered(node(s), "knows", node(t), k).map(drop),
         Op::Unlink(s, t, k) => g.unlink(edge(s, t, k)).map(drop),
         Op::RestoreEdge(s, t, k) => g.restore_edge(node(s), "knows", node(t), k).map(drop),
@@ -415,14 +415,22 @@ impl World {
                     view.values(thing, Place::Property(p)).map(|e| (e.time, e.value.unwrap())).collect();
                 expected.sort();
                 let mut found: Vec<_> =
-                    properties.get_all(&path(p)).map(|(v, s)| (s.stamp.millis(), v.as_int().unwrap() as i32)).collect();
+                    properties.get_all(path(p)).map(|(v, s)| (s.stamp.millis(), v.as_int().unwrap() as i32)).collect();
                 found.sort();
                 prop_assert_eq!(&found, &expected);
-                let shown = properties.get(&path(p)).and_then(|v| v.as_int()).map(|v| v as i32);
+                let shown = properties.get(path(p)).and_then(|v| v.as_int()).map(|v| v as i32);
                 prop_assert_eq!(shown, expected.last().map(|(_, v)| *v));
             }
         }
-        let conflicts: BTreeSet<_> = graph.conflicts().map(|c| (c.of, c.path.to_string())).collect();
+        let of_kind = |kind: fn(&ConflictKind) -> bool| {
+            let all = graph.conflicts().filter(move |c| kind(&c.kind));
+            all.map(|c| (c.of.unwrap(), c.path.to_string())).collect::<BTreeSet<_>>()
+        };
+        let owners = |owners: &BTreeSet<Owner>| owners.iter().map(|o| (*o, String::new())).collect::<BTreeSet<_>>();
+        prop_assert_eq!(of_kind(|k| *k == ConflictKind::EditDelete), owners(&hidden));
+        let loose = dangling.iter().map(|e| owner(*e)).collect();
+        prop_assert_eq!(of_kind(|k| matches!(k, ConflictKind::Dangling { .. })), owners(&loose));
+        let conflicts = of_kind(|k| *k == ConflictKind::ConcurrentEdit);
         let expected: BTreeSet<_> = view
             .conflicts()
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use driftless::{Conflict, Dot, Edge, Graph, Node, Owner, Properties, Stamp, Value};
+use driftless::{Conflict, ConflictKind, Dot, Edge, Graph, Node, Owner, Properties, Stamp, Value};
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Concept, Relation, Thing};
@@ -58,9 +58,9 @@ pub(crate) fn differences(graph: &Graph, model: &Model, catalog: &Catalog, expec
         totals.hidden += 1;
         check.hidden(hidden.owner(), hidden.labels().collect(), &hidden.properties());
     }
-    for conflict in graph.conflicts() {
+    for (of, conflict) in contested(graph) {
         totals.conflicts += 1;
-        check.conflict(&conflict);
+        check.conflict(of, &conflict);
     }
     // All that the graph has is right; if it has as much of each as there must be, nothing is missing either.
     check.expect(totals == *expected, || format!("there are {totals:?}, and must be {expected:?}"));
@@ -148,11 +148,12 @@ impl Check<'_> {
         self.expect_of(thing, paths == expected, || format!("has {paths} properties, and must have {expected}"));
     }
 
-    fn conflict(&mut self, conflict: &Conflict<'_>) {
-        let Some((thing, entry)) = self.entry(conflict.of) else { return };
+    fn conflict(&mut self, of: Owner, conflict: &Conflict<'_>) {
+        let Some((thing, entry)) = self.entry(of) else { return };
         let path = conflict.path.to_string();
         let expected = entry.conflicts().find(|(at, _)| ***at == *path).map(|(_, values)| values).unwrap_or_default();
-        let found = conflict.candidates.iter().map(|c| Found { value: c.value, stamp: c.stamp, dot: c.dot });
+        let found = conflict.candidates.iter();
+        let found = found.filter_map(|c| Some(Found { value: c.value()?, stamp: c.stamp, dot: c.dot }));
         self.values(&thing, &path, &found.collect::<Vec<_>>(), expected);
     }
 
@@ -181,6 +182,12 @@ impl Found<'_> {
             && self.dot.counter == expected.number
             && self.value == expected.value.value()
     }
+}
+
+/// The properties that were set to different values, and whose they are.
+pub(crate) fn contested(graph: &Graph) -> impl Iterator<Item = (Owner, Conflict<'_>)> {
+    let edits = graph.conflicts().filter(|conflict| conflict.kind == ConflictKind::ConcurrentEdit);
+    edits.filter_map(|conflict| Some((conflict.of?, conflict)))
 }
 
 /// The deleted ends of a dangling relation.

@@ -6,6 +6,7 @@ use driftless::{Graph, Owner};
 
 use crate::Outcome;
 use crate::catalog::{Catalog, Concept, Relation};
+use crate::check::contested;
 use crate::words::{shortened, time};
 
 /// More neighbours than this are not drawn.
@@ -51,7 +52,7 @@ pub(crate) fn dot(outcome: &Outcome) -> Option<String> {
 
 fn most_to_see(outcome: &Outcome) -> Option<Surroundings> {
     let (graph, catalog) = (outcome.mesh.graph(0), &outcome.mesh.catalog);
-    let of_concepts = graph.conflicts().filter_map(|conflict| match conflict.of {
+    let of_concepts = contested(graph).filter_map(|(of, _)| match of {
         Owner::Node(id) if graph.contains_node(id) => catalog.find(id),
         _ => None,
     });
@@ -91,11 +92,11 @@ fn label(outcome: &Outcome, concept: Concept) -> String {
     } else if !outcome.is_there(owner) {
         lines.push("(not there)".to_owned());
     }
-    for conflict in graph.conflicts().filter(|conflict| conflict.of == owner) {
+    for (_, conflict) in contested(graph).filter(|(of, _)| *of == owner) {
         lines.push(format!("{}:", conflict.path));
         for (i, candidate) in conflict.candidates.iter().enumerate() {
             let (mark, who) = (if i == 0 { "shows" } else { "and" }, outcome.mesh.name_of(candidate.replica()));
-            let value = shortened(&candidate.value.to_string(), WIDTH);
+            let value = shortened(&candidate.content.to_string(), WIDTH);
             lines.push(format!("  {mark} {value}, {who} {}", time(candidate.stamp.millis())));
         }
     }

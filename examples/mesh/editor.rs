@@ -3,6 +3,7 @@
 use driftless::{Direction, Graph, Owner};
 
 use crate::catalog::{Catalog, Concept, Relation, Text, Thing};
+use crate::check::contested;
 use crate::mesh::{Mesh, PEERS};
 use crate::op::{Op, Scalar};
 use crate::random::Random;
@@ -274,11 +275,11 @@ impl Editor {
             Owner::Node(id) => graph.contains_node(*id),
             Owner::Edge(id) => graph.contains_edge(*id),
         };
-        let conflicts: Vec<_> = graph.conflicts().filter(|conflict| open(&conflict.of)).collect();
-        let conflict = self.random.pick(&conflicts)?;
+        let conflicts: Vec<_> = contested(graph).filter(|(of, _)| open(of)).collect();
+        let (of, conflict) = self.random.pick(&conflicts)?;
         let candidate = self.random.pick(&conflict.candidates)?;
-        let (thing, path) = (seen.catalog.find_thing(conflict.of)?, seen.catalog.text(&conflict.path.to_string()));
-        Some(Op::Set(thing, path, Scalar::of(&candidate.value)?))
+        let (thing, path) = (seen.catalog.find_thing(of)?, seen.catalog.text(&conflict.path.to_string()));
+        Some(Op::Set(thing, path, Scalar::of(&candidate.value()?)?))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::Outcome;
+use crate::check::contested;
 use crate::editor::Kind;
 use crate::mesh::NAMES;
 use crate::words::ms;
@@ -59,26 +60,21 @@ fn name_and_number((name, number): (&&str, u64)) -> (String, Value) {
 }
 
 fn conflicts(outcome: &Outcome) -> Vec<Value> {
-    let conflicts = outcome.mesh.graph(0).conflicts();
-    conflicts
-        .map(|conflict| {
+    contested(outcome.mesh.graph(0))
+        .map(|(of, conflict)| {
             let candidates: Vec<Value> = conflict
                 .candidates
                 .iter()
                 .map(|candidate| {
-                    let value = match (candidate.value.as_str(), candidate.value.as_int()) {
-                        (Some(text), _) => text.into(),
-                        (None, Some(number)) => number.into(),
-                        (None, None) => Value::Null,
-                    };
+                    let value = candidate.value().map_or(Value::Null, |value| value.to_json());
                     let writer = outcome.mesh.name_of(candidate.replica());
                     json!({ "value": value, "writer": writer, "millis": candidate.stamp.millis() })
                 })
                 .collect();
             json!({
-                "of": outcome.words_for(conflict.of),
+                "of": outcome.words_for(of),
                 "path": conflict.path.to_string(),
-                "hidden": !outcome.is_there(conflict.of),
+                "hidden": !outcome.is_there(of),
                 "candidates": candidates,
             })
         })

@@ -7,7 +7,7 @@ use driftless::{Conflict, Hidden, Owner};
 
 use crate::Outcome;
 use crate::catalog::{Concept, Relation, Thing};
-use crate::check::missing_ends;
+use crate::check::{contested, missing_ends};
 use crate::editor::Kind;
 use crate::exchange::Exchange;
 use crate::mesh::{NAMES, PEERS};
@@ -136,7 +136,7 @@ impl Outcome {
         };
         let properties = node.properties();
         let contested = properties.iter().filter(|(path, _)| {
-            let mut values = properties.get_all(&path.to_string()).map(|(value, _)| value);
+            let mut values = properties.get_all(path).map(|(value, _)| value);
             values.next().is_some_and(|first| values.any(|other| other != first))
         });
         let labels: Vec<&str> = node.labels().collect();
@@ -161,16 +161,16 @@ impl Outcome {
 
     fn conflicts(&self) -> Vec<String> {
         let graph = self.mesh.graph(0);
-        let mut all: Vec<Conflict<'_>> = graph.conflicts().collect();
-        all.sort_by_key(|conflict| std::cmp::Reverse(conflict.candidates.len()));
+        let mut all: Vec<(Owner, Conflict<'_>)> = contested(graph).collect();
+        all.sort_by_key(|(_, conflict)| std::cmp::Reverse(conflict.candidates.len()));
         let mut lines =
             vec![format!("Conflicts: {} more than one value", plural(all.len(), "property has", "properties have"))];
-        for conflict in all.iter().take(CONFLICTS) {
-            let hidden = if self.is_there(conflict.of) { "" } else { " (deleted, so hidden)" };
-            lines.push(format!("  {} of {}{hidden}", conflict.path, self.words_for(conflict.of)));
+        for (of, conflict) in all.iter().take(CONFLICTS) {
+            let hidden = if self.is_there(*of) { "" } else { " (deleted, so hidden)" };
+            lines.push(format!("  {} of {}{hidden}", conflict.path, self.words_for(*of)));
             for (i, candidate) in conflict.candidates.iter().enumerate() {
                 let (shows, who) = (if i == 0 { "shows" } else { "  and" }, self.mesh.name_of(candidate.replica()));
-                let value = shortened(&candidate.value.to_string(), WIDTH);
+                let value = shortened(&candidate.content.to_string(), WIDTH);
                 lines.push(format!("    {shows} {value:<WIDTH$}  {who:<6}  {}", time(candidate.stamp.millis())));
             }
         }

@@ -111,7 +111,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     pub fn insert<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
         let place = Place::of(path)?;
         let field = element(&place, value.into())?;
-        let is_new = !self.cells()?.is_some_and(|cells| cells.live(&field).next().is_some());
+        let is_new = self.cells()?.is_none_or(|cells| cells.live(&field).next().is_none());
         self.write(&place, Kind::Set, field, tree::presence())?;
         Ok(is_new)
     }

@@ -21,12 +21,16 @@ impl Mixed {
     }
 
     /// Those at and below a place.
-    pub(crate) fn within<'a>(&'a self, entity: Entity, place: &'a [u8]) -> impl Iterator<Item = PlaceRef<'a>> + 'a {
-        let from = (entity, Field::new(place));
-        let of_entity = self.paths.range(from..).take_while(move |(e, _)| *e == entity);
+    pub(crate) fn within<'a, P: AsRef<[u8]>>(
+        &'a self,
+        entity: Entity,
+        place: P,
+    ) -> impl Iterator<Item = PlaceRef<'a>> + use<'a, P> {
+        let from = self.paths.range((entity, Field::new(place.as_ref()))..);
+        let of_entity = from.take_while(move |(e, _)| *e == entity);
         of_entity
-            .map(|(_, place)| PlaceRef::from_bytes(place.as_bytes()))
-            .take_while(move |found| found.as_bytes().starts_with(place))
+            .map(|(_, found)| PlaceRef::from_bytes(found.as_bytes()))
+            .take_while(move |found| found.as_bytes().starts_with(place.as_ref()))
     }
 
     /// Follows one cell. O(depth · log cells); past tombstones of other kinds where the kind changed.

@@ -17,7 +17,7 @@ mod path;
 mod place;
 mod read;
 mod rules;
-mod seek;
+pub(crate) mod seek;
 mod tree;
 mod update;
 mod value;
@@ -37,7 +37,11 @@ pub use rules::{Rule, RuleError, Rules};
 pub use value::{Array, Value};
 
 pub(crate) use mixed::Mixed;
-pub(crate) use place::{FieldBytes, Property};
+pub(crate) use nested::Nested;
+pub(crate) use place::{FieldBytes, Place, PlaceRef, Property};
+pub(crate) use rules::union;
+pub(crate) use tree::Tree;
+pub(crate) use update::Plan;
 pub(crate) use value::kind;
 
 /// A replicated nested value, such as JSON has, addressed by path.

@@ -70,6 +70,10 @@ pub trait AsPath: sealed::Segments {}
 impl<T: sealed::Segments + ?Sized> AsPath for T {}
 
 mod sealed {
+    use std::borrow::Cow;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
     use super::{Path, PathError, parse};
 
     pub trait Segments {
@@ -83,11 +87,17 @@ mod sealed {
         }
     }
 
-    impl Segments for String {
-        fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
-            parse(self, segment)
-        }
+    macro_rules! as_str {
+        ($($text:ty),*) => {$(
+            impl Segments for $text {
+                fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {
+                    parse(self, segment)
+                }
+            }
+        )*};
     }
+
+    as_str!(String, Box<str>, Rc<str>, Arc<str>, Cow<'_, str>);
 
     impl Segments for Path {
         fn segments_to(&self, segment: &mut dyn FnMut(&str)) -> Result<(), PathError> {

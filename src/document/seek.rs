@@ -5,7 +5,7 @@ use crate::kernel::Cells;
 use crate::kind::Kind;
 
 /// Which kinds are alive at a place, in their order. O(kinds · log cells), past tombstones.
-pub(super) fn kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+pub(crate) fn kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let map = has_children(cells, place);
     let own = own_kinds(cells, place).filter(move |kind| !(map && *kind == Kind::Map));
     map.then_some(Kind::Map).into_iter().chain(own)

@@ -11,7 +11,7 @@ use crate::types::Totals;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Tree<'a> {
+pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
     pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<&'a Sibling>>>,
     pub(super) children: BTreeMap<String, Tree<'a>>,
@@ -19,7 +19,7 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// What is alive at and below a place. O(cells there).
-    pub(super) fn at(cells: &'a Cells, place: &Place) -> Self {
+    pub(crate) fn at(cells: &'a Cells, place: &Place) -> Self {
         let depth = place.as_ref().ancestors().count();
         let mut root = Self::default();
         for (field, sibling) in cells.with_prefix(place.as_bytes()).filter(|(_, sibling)| sibling.is_live()) {
@@ -35,6 +35,20 @@ impl<'a> Tree<'a> {
         root
     }
 
+    /// What there would be if only one kind were there.
+    pub(crate) fn alone(&self, kind: Kind) -> Self {
+        let own = self.own.get_key_value(&kind).map(|(kind, cells)| (*kind, cells.clone())).into_iter().collect();
+        let children = if kind == Kind::Map { self.children.clone() } else { BTreeMap::new() };
+        Self { own, children }
+    }
+
+    /// All live siblings.
+    pub(crate) fn siblings(&self) -> Vec<&'a Sibling> {
+        let mut all: Vec<_> = self.own.values().flat_map(|cells| cells.values().flatten().copied()).collect();
+        self.children.values().for_each(|child| all.append(&mut child.siblings()));
+        all
+    }
+
     /// What shows.
     pub(super) fn kind(&self) -> Option<Kind> {
         let map = (!self.children.is_empty()).then_some(Kind::Map);
@@ -42,7 +56,7 @@ impl<'a> Tree<'a> {
         map.or_else(|| self.own.keys().next().copied())
     }
 
-    pub(super) fn to_nested(&self) -> Nested {
+    pub(crate) fn to_nested(&self) -> Nested {
         match self.kind() {
             Some(Kind::Map) => {
                 Nested::Map(self.children.iter().map(|(k, child)| (k.clone(), child.to_nested())).collect())

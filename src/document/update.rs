@@ -12,13 +12,18 @@ use crate::kind::Kind;
 
 /// Writes, all of which have been found to be right before the first is made.
 #[derive(Default)]
-pub(super) struct Plan {
-    pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
+pub(crate) struct Plan {
+    pub(crate) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
-    pub(super) counted: Vec<(Place, i128)>,
+    pub(crate) counted: Vec<(Place, i128)>,
 }
 
 impl Plan {
+    /// Writes one cell.
+    pub(crate) fn of(field: FieldBytes, payload: Payload) -> Self {
+        Self { writes: vec![(field, Some(payload))], counted: Vec::new() }
+    }
+
     /// Removes everything at and below a place.
     pub(super) fn removing(cells: Option<&Cells>, place: &Place) -> Self {
         let mut plan = Self::default();
@@ -34,6 +39,32 @@ impl Plan {
         let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
         plan.update(place, &tree, to)?;
         Ok(plan)
+    }
+
+    /// Makes what is at a place this value, in place of what is there of these kinds; even if it is there already.
+    pub(crate) fn replacing(
+        cells: Option<&Cells>,
+        place: &Place,
+        kinds: &[Kind],
+        to: &Nested,
+    ) -> Result<Self, EditError> {
+        let mut plan = Self::default();
+        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
+        let kind = if matches!(to, Nested::Map(_)) { Kind::Map } else { Kind::Register };
+        kinds.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
+        match to {
+            Nested::Map(entries) => plan.update_map(place, &tree.alone(Kind::Map), entries)?,
+            value => plan.write(place, Kind::Register, value)?,
+        }
+        Ok(plan)
+    }
+
+    /// Removes what is at a place but for one kind.
+    pub(crate) fn keeping(cells: Option<&Cells>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
+        let mut plan = Self::default();
+        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
+        of.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
+        plan
     }
 
     fn update(&mut self, place: &Place, tree: &Tree<'_>, to: &Nested) -> Result<(), EditError> {

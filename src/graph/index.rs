@@ -3,9 +3,9 @@
 use im::{OrdMap, OrdSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::graph::keys::{EDGE, Ends, NODE};
+use crate::graph::keys::{EDGE, Ends, NODE, node as node_entity};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Entity, State, Touched};
+use crate::kernel::{Cells, Entity, State, Touched};
 
 /// Persistent, like the state that it follows.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Index {
     nodes: usize,
     /// Entities without a live root that hold something live.
     hidden: OrdSet<Entity>,
+    /// Nodes that are not there and at which edges end: dangling ones.
+    absent: OrdSet<NodeId>,
 }
 
 /// One end of an edge. Types are hashed: a key of fixed size sorts and copies fast, and who reads an edge reads its type.
@@ -33,6 +35,10 @@ impl Index {
 
     pub(super) fn edges(&self) -> usize {
         self.hops.len() / 2
+    }
+
+    pub(super) fn absent(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.absent.iter().copied()
     }
 
     pub(super) fn hidden(&self) -> impl Iterator<Item = Entity> + '_ {
@@ -60,8 +66,11 @@ impl Index {
         }
         if touched.field.is_root() {
             match entity.kind() {
-                NODE => self.nodes = self.nodes + usize::from(touched.is_live) - usize::from(touched.was_live()),
-                _ => self.follow_edge(touched),
+                NODE => {
+                    self.nodes = self.nodes + usize::from(touched.is_live) - usize::from(touched.was_live());
+                    self.follow_end(NodeId::from(*entity.id()), touched.is_live);
+                }
+                _ => self.follow_edge(state, touched),
             }
         }
         let was_live = if touched.field.is_root() { touched.was_live() } else { touched.is_live };
@@ -75,16 +84,36 @@ impl Index {
         }
     }
 
-    fn follow_edge(&mut self, touched: &Touched) {
+    fn follow_edge(&mut self, state: &State, touched: &Touched) {
         let id = EdgeId::from(*touched.entity.id());
         let (was, now) = (Ends::of(id, touched.was().iter()), Ends::of(id, touched.now().iter()));
-        match (was, now) {
-            (Some(ends), None) => hops(ends).iter().for_each(|(hop, _)| {
-                self.hops.remove(hop);
-            }),
-            (None, Some(ends)) => self.hops.extend(hops(ends)),
-            // Of one id there is one pair of ends.
-            _ => {}
+        // Of one id there is one pair of ends.
+        let ends = match (was, now) {
+            (Some(ends), None) => {
+                for (hop, _) in hops(ends) {
+                    self.hops.remove(&hop);
+                }
+                ends
+            }
+            (None, Some(ends)) => {
+                self.hops.extend(hops(ends));
+                ends
+            }
+            _ => return,
+        };
+        for node in [ends.source, ends.target] {
+            // Others may be half merged, but what their root says now is what was followed, or will be.
+            let is_there = state.cells(node_entity(node)).is_some_and(Cells::is_live);
+            self.follow_end(node, is_there);
+        }
+    }
+
+    /// Keeps up whether a node is missing where edges end.
+    fn follow_end(&mut self, node: NodeId, is_there: bool) {
+        let is_absent = !is_there && [false, true].iter().any(|way| self.hops(node, *way, None).next().is_some());
+        match is_absent {
+            true => drop(self.absent.insert(node)),
+            false => drop(self.absent.remove(&node)),
         }
     }
 
@@ -105,7 +134,11 @@ impl Index {
                 fresh.hidden.insert(entity);
             }
         }
+        let ends: std::collections::BTreeSet<_> = fresh.hops.keys().map(|hop| hop.node).collect();
+        let is_there = |node: &NodeId| state.cells(node_entity(*node)).is_some_and(Cells::is_live);
+        fresh.absent.extend(ends.into_iter().filter(|node| !is_there(node)));
         let checks = [
+            ("absent ends", self.absent == fresh.absent),
             ("adjacency", self.hops == fresh.hops),
             ("node count", self.nodes == fresh.nodes),
             ("hidden survivors", self.hidden == fresh.hidden),

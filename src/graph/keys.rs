@@ -50,7 +50,7 @@ impl std::fmt::Display for Owner {
 }
 
 impl Owner {
-    pub(super) fn entity(self) -> Entity {
+    pub(crate) fn entity(self) -> Entity {
         match self {
             Self::Node(id) => node(id),
             Self::Edge(id) => edge(id),
@@ -169,7 +169,7 @@ pub(super) fn label(label: &str) -> FieldBytes {
 
 pub(super) const LABELS: &[u8] = &[LABEL];
 
-pub(super) fn label_of(field: &Field) -> Option<&str> {
+pub(crate) fn label_of(field: &Field) -> Option<&str> {
     field.as_bytes().strip_prefix(LABELS).and_then(|text| str::from_utf8(text).ok())
 }
 

@@ -29,7 +29,7 @@ pub use keys::{NodeKey, Owner};
 pub use read::{Edge, Hidden, Node};
 pub use walk::{Direction, Step, Walk};
 
-pub(crate) use keys::owner_of;
+pub(crate) use keys::{label_of, owner_of};
 
 /// A replicated property graph.
 ///
@@ -108,6 +108,10 @@ impl Crdt for Graph {
 }
 
 impl Graph {
+    pub(crate) fn mixed(&self) -> &Mixed {
+        &self.mixed
+    }
+
     /// The number of nodes. O(1).
     pub fn node_count(&self) -> usize {
         self.index.nodes()

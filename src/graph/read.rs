@@ -31,9 +31,14 @@ impl Graph {
     }
 
     /// All edges that lack an end: somebody deleted it, or nobody has added it yet. They are hidden from traversal and
-    /// come back when the end does. O(log n) for each edge of the graph.
+    /// come back when the end does. O(log n) each.
     pub fn dangling(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.stated_edges().filter(|edge| self.is_dangling(edge))
+        self.index.absent().flat_map(|node| {
+            let leaving = self.index.hops(node, false, None).map(|(edge, _)| edge);
+            // What lacks both ends was met at its source.
+            let arriving = self.index.hops(node, true, None).filter(|(_, source)| self.contains_node(*source));
+            leaving.chain(arriving.map(|(edge, _)| edge)).filter_map(|edge| self.hop(edge))
+        })
     }
 
     fn stated_edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {

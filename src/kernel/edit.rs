@@ -201,6 +201,11 @@ impl<'a, T: Crdt> Edit<'a, T> {
         self.author.own_id()
     }
 
+    /// The id that this replica writes under, if it has written.
+    pub(crate) fn known_id(&self) -> Option<ReplicaId> {
+        self.author.id
+    }
+
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
     pub fn write(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Dot, EditError> {
         let dot = self.put(entity, field, Some(payload), |_| Ok(true))?;

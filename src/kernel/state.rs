@@ -208,6 +208,17 @@ impl State {
         self.derived.contested.iter().map(|(entity, field)| (*entity, field))
     }
 
+    /// The cells of one entity whose live siblings differ and whose fields begin with these bytes. O(1) each.
+    pub(crate) fn contested_in<'a, P: AsRef<[u8]>>(
+        &'a self,
+        entity: Entity,
+        prefix: P,
+    ) -> impl Iterator<Item = &'a Field> + use<'a, P> {
+        let from = self.derived.contested.range((entity, Field::new(prefix.as_ref()))..);
+        let of_entity = from.take_while(move |(e, _)| *e == entity).map(|(_, field)| field);
+        of_entity.take_while(move |field| field.as_bytes().starts_with(prefix.as_ref()))
+    }
+
     /// The number of live siblings. O(1).
     pub fn live_len(&self) -> usize {
         self.derived.live.len()

@@ -1,0 +1,227 @@
+//! What the conflicts are.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::conflict::{Candidate, Conflict, ConflictKind, Content};
+use crate::document::{AsPath, Document, Mixed, Path, Place, PlaceRef, Properties, Property, Tree, Value, seek};
+use crate::error::PathError;
+use crate::graph::{Edge, Graph, Hidden, Owner, label_of, owner_of};
+use crate::id::{ConflictId, Dot};
+use crate::kernel::{Crdt, Entity, Field, Sibling, State};
+use crate::kind::Kind;
+
+impl Graph {
+    /// Everything that replicas disagree on. Kept up with every change: listing costs what it lists (and what is skipped:
+    /// maxima and minima that were raised and lowered concurrently, which are no conflicts).
+    ///
+    /// ```
+    /// use driftless::{ConflictKind, Graph, NodeId, Replica, Resolution};
+    /// let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+    /// let ada = NodeId::named("person:ada");
+    /// let (_, delta) = laptop.edit(|g| g.add_node("person:ada"))?;
+    /// phone.merge(&delta)?;
+    /// let (_, a) = laptop.edit(|g| g.set(ada, "/name", "Augusta Ada King"))?;
+    /// let (_, b) = phone.edit(|g| g.set(ada, "/name", "Countess of Lovelace"))?;
+    /// laptop.merge(&b)?;
+    /// phone.merge(&a)?;
+    ///
+    /// let conflict = phone.state().conflicts().next().ok_or("a conflict")?;
+    /// assert_eq!((conflict.kind.clone(), conflict.candidates.len()), (ConflictKind::ConcurrentEdit, 2));
+    /// let (id, chosen) = (conflict.id, conflict.candidates[1].dot);
+    /// phone.edit(|g| g.resolve(id, Resolution::Pick(chosen)))?;
+    /// assert_eq!(phone.state().conflicts().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
+        self.source().all()
+    }
+
+    /// What replicas disagree on about one node or edge.
+    pub fn conflicts_of(&self, of: impl Into<Owner>) -> impl Iterator<Item = Conflict<'_>> + '_ {
+        self.source().of(of.into().entity())
+    }
+
+    /// What replicas disagree on about the properties of a node or edge at and below a path.
+    pub fn conflicts_at(
+        &self,
+        of: impl Into<Owner>,
+        path: impl AsPath,
+    ) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
+        Ok(self.source().at(of.into().entity(), &Place::of(path)?))
+    }
+}
+
+impl Document {
+    /// Everything that replicas disagree on: as in a [`Graph`](Graph::conflicts).
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
+        self.source().all()
+    }
+
+    /// What replicas disagree on at and below a path.
+    pub fn conflicts_at(&self, path: impl AsPath) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
+        Ok(self.source().at(Entity::SELF, &Place::of(path)?))
+    }
+}
+
+/// A type that has conflicts.
+pub(super) trait Disputed: Crdt {
+    fn source(&self) -> Source<'_>;
+}
+
+impl Disputed for Graph {
+    fn source(&self) -> Source<'_> {
+        Source { state: self.state(), mixed: self.mixed(), graph: Some(self) }
+    }
+}
+
+impl Disputed for Document {
+    fn source(&self) -> Source<'_> {
+        Source { state: self.state(), mixed: self.mixed(), graph: None }
+    }
+}
+
+/// Where conflicts are found.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    state: &'a State,
+    mixed: &'a Mixed,
+    graph: Option<&'a Graph>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn all(self) -> impl Iterator<Item = Conflict<'a>> {
+        let edits = self.state.contested().filter_map(move |(entity, field)| self.concurrent_edit(entity, field));
+        let kinds = self.mixed.iter().filter_map(move |(entity, place)| self.kinds(entity, place));
+        let hidden = self.graph.into_iter().flat_map(Graph::hidden).filter_map(move |hidden| self.edit_delete(&hidden));
+        let dangling = self.graph.into_iter().flat_map(Graph::dangling).filter_map(move |edge| self.dangling(&edge));
+        edits.chain(kinds).chain(hidden).chain(dangling)
+    }
+
+    pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
+        let owner = owner_of(entity);
+        let hidden = self.graph.zip(owner).and_then(|(graph, owner)| graph.hidden_of(owner));
+        let dangling = match (self.graph, owner) {
+            (Some(graph), Some(Owner::Edge(id))) => graph.edge(id).filter(|edge| graph.is_dangling(edge)),
+            _ => None,
+        };
+        let hidden = hidden.and_then(|hidden| self.edit_delete(&hidden));
+        let dangling = dangling.and_then(|edge| self.dangling(&edge));
+        self.at(entity, &Place::root()).chain(hidden).chain(dangling)
+    }
+
+    /// About the properties of an entity at and below a place.
+    fn at(self, entity: Entity, place: &Place) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
+        let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
+        let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
+        let edits = fields.into_iter().filter_map(move |field| self.concurrent_edit(entity, field));
+        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place)))
+    }
+
+    fn concurrent_edit(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
+        let property = Property::of(field.as_bytes()).filter(|property| property.kind == Kind::Register)?;
+        let cells = self.state.cells(entity)?;
+        let mut siblings: Vec<&Sibling> = cells.live(field.as_bytes()).collect();
+        siblings.sort_unstable_by_key(|s| std::cmp::Reverse(s.precedence()));
+        let value = |sibling: &'a Sibling| {
+            let value = Value::from_payload(sibling.payload.as_ref()?);
+            Some(Candidate::new(Content::Value(value), sibling))
+        };
+        let candidates = siblings.iter().copied().filter_map(value).collect();
+        let dots = siblings.iter().map(|sibling| sibling.dot);
+        self.conflict(ConflictKind::ConcurrentEdit, entity, property.place.path()?, candidates, dots)
+    }
+
+    fn kinds(self, entity: Entity, place: PlaceRef<'a>) -> Option<Conflict<'a>> {
+        let (cells, path) = (self.state.cells(entity)?, place.path()?);
+        let tree = Tree::at(cells, &Place::of(&path).ok()?);
+        let mut dots = Vec::new();
+        let mut candidates = Vec::new();
+        for kind in seek::kinds(cells, place) {
+            let alone = tree.alone(kind);
+            let siblings = alone.siblings();
+            dots.extend(siblings.iter().map(|sibling| sibling.dot));
+            let Some(latest) = siblings.iter().max_by_key(|sibling| sibling.precedence()) else { continue };
+            let reads = alone.to_nested().into_json();
+            candidates.push(Candidate::new(Content::Kind { kind, reads }, latest));
+        }
+        self.conflict(ConflictKind::Kind, entity, path, candidates, dots.into_iter())
+    }
+
+    fn edit_delete(self, hidden: &Hidden<'a>) -> Option<Conflict<'a>> {
+        let entity = hidden.owner().entity();
+        let cells = self.state.cells(entity)?;
+        let properties = Properties::new(Some(cells));
+        let content = |field: &'a Field| match Property::of(field.as_bytes()).and_then(|p| p.place.path()) {
+            Some(path) => Content::Property { reads: properties.json(&path).unwrap_or_default(), path },
+            None => label_of(field).map_or(Content::Unknown, Content::Label),
+        };
+        let live: Vec<_> = cells.iter().filter(|(_, sibling)| sibling.is_live()).collect();
+        let mut candidates: Vec<_> = live.iter().map(|(f, sibling)| Candidate::new(content(f), sibling)).collect();
+        candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse((candidate.stamp, candidate.dot)));
+        let dots = live.iter().map(|(_, sibling)| sibling.dot);
+        self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots)
+    }
+
+    fn dangling(self, edge: &Edge<'a>) -> Option<Conflict<'a>> {
+        let (graph, owner) = (self.graph?, Owner::from(edge.id()));
+        let mut missing = vec![edge.source(), edge.target()];
+        missing.retain(|node| !graph.contains_node(*node));
+        missing.dedup();
+        let content = Content::Edge { source: edge.source(), edge_type: edge.edge_type(), target: edge.target() };
+        let root = self.state.cells(owner.entity())?.siblings(Field::ROOT.as_bytes());
+        let root: Vec<_> = root.filter(|sibling| sibling.is_live()).collect();
+        let candidates = root.iter().max_by_key(|s| s.precedence()).map(|s| Candidate::new(content, s));
+        let dots = root.iter().map(|sibling| sibling.dot);
+        let kind = ConflictKind::Dangling { missing };
+        self.conflict(kind, owner.entity(), Path::default(), candidates.into_iter().collect(), dots)
+    }
+
+    fn conflict(
+        self,
+        kind: ConflictKind,
+        entity: Entity,
+        path: Path,
+        candidates: Vec<Candidate<'a>>,
+        dots: impl Iterator<Item = Dot>,
+    ) -> Option<Conflict<'a>> {
+        let id = id(&kind, entity, &path, dots);
+        let cells = self.state.cells(entity)?;
+        let of = self.graph.and_then(|_| owner_of(entity));
+        let name = match (of, self.graph) {
+            (Some(Owner::Node(node)), Some(graph)) => graph.node(node).and_then(|node| node.name()),
+            _ => None,
+        };
+        let is_hidden = of.is_some() && !cells.is_live();
+        Some(Conflict { id, kind, of, name, path, is_hidden, candidates })
+    }
+}
+
+fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: impl Iterator<Item = Dot>) -> ConflictId {
+    let mut hash = Xxh3::new();
+    let text = path.to_string();
+    match kind {
+        ConflictKind::ConcurrentEdit => hash.update(&[1]),
+        ConflictKind::Kind => hash.update(&[2]),
+        ConflictKind::EditDelete => hash.update(&[3]),
+        ConflictKind::Dangling { missing } => {
+            hash.update(&[4]);
+            missing.iter().for_each(|node| hash.update(node.as_bytes()));
+        }
+    }
+    // Lengths before what has no fixed one.
+    hash.update(&(text.len() as u64).to_be_bytes());
+    hash.update(text.as_bytes());
+    let mut dots: Vec<Dot> = dots.collect();
+    dots.sort_unstable();
+    for dot in dots {
+        hash.update(dot.replica.as_bytes());
+        hash.update(&dot.counter.to_be_bytes());
+    }
+    ConflictId::new(entity.kind(), *entity.id(), hash.digest128())
+}
+
+/// The entity that a conflict is about.
+pub(super) fn entity_of(id: ConflictId) -> Entity {
+    let (kind, of) = id.entity();
+    Entity::new(kind, of)
+}

@@ -1,0 +1,177 @@
+//! One list of everything that replicas disagree on, and how it is settled.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `list` | what the conflicts are |
+//! | `resolve` | settling one, or all by a policy |
+//! | `text` | three-way merge of texts |
+
+mod list;
+mod resolve;
+mod text;
+
+use std::fmt;
+
+use crate::clock::Stamp;
+use crate::document::{Path, Value};
+use crate::graph::Owner;
+use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
+use crate::kernel::Sibling;
+use crate::kind::Kind;
+
+pub use resolve::Resolution;
+
+/// Something that replicas disagree on: all of it is kept until somebody settles it with
+/// [`resolve`](crate::Edit::<crate::Graph>::resolve), or just writes again, having seen it.
+///
+/// A function of the live siblings: equal states have equal conflicts, whatever each replica has pruned. Equal values
+/// written concurrently are none, nor are maxima, minima, counters and sets: these have a rule of their own.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Conflict<'a> {
+    /// Names it, in every replica that sees the same of it. Whatever is written to what is in conflict gives another.
+    pub id: ConflictId,
+    /// What sort of disagreement it is.
+    pub kind: ConflictKind,
+    /// The node or edge; none in a [`Document`](crate::Document).
+    pub of: Option<Owner>,
+    /// The name of the node, if it was added by name.
+    pub name: Option<&'a str>,
+    /// The property; empty if it is about something else.
+    pub path: Path,
+    /// Whether the node or edge is deleted: the conflict is among its [hidden survivors](crate::Graph::hidden), and can be
+    /// settled once the owner is restored.
+    pub is_hidden: bool,
+    /// What there is to choose from, the one that shows first, then by falling precedence.
+    pub candidates: Vec<Candidate<'a>>,
+}
+
+/// What sort of disagreement a conflict is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConflictKind {
+    /// A register was set to different values. The latest stamp shows.
+    ConcurrentEdit,
+    /// A path was made several kinds. The first of [`Kind`] shows.
+    Kind,
+    /// A node or edge was deleted while somebody wrote to it. What was written is hidden; the candidates are that.
+    EditDelete,
+    /// An edge lacks an end. It is hidden; the only candidate is the edge.
+    Dangling {
+        /// The ends that are not there.
+        missing: Vec<NodeId>,
+    },
+}
+
+/// One of the things to choose from in a conflict.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Candidate<'a> {
+    /// What was written.
+    pub content: Content<'a>,
+    /// Which write it was; of several the latest.
+    pub dot: Dot,
+    /// When, by its writer's clock.
+    pub stamp: Stamp,
+}
+
+/// What a candidate holds.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Content<'a> {
+    /// A value of a register.
+    Value(Value<'a>),
+    /// What a kind at the path would read as, were it alone.
+    Kind {
+        /// The kind.
+        kind: Kind,
+        /// What it reads as.
+        reads: serde_json::Value,
+    },
+    /// A property of what was deleted.
+    Property {
+        /// Where.
+        path: Path,
+        /// What it reads as.
+        reads: serde_json::Value,
+    },
+    /// A label of a node that was deleted.
+    Label(&'a str),
+    /// An edge that dangles.
+    Edge {
+        /// Where it starts.
+        source: NodeId,
+        /// Its type.
+        edge_type: &'a str,
+        /// Where it ends.
+        target: NodeId,
+    },
+    /// Something of a later version.
+    Unknown,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(content: Content<'a>, sibling: &Sibling) -> Self {
+        Self { content, dot: sibling.dot, stamp: sibling.stamp }
+    }
+
+    /// Who wrote it.
+    pub fn replica(&self) -> ReplicaId {
+        self.dot.replica
+    }
+
+    /// The value, if it is one of a register.
+    pub fn value(&self) -> Option<Value<'a>> {
+        if let Content::Value(value) = self.content { Some(value) } else { None }
+    }
+}
+
+impl<'a> Conflict<'a> {
+    /// What shows; none of the candidates if it is about something hidden.
+    pub fn winner(&self) -> Option<&Candidate<'a>> {
+        match self.kind {
+            ConflictKind::ConcurrentEdit | ConflictKind::Kind => self.candidates.first(),
+            ConflictKind::EditDelete | ConflictKind::Dangling { .. } => None,
+        }
+    }
+}
+
+/// For people: what it is about, and each candidate with the beginning of its writer's id and when it was written.
+impl fmt::Display for Conflict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.kind {
+            ConflictKind::ConcurrentEdit => "",
+            ConflictKind::Kind => ", of several kinds",
+            ConflictKind::EditDelete => "deleted while it was written to",
+            ConflictKind::Dangling { .. } => "an edge that lacks an end",
+        };
+        let path = self.path.to_string();
+        match (path.as_str(), self.name, self.of) {
+            ("", Some(name), _) => write!(f, "{name}: {what}:")?,
+            ("", None, Some(of)) => write!(f, "{of}: {what}:")?,
+            (path, Some(name), _) => write!(f, "{path} of {name}{what}:")?,
+            (path, None, Some(of)) => write!(f, "{path} of {of}{what}:")?,
+            (path, None, None) => write!(f, "{path}{what}:")?,
+        }
+        for (i, candidate) in self.candidates.iter().enumerate() {
+            let shows = if i == 0 && self.winner().is_some() { ", shows" } else { "" };
+            let separator = if i == 0 { " " } else { " | " };
+            let replica = candidate.replica().to_string();
+            write!(f, "{separator}{} ({:.8}, {}{shows})", candidate.content, replica, candidate.stamp)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => value.fmt(f),
+            Self::Kind { kind, reads } => write!(f, "{kind} {reads}"),
+            Self::Property { path, reads } => write!(f, "{path} = {reads}"),
+            Self::Label(label) => write!(f, "label {label:?}"),
+            Self::Edge { source, edge_type, target } => write!(f, "{source} --{edge_type}--> {target}"),
+            Self::Unknown => f.write_str("something of a later version"),
+        }
+    }
+}

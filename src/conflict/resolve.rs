@@ -1,0 +1,373 @@
+//! Settling conflicts.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+use crate::conflict::list::{Disputed, entity_of};
+use crate::conflict::text::{self, TextError};
+use crate::conflict::{Candidate, Conflict, ConflictKind, Content};
+use crate::document::{Document, Nested, Place, Plan, Value, union};
+use crate::error::{EditError, ResolveError};
+use crate::graph::{Graph, Owner};
+use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
+use crate::kernel::{Cells, Crdt, Edit};
+use crate::kind::Kind;
+
+/// How a conflict is to be settled.
+///
+/// | | values of a register | kinds | edit and deletion | dangling edge |
+/// |---|---|---|---|---|
+/// | `Pick` | the candidate | the candidate's kind | – | – |
+/// | `Value`, `Json` | the value | the value, as a register or map | – | – |
+/// | `LastWriter` | the latest stamp | the kind of the latest stamp | delete | – |
+/// | `PreferLocal` | the latest that this replica wrote, if any, else the latest | as left | restore if it wrote, else delete | – |
+/// | `PreferRemote` | the latest that another wrote, if any, else the latest | as left | restore if another wrote, else delete | – |
+/// | `MergeFields` | the latest stamp, field by field | the map | restore | restore the ends |
+/// | `Union` | of arrays, all elements, those of the latest first | – | restore | restore the ends |
+/// | `MergeText` | of texts, the changes of all against the base | – | – | – |
+/// | `Restore` | – | – | restore the node | restore the ends |
+/// | `Delete` | – | – | delete what is hidden | delete the edge |
+/// | `Manual` | left open | left open | left open | left open |
+///
+/// What does not fit (–) is [`ResolveError::DoesNotFit`]. Fields of nested values never conflict as long as they are
+/// different ones, so there is nothing left for `MergeFields` but one field's values.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Resolution<'v> {
+    /// One of the candidates.
+    Pick(Dot),
+    /// A value of one's own.
+    Value(Value<'v>),
+    /// A nested value of one's own.
+    Json(serde_json::Value),
+    /// What was written last.
+    LastWriter,
+    /// What this replica wrote: an id, so what it wrote before it was opened anew without a lease is another's.
+    PreferLocal,
+    /// What others wrote.
+    PreferRemote,
+    /// Every field of every side, and of one field the last.
+    MergeFields,
+    /// The elements of all arrays, each once.
+    Union,
+    /// The changes of all texts against the one that they come from, word by word.
+    MergeText {
+        /// The text that they come from.
+        base: Cow<'v, str>,
+    },
+    /// Bring back what was deleted, or the missing ends of an edge.
+    Restore,
+    /// Let it be deleted: what is hidden, or the edge that lacks an end.
+    Delete,
+    /// Leave it open for a person.
+    Manual,
+}
+
+impl Resolution<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pick(_) => "pick",
+            Self::Value(_) => "value",
+            Self::Json(_) => "json",
+            Self::LastWriter => "last writer",
+            Self::PreferLocal => "prefer local",
+            Self::PreferRemote => "prefer remote",
+            Self::MergeFields => "merge fields",
+            Self::Union => "union",
+            Self::MergeText { .. } => "merge text",
+            Self::Restore => "restore",
+            Self::Delete => "delete",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// Whether everybody who sees the same conflict settles it alike.
+    fn is_symmetric(&self) -> bool {
+        !matches!(self, Self::Pick(_) | Self::Value(_) | Self::Json(_) | Self::PreferLocal | Self::PreferRemote)
+    }
+}
+
+macro_rules! resolving {
+    ($type:ty) => {
+        impl Edit<'_, $type> {
+            /// Settles a conflict. Returns whether anything was written: not by [`Resolution::Manual`].
+            ///
+            /// An ordinary write that has seen exactly the candidates: what arrives later and was written without having
+            /// seen this is in conflict with it. If the conflict has changed since it was listed, it is
+            /// [`ResolveError::Stale`]. Two replicas that settle the same conflict at once converge; if they chose
+            /// differently, on a new conflict.
+            pub fn resolve(&mut self, id: ConflictId, resolution: Resolution<'_>) -> Result<bool, EditError> {
+                self.resolve_with(id, |_| resolution)
+            }
+
+            /// Settles a conflict by what a closure decides from its candidates. Else like [`resolve`](Self::resolve).
+            pub fn resolve_with<'v>(
+                &mut self,
+                id: ConflictId,
+                decide: impl FnOnce(&Conflict<'_>) -> Resolution<'v>,
+            ) -> Result<bool, EditError> {
+                let entity = entity_of(id);
+                let conflict = self.source().of(entity).find(|c| c.id == id).ok_or(ResolveError::Stale(id))?;
+                let resolution = decide(&conflict);
+                let outcome = Settling { cells: self.state().cells(entity), own: self.known_id(), conflict: &conflict }
+                    .outcome(&resolution)?;
+                self.carry_out(id, outcome, true)
+            }
+
+            /// Settles all conflicts by a policy, unattended. Returns how many were settled; those that the policy leaves
+            /// ([`Resolution::Manual`]) or that its resolution does not fit stay open.
+            ///
+            /// What would decide differently in different replicas is refused ([`ResolveError::Asymmetric`]), and nothing
+            /// is written where the outcome already shows: so replicas that do this unattended for ever come to rest, if they
+            /// have the same policy. O(conflicts).
+            pub fn settle<'v>(
+                &mut self,
+                mut policy: impl FnMut(&Conflict<'_>) -> Resolution<'v>,
+            ) -> Result<usize, EditError> {
+                let mut outcomes = Vec::new();
+                for conflict in self.source().all().filter(|conflict| !conflict.is_left_alone()) {
+                    let resolution = policy(&conflict);
+                    if !resolution.is_symmetric() {
+                        return Err(ResolveError::Asymmetric(resolution.name()).into());
+                    }
+                    let (cells, own) = (self.state().cells(entity_of(conflict.id)), self.known_id());
+                    let outcome = Settling { cells, own, conflict: &conflict }.outcome(&resolution);
+                    outcomes.extend(outcome.ok().map(|outcome| (conflict.id, outcome)));
+                }
+                let mut settled = 0;
+                for (id, outcome) in outcomes {
+                    match self.carry_out(id, outcome, false) {
+                        Ok(written) => settled += usize::from(written),
+                        // Settling one can change another at the same path: that one's turn is the next time.
+                        Err(EditError::Resolve(ResolveError::Stale(_))) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(settled)
+            }
+
+            /// Writes an outcome, if the conflict is still the one that it was made for.
+            fn carry_out(&mut self, id: ConflictId, outcome: Outcome, always: bool) -> Result<bool, EditError> {
+                let entity = entity_of(id);
+                let still = self.source().of(entity).any(|conflict| conflict.id == id);
+                if !still {
+                    return Err(ResolveError::Stale(id).into());
+                }
+                match outcome {
+                    Outcome::Open => Ok(false),
+                    Outcome::Shows(_) if !always => Ok(false),
+                    Outcome::Shows(plan) | Outcome::Write(plan) => {
+                        for (field, payload) in plan.writes {
+                            match payload {
+                                Some(payload) => drop(self.write(entity, &field, payload)?),
+                                None => drop(self.erase(entity, &field)?),
+                            }
+                        }
+                        Ok(true)
+                    }
+                    Outcome::Whole(whole) => self.carry_out_whole(whole),
+                }
+            }
+        }
+    };
+}
+
+resolving!(Graph);
+resolving!(Document);
+
+impl Edit<'_, Graph> {
+    fn carry_out_whole(&mut self, whole: Whole) -> Result<bool, EditError> {
+        match whole {
+            Whole::Restore(nodes) => {
+                nodes.into_iter().try_for_each(|node| self.restore_node(node).map(drop))?;
+                Ok(true)
+            }
+            Whole::Delete(owner) => self.delete(owner.entity()),
+        }
+    }
+}
+
+impl Edit<'_, Document> {
+    /// A document is neither deleted nor an edge.
+    fn carry_out_whole(&mut self, _: Whole) -> Result<bool, EditError> {
+        Ok(false)
+    }
+}
+
+/// What is to be written.
+enum Outcome {
+    Open,
+    /// What shows already: settling it writes that again.
+    Shows(Plan),
+    Write(Plan),
+    Whole(Whole),
+}
+
+enum Whole {
+    Restore(Vec<NodeId>),
+    Delete(Owner),
+}
+
+impl Conflict<'_> {
+    /// Whether there is nothing to settle before something else is.
+    fn is_left_alone(&self) -> bool {
+        self.is_hidden && self.kind != ConflictKind::EditDelete
+    }
+}
+
+/// A conflict being settled.
+struct Settling<'c, 'a> {
+    cells: Option<&'c Cells>,
+    /// Who settles, if it has ever written.
+    own: Option<ReplicaId>,
+    conflict: &'c Conflict<'a>,
+}
+
+impl<'c, 'a> Settling<'c, 'a> {
+    fn outcome(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+        let conflict = self.conflict;
+        if *resolution == Resolution::Manual {
+            return Ok(Outcome::Open);
+        }
+        if conflict.is_left_alone() {
+            return Err(ResolveError::Hidden { path: conflict.path.to_string() }.into());
+        }
+        match &conflict.kind {
+            ConflictKind::ConcurrentEdit => self.values(resolution),
+            ConflictKind::Kind => self.kinds(resolution),
+            ConflictKind::EditDelete => self.edit_delete(resolution).map(Outcome::Whole),
+            ConflictKind::Dangling { missing } => match (resolution, conflict.of) {
+                (Resolution::Restore | Resolution::MergeFields | Resolution::Union, _) => {
+                    Ok(Outcome::Whole(Whole::Restore(missing.clone())))
+                }
+                (Resolution::Delete, Some(of)) => Ok(Outcome::Whole(Whole::Delete(of))),
+                _ => Err(self.does_not_fit(resolution, "the edge can be deleted, or its ends restored")),
+            },
+        }
+    }
+
+    fn values(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+        let all: Vec<Value<'a>> = self.conflict.candidates.iter().filter_map(Candidate::value).collect();
+        if let Some(value) = self.chosen(resolution)?.and_then(Candidate::value) {
+            return self.write_value(value);
+        }
+        match resolution {
+            Resolution::Value(value) => self.write_value(*value),
+            Resolution::Json(json) => self.write_nested(&[Kind::Register], &Nested::of(json, &self.path())?),
+            Resolution::MergeFields => all.first().map_or(Ok(Outcome::Open), |first| self.write_value(*first)),
+            Resolution::Union => {
+                let nested =
+                    union(&all).map_err(|found| self.does_not_fit(resolution, &format!("there is {found}")))?;
+                self.write_nested(&[Kind::Register], &nested)
+            }
+            Resolution::MergeText { base } => {
+                let texts: Option<Vec<&str>> = all.iter().map(Value::as_str).collect();
+                let texts = texts.ok_or_else(|| self.does_not_fit(resolution, "not all values are texts"))?;
+                let Some((first, others)) = texts.split_first() else { return Ok(Outcome::Open) };
+                let merged =
+                    others.iter().try_fold((*first).to_owned(), |merged, text| text::merge(base, &merged, text));
+                match merged {
+                    Ok(merged) => self.write_value(Value::Str(&merged)),
+                    Err(TextError::Overlap(merged)) => Err(ResolveError::Overlap { path: self.path(), merged }.into()),
+                    Err(TextError::TooLong) => Err(self.does_not_fit(resolution, "the texts have too many lines")),
+                }
+            }
+            _ => Err(self.does_not_fit(resolution, "there are values to choose from, and nothing is deleted")),
+        }
+    }
+
+    fn kinds(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+        let kind_of = |candidate: &Candidate<'_>| match &candidate.content {
+            Content::Kind { kind, .. } => Some(*kind),
+            _ => None,
+        };
+        let all: Vec<Kind> = self.conflict.candidates.iter().filter_map(kind_of).collect();
+        let keep = match resolution {
+            Resolution::Value(value) => {
+                let place = self.place()?;
+                value.to_payload().map_err(|e| e.at(place.as_ref()))?;
+                return self.write_nested(&all, &value.to_nested());
+            }
+            Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.path())?),
+            Resolution::MergeFields => all.contains(&Kind::Map).then_some(Kind::Map),
+            _ => self.chosen(resolution)?.and_then(kind_of),
+        };
+        let Some(kind) = keep else {
+            return Err(self.does_not_fit(resolution, "there are kinds to choose from"));
+        };
+        let plan = Plan::keeping(self.cells, &self.place()?, kind, &all);
+        Ok(if all.first() == Some(&kind) { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    fn edit_delete(&self, resolution: &Resolution<'_>) -> Result<Whole, EditError> {
+        let mut writers = self.conflict.candidates.iter().map(|candidate| Some(candidate.replica()));
+        let restores = match resolution {
+            Resolution::Restore | Resolution::MergeFields | Resolution::Union => true,
+            Resolution::Delete | Resolution::LastWriter => false,
+            Resolution::PreferLocal => writers.any(|writer| writer == self.own),
+            Resolution::PreferRemote => writers.any(|writer| writer != self.own),
+            _ => return Err(self.does_not_fit(resolution, "it can be restored or deleted")),
+        };
+        match (self.conflict.of, restores) {
+            (Some(of), false) => Ok(Whole::Delete(of)),
+            (Some(Owner::Node(node)), true) => Ok(Whole::Restore(vec![node])),
+            (Some(Owner::Edge(edge)), true) => Err(ResolveError::NeedsEnds(edge).into()),
+            (None, _) => Err(self.does_not_fit(resolution, "a document is never deleted")),
+        }
+    }
+
+    /// The candidate that a resolution chooses, for those that choose one.
+    fn chosen(&self, resolution: &Resolution<'_>) -> Result<Option<&'c Candidate<'a>>, ResolveError> {
+        let mut latest: Vec<&'c Candidate<'a>> = self.conflict.candidates.iter().collect();
+        latest.sort_unstable_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
+        let by = |is_wanted: &dyn Fn(Option<ReplicaId>) -> bool| {
+            let wanted = latest.iter().find(|candidate| is_wanted(Some(candidate.replica())));
+            wanted.or(latest.first()).copied()
+        };
+        Ok(match resolution {
+            Resolution::Pick(dot) => {
+                let picked = latest.iter().find(|candidate| candidate.dot == *dot).copied();
+                Some(picked.ok_or(ResolveError::NoCandidate { of: self.conflict.id, dot: *dot })?)
+            }
+            Resolution::LastWriter => by(&|_| true),
+            Resolution::PreferLocal => by(&|writer| writer == self.own),
+            Resolution::PreferRemote => by(&|writer| writer != self.own),
+            _ => None,
+        })
+    }
+
+    fn write_value(&self, value: Value<'_>) -> Result<Outcome, EditError> {
+        let place = self.place()?;
+        let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
+        let shows = self.shows(Value::from_payload(&payload));
+        let plan = Plan::of(place.field(Kind::Register), payload);
+        Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    /// In place of what is there of these kinds.
+    fn write_nested(&self, kinds: &[Kind], nested: &Nested) -> Result<Outcome, EditError> {
+        let plan = Plan::replacing(self.cells, &self.place()?, kinds, nested)?;
+        let shows = match &plan.writes[..] {
+            [(_, Some(payload))] => self.shows(Value::from_payload(payload)),
+            _ => false,
+        };
+        Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    fn shows(&self, value: Value<'_>) -> bool {
+        self.conflict.winner().and_then(Candidate::value) == Some(value)
+    }
+
+    fn place(&self) -> Result<Place, EditError> {
+        Ok(Place::of(&self.conflict.path)?)
+    }
+
+    fn path(&self) -> String {
+        self.conflict.path.to_string()
+    }
+
+    fn does_not_fit(&self, resolution: &Resolution<'_>, reason: &str) -> EditError {
+        let (path, resolution) = (self.path(), resolution.name());
+        ResolveError::DoesNotFit { path, resolution, reason: reason.to_owned() }.into()
+    }
+}
