@@ -137,11 +137,11 @@ fn decoding_many_tiny_siblings_takes_at_most_eight_times_the_input() {
     let node = id(0);
     a.edit(|g| {
         g.add_node(node)?;
-        (0..20_000).try_for_each(|n| g.set(node, &format!("/{n:x}"), ()))
+        (0..20_000).try_for_each(|n| g.set(node, format!("/{n:x}"), ()))
     })
     .unwrap();
     check_decoding(&a.complete().to_bytes());
-    a.edit(|g| (0..20_000).try_for_each(|n| g.unset(node, &format!("/{n:x}")).map(drop))).unwrap();
+    a.edit(|g| (0..20_000).try_for_each(|n| g.unset(node, format!("/{n:x}")).map(drop))).unwrap();
     check_decoding(&a.save().0);
     check_decoding(&a.delta_since(&driftless::VersionVector::new()).unwrap().to_bytes());
 }

@@ -118,12 +118,12 @@ fn kinds_show_in_their_order() {
     for (i, (first, write_first)) in writes.iter().enumerate() {
         for (second, write_second) in &writes[i + 1..] {
             let (mut a, mut b) = pair(&json!({}));
-            a.edit(|d| write_second(d)).unwrap();
-            b.edit(|d| write_first(d)).unwrap();
+            a.edit(write_second).unwrap();
+            b.edit(write_first).unwrap();
             sync(&mut a, &mut b);
             assert_eq!(a.state().properties().kind("/x"), Some(*first), "{first} and {second}");
             // Neither kind can be written over the other unseen.
-            let refused = a.edit(|d| write_second(d)).unwrap_err();
+            let refused = a.edit(write_second).unwrap_err();
             let EditError::OtherKind { path, is, wanted } = refused else {
                 // An update to an empty map is at home in a map.
                 assert_eq!(*first, Kind::Map, "{refused}");
