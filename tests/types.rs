@@ -376,7 +376,7 @@ macro_rules! judged {
     ($($test:ident: $subject:ty),* $(,)?) => {$(
         #[test]
         fn $test() {
-            let report = judge::<Judged<$subject>>(ops::<$subject>(), 100);
+            let report = judge::<Judged<$subject>>(ops::<$subject>(), 80);
             println!("{report}");
             let share = report.cases.of("concurrency");
             assert!(share > 0.5, "concurrent operations in {share} of the cases");

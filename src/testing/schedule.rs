@@ -7,9 +7,10 @@ use proptest::prelude::*;
 /// How many replicas a schedule runs over.
 pub(super) const REPLICAS: usize = 3;
 
-/// How many steps a schedule has at most: on average some fifteen edits, enough for each replica to have collided with
-/// both others.
-const MAX_STEPS: usize = 70;
+/// A schedule is made of this many parts, each of fewer steps than that: some sixteen edits, enough for each replica to
+/// collide with both others. Of one part of any length too many would be short.
+const PARTS: usize = 3;
+const STEPS: usize = 24;
 
 /// One step of a schedule. Everything is addressed by its number among those that there are, modulo how many, so a
 /// schedule from which steps are taken still means something.
@@ -78,5 +79,5 @@ pub fn schedules<Op: Clone + fmt::Debug>(ops: impl Strategy<Value = Op>) -> impl
         2 => replica().prop_map(|by| Step::Prune { by }),
         1 => (replica(), prop::bool::weighted(0.7)).prop_map(|(who, lease)| Step::Restart { who, lease }),
     ];
-    prop::collection::vec(step, 1..MAX_STEPS)
+    prop::collection::vec(prop::collection::vec(step, 0..STEPS), PARTS).prop_map(|parts| parts.concat())
 }

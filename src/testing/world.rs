@@ -320,8 +320,8 @@ impl<M: Model> World<M> {
 
     /// Whether two replicas are one and the same, and what they must be.
     pub(super) fn equal(&self, law: &str, a: &Point<M::Type>, b: &Point<M::Type>) -> Result<(), String> {
+        self.examine(&a.replica, &a.seen).map_err(|e| format!("{law}: {e}"))?;
         same(law, a.replica.state(), b.replica.state())?;
-        same(law, a.replica.fingerprint(), b.replica.fingerprint())?;
-        self.examine(&a.replica, &a.seen).map(drop).map_err(|e| format!("{law}: {e}"))
+        same(law, a.replica.fingerprint(), b.replica.fingerprint())
     }
 }
