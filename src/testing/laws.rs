@@ -62,7 +62,8 @@ fn order<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>, c: 
 }
 
 /// Deltas that chain may be grouped anyhow: with `δ₁ δ₂ δ₃` from one past to the next,
-/// `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ ((δ₁·δ₂)·δ₃) = x ⊔ (δ₁·(δ₂·δ₃)) = x ⊔ whole`; and one that comes again late adds nothing.
+/// `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ ((δ₁·δ₂)·δ₃) = x ⊔ (δ₁·(δ₂·δ₃)) = x ⊔ whole`; so may those that overlap, of another replica
+/// too; and one that comes again late adds nothing.
 ///
 /// Returns whether there was such a chain: where tombstones were pruned on the way there is none.
 fn groups<M: Model>(world: &World<M>, past: &[Point<M::Type>], base: &Point<M::Type>) -> Result<bool, String> {
@@ -85,6 +86,12 @@ fn groups<M: Model>(world: &World<M>, past: &[Point<M::Type>], base: &Point<M::T
     world.equal("regrouped deltas: x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ whole", &x.after(&left, p3)?, &whole)?;
     world.equal("regrouped deltas: x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole", &x.after(&right, p3)?, &whole)?;
     world.equal("regrouped deltas: x ⊔ δ₁ ⊔ δ₂·δ₃ = x ⊔ whole", &x.after(&d1, p1)?.after(&last, p3)?, &whole)?;
+    let sum = base.after(&p3.delta_for(base)?, p3)?;
+    for (later, overlapping) in [(p3, cut(p3, p0)), (&sum, cut(&sum, p0))] {
+        if let Some(joined) = overlapping.ok().map(|delta| chain(&d1, &delta)).transpose()?.flatten() {
+            world.equal("overlapping deltas: x ⊔ δ₁·δ = x ⊔ whole", &x.after(&joined, later)?, &x.join(later)?)?;
+        }
+    }
     world.equal("a late delta adds nothing", &whole.after(&first, p2)?.after(&d2, p2)?, &whole)?;
     Ok(d1.upto() != d1.since() && d2.upto() != d2.since() && d3.upto() != d3.since())
 }

@@ -1,5 +1,7 @@
 //! A replica at one moment, and what the model knows that it has seen.
 
+use std::fmt;
+
 use crate::kernel::{Crdt, CutError, Delta, DotSet};
 use crate::replica::Replica;
 use crate::testing::history::Seen;
@@ -14,6 +16,25 @@ pub(super) struct Point<T: Crdt> {
 /// A copy that nobody writes to, so the seed of its ids does not matter.
 pub(super) fn copy<T: Crdt>(replica: &Replica<T>) -> Replica<T> {
     replica.fork_with(TestEnvironment::new(u64::MAX))
+}
+
+/// Says what differs between two values of the type, if they do: their states too, where they look alike.
+pub(super) fn alike<T: Crdt + PartialEq + fmt::Debug>(
+    what: impl fmt::Display,
+    found: &T,
+    expected: &T,
+) -> Result<(), String> {
+    let dots = |value: &T| value.state().live_dots();
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "{what}: found {found:?}, must be {expected:?}\nfound {:?} with {:?},\nmust be {:?} with {:?}",
+            found.state(),
+            dots(found),
+            expected.state(),
+            dots(expected),
+        )),
+    }
 }
 
 /// Takes a delta through its bytes. Decoding undoes encoding, and what was decoded encodes to the same bytes.
