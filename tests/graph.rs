@@ -31,7 +31,7 @@ enum Op {
 
 fn thing() -> impl Strategy<Value = Thing> {
     prop_oneof![
-        5 => prop_oneof![4 => 0..2u8, 1 => Just(2)].prop_map(Thing::Node),
+        8 => prop_oneof![4 => 0..2u8, 1 => Just(2)].prop_map(Thing::Node),
         1 => (0..3u8, 0..3u8, 0..2u64).prop_map(|(s, t, n)| Thing::Edge(s, t, n)),
     ]
 }
