@@ -1,19 +1,16 @@
-//! The standalone types, each judged by its reading rule over the list of all operations: a rule that is written down here
-//! and shares no code with the crate.
+//! The standalone types, each judged by its reading rule over the writes that stand: a rule that is written down here and
+//! shares no code with the crate.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::atomic::Ordering;
+use std::marker::PhantomData;
 
-use driftless::testing::TestEnvironment;
+use driftless::testing::{Model, View, Write, Writes, judge, same};
 use driftless::{
-    Crdt, CutError, Delta, DwFlag, Edit, EditError, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister,
-    MvRegister, OrMap, OrSet, PnCounter, Prune, Replica, RwSet,
+    Crdt, DwFlag, Edit, EditError, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
+    PnCounter, RwSet,
 };
 use proptest::prelude::*;
-
-const REPLICAS: usize = 3;
 
 /// Every operation of every type: registers and flags have one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,87 +20,90 @@ enum Op {
     Clear,
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Edit { by: usize, op: Op },
-    Sync { from: usize, to: usize, complete: bool },
-    Late { which: usize },
-    Prune { by: usize },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn ops<T: Subject>() -> impl Strategy<Value = Op> {
     let op = prop_oneof![
         5 => (0..3u8, 0..6u8).prop_map(|(k, v)| Op::Put(k, v)),
         3 => (0..3u8).prop_map(Op::Take),
         1 => Just(Op::Clear),
     ];
-    let step = prop_oneof![
-        8 => (0..REPLICAS, op).prop_map(|(by, op)| Step::Edit { by, op }),
-        4 => (0..REPLICAS, 0..REPLICAS, prop::bool::weighted(0.2))
-            .prop_map(|(from, to, complete)| Step::Sync { from, to, complete }),
-        2 => any::<usize>().prop_map(|which| Step::Late { which }),
-        1 => (0..REPLICAS).prop_map(|by| Step::Prune { by }),
-    ];
-    prop::collection::vec(step, 1..50)
+    op.prop_map(T::normal)
 }
 
-type Version = BTreeMap<usize, usize>;
-
-#[derive(Clone, Debug)]
-struct Event {
-    by: usize,
-    number: usize,
-    seen: Version,
-    op: Op,
-    time: u64,
-    /// For counters: what the writer had added and taken away in all.
-    totals: (u64, u64),
-}
-
-fn seen(e: &Event, v: &Version) -> bool {
-    v.get(&e.by).is_some_and(|n| *n >= e.number)
-}
-
-/// The operations of a view that no other of it saw and overrode.
-fn standing<'a>(events: &'a [Event], version: &Version, own_key: bool) -> Vec<&'a Event> {
-    let view: Vec<_> = events.iter().filter(|e| seen(e, version)).collect();
-    let key = |e: &Event| match e.op {
-        // A counter has one key for each replica.
-        Op::Put(..) | Op::Take(..) if own_key => Some(e.by as u8),
-        Op::Put(k, _) | Op::Take(k) => Some(k),
-        Op::Clear => None,
-    };
-    let overridden = |e: &Event| view.iter().any(|o| seen(e, &o.seen) && (o.op == Op::Clear || key(o) == key(e)));
-    view.iter().filter(|e| e.op != Op::Clear && !overridden(e)).copied().collect()
+/// What a cell holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    Value(u8),
+    /// That it was taken away, where that is something to be seen.
+    Taken,
+    /// What one replica added and took away in all.
+    Totals(i128),
 }
 
 /// A type under test: how it is edited and read, and what must be read.
 trait Subject: Crdt + PartialEq + Debug {
     type Read: PartialEq + Debug;
-    /// Whether a removal writes even if nothing is there.
-    const TAKE_ALWAYS: bool = false;
-    /// Whether operations concern the writer's own cell, whatever their key.
-    const OWN_KEY: bool = false;
+    /// Whether each replica has a cell of its own, and all are read together.
+    const OWN_CELLS: bool = false;
 
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError>;
-    fn read(&self) -> Self::Read;
-    fn expected(standing: &[&Event]) -> Self::Read;
-    /// Whether the operation is one of this type, and would write, for somebody to whom these operations stand.
-    fn writes(op: Op, standing: &[&Event]) -> bool {
+    fn read(&self) -> Result<Self::Read, String>;
+    fn expected(view: &View<'_, Judged<Self>>) -> Self::Read;
+
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, _: usize) -> Writes<Judged<Self>> {
         match op {
-            Op::Put(..) => true,
-            Op::Take(k) => Self::TAKE_ALWAYS || standing.iter().any(|e| matches!(e.op, Op::Put(l, _) if l == k)),
-            Op::Clear => !standing.is_empty(),
+            Op::Put(k, v) => vec![Write::Put(k.into(), Held::Value(v))],
+            Op::Take(k) if view.holds(&k.into()) => vec![Write::Remove(k.into())],
+            Op::Clear if !view.is_empty() => vec![Write::Delete(())],
+            Op::Take(_) | Op::Clear => vec![],
         }
     }
+
     /// Operations of one type on one key, in its own terms.
     fn normal(op: Op) -> Op {
         op
     }
 }
 
-fn puts<'a>(standing: &'a [&Event]) -> impl Iterator<Item = (u8, u8, u64)> + 'a {
-    standing.iter().filter_map(|e| if let Op::Put(k, v) = e.op { Some((k, v, e.time)) } else { None })
+/// The model of a subject. All that it holds can be cleared at once; its cells are keys, or the numbers of writers.
+struct Judged<T>(PhantomData<T>);
+
+impl<T: Subject> Model for Judged<T> {
+    type Type = T;
+    type Op = Op;
+    type Cell = usize;
+    type Group = ();
+    type Value = Held;
+
+    fn group(_: &usize) {}
+
+    fn apply(edit: &mut Edit<'_, T>, op: &Op) -> Result<(), EditError> {
+        T::apply(edit, *op)
+    }
+
+    fn writes(op: &Op, view: &View<'_, Self>, by: usize) -> Option<Writes<Self>> {
+        Some(T::writes(*op, view, by))
+    }
+
+    fn check(view: &View<'_, Self>, found: &T) -> Result<(), String> {
+        same("what is read", found.read()?, T::expected(view))
+    }
+
+    fn kind(op: &Op) -> &'static str {
+        match op {
+            Op::Put(..) => "put",
+            Op::Take(_) => "take",
+            Op::Clear => "clear",
+        }
+    }
+
+    fn collide(a: &usize, b: &usize) -> bool {
+        T::OWN_CELLS || a == b
+    }
+}
+
+/// Keys, values and times of all that stands and was not taken.
+fn values<T: Subject>(view: &View<'_, Judged<T>>) -> impl Iterator<Item = (u8, u8, u64)> {
+    view.all().filter_map(|w| if let Held::Value(v) = *w.value { Some((*w.cell as u8, v, w.time)) } else { None })
 }
 
 fn register(op: Op) -> Op {
@@ -119,11 +119,11 @@ impl Subject for LwwRegister<u8> {
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(_, v) = op { edit.set(v) } else { edit.clear().map(drop) }
     }
-    fn read(&self) -> Option<u8> {
-        self.get().copied()
+    fn read(&self) -> Result<Self::Read, String> {
+        Ok(self.get().copied())
     }
-    fn expected(standing: &[&Event]) -> Option<u8> {
-        puts(standing).max_by_key(|(_, _, time)| *time).map(|(_, v, _)| v)
+    fn expected(view: &View<'_, Judged<Self>>) -> Option<u8> {
+        values(view).max_by_key(|(_, _, time)| *time).map(|(_, v, _)| v)
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -136,13 +136,13 @@ impl Subject for MvRegister<u8> {
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(_, v) = op { edit.set(v) } else { edit.clear().map(drop) }
     }
-    fn read(&self) -> BTreeSet<u8> {
+    fn read(&self) -> Result<Self::Read, String> {
         let set: BTreeSet<u8> = self.get().iter().copied().collect();
-        assert_eq!(set.len(), self.get().len(), "a value twice");
-        set
+        same("distinct values", self.get().len(), set.len())?;
+        Ok(set)
     }
-    fn expected(standing: &[&Event]) -> BTreeSet<u8> {
-        puts(standing).map(|(_, v, _)| v).collect()
+    fn expected(view: &View<'_, Judged<Self>>) -> BTreeSet<u8> {
+        values(view).map(|(_, v, _)| v).collect()
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -155,14 +155,18 @@ impl Subject for MaxRegister<u8> {
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(_, v) = op { edit.raise(v).map(drop) } else { edit.clear().map(drop) }
     }
-    fn read(&self) -> Option<u8> {
-        self.get().copied()
+    fn read(&self) -> Result<Self::Read, String> {
+        Ok(self.get().copied())
     }
-    fn expected(standing: &[&Event]) -> Option<u8> {
-        puts(standing).map(|(_, v, _)| v).max()
+    fn expected(view: &View<'_, Judged<Self>>) -> Option<u8> {
+        values(view).map(|(_, v, _)| v).max()
     }
-    fn writes(op: Op, standing: &[&Event]) -> bool {
-        if let Op::Put(_, v) = op { Self::expected(standing).is_none_or(|max| v > max) } else { !standing.is_empty() }
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, _: usize) -> Writes<Judged<Self>> {
+        match op {
+            Op::Put(_, v) if Self::expected(view).is_none_or(|max| v > max) => vec![Write::Put(0, Held::Value(v))],
+            Op::Clear if !view.is_empty() => vec![Write::Delete(())],
+            _ => vec![],
+        }
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -175,14 +179,18 @@ impl Subject for MinRegister<u8> {
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(_, v) = op { edit.lower(v).map(drop) } else { edit.clear().map(drop) }
     }
-    fn read(&self) -> Option<u8> {
-        self.get().copied()
+    fn read(&self) -> Result<Self::Read, String> {
+        Ok(self.get().copied())
     }
-    fn expected(standing: &[&Event]) -> Option<u8> {
-        puts(standing).map(|(_, v, _)| v).min()
+    fn expected(view: &View<'_, Judged<Self>>) -> Option<u8> {
+        values(view).map(|(_, v, _)| v).min()
     }
-    fn writes(op: Op, standing: &[&Event]) -> bool {
-        if let Op::Put(_, v) = op { Self::expected(standing).is_none_or(|min| v < min) } else { !standing.is_empty() }
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, _: usize) -> Writes<Judged<Self>> {
+        match op {
+            Op::Put(_, v) if Self::expected(view).is_none_or(|min| v < min) => vec![Write::Put(0, Held::Value(v))],
+            Op::Clear if !view.is_empty() => vec![Write::Delete(())],
+            _ => vec![],
+        }
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -195,11 +203,11 @@ impl Subject for EwFlag {
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(..) = op { edit.enable() } else { edit.disable().map(drop) }
     }
-    fn read(&self) -> bool {
-        self.is_on()
+    fn read(&self) -> Result<bool, String> {
+        Ok(self.is_on())
     }
-    fn expected(standing: &[&Event]) -> bool {
-        puts(standing).next().is_some()
+    fn expected(view: &View<'_, Judged<Self>>) -> bool {
+        !view.is_empty()
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -208,16 +216,19 @@ impl Subject for EwFlag {
 
 impl Subject for DwFlag {
     type Read = bool;
-    const TAKE_ALWAYS: bool = true;
 
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(..) = op { edit.enable() } else { edit.disable() }
     }
-    fn read(&self) -> bool {
-        self.is_on()
+    fn read(&self) -> Result<bool, String> {
+        Ok(self.is_on())
     }
-    fn expected(standing: &[&Event]) -> bool {
-        !standing.is_empty() && standing.iter().all(|e| matches!(e.op, Op::Put(..)))
+    fn expected(view: &View<'_, Judged<Self>>) -> bool {
+        !view.is_empty() && view.all().all(|w| *w.value != Held::Taken)
+    }
+    fn writes(op: Op, _: &View<'_, Judged<Self>>, _: usize) -> Writes<Judged<Self>> {
+        let held = if let Op::Put(_, v) = op { Held::Value(v) } else { Held::Taken };
+        vec![Write::Put(0, held)]
     }
     fn normal(op: Op) -> Op {
         if let Op::Put(_, v) = op { Op::Put(0, v) } else { Op::Take(0) }
@@ -234,18 +245,18 @@ impl Subject for OrSet<u8> {
             Op::Clear => edit.clear().map(drop),
         }
     }
-    fn read(&self) -> Vec<u8> {
-        assert!(self.iter().all(|k| self.contains(k)) && self.len() == self.iter().count());
-        self.iter().copied().collect()
+    fn read(&self) -> Result<Vec<u8>, String> {
+        same("every element is contained", self.iter().all(|k| self.contains(k)), true)?;
+        same("length", self.len(), self.iter().count())?;
+        Ok(self.iter().copied().collect())
     }
-    fn expected(standing: &[&Event]) -> Vec<u8> {
-        puts(standing).map(|(k, _, _)| k).collect::<BTreeSet<_>>().into_iter().collect()
+    fn expected(view: &View<'_, Judged<Self>>) -> Vec<u8> {
+        values(view).map(|(k, _, _)| k).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
 impl Subject for RwSet<u8> {
     type Read = Vec<u8>;
-    const TAKE_ALWAYS: bool = true;
 
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         match op {
@@ -254,14 +265,23 @@ impl Subject for RwSet<u8> {
             Op::Clear => edit.clear().map(drop),
         }
     }
-    fn read(&self) -> Vec<u8> {
-        self.iter().copied().collect()
+    fn read(&self) -> Result<Vec<u8>, String> {
+        same("every element is contained", self.iter().all(|k| self.contains(k)), true)?;
+        same("length", self.len(), self.iter().count())?;
+        Ok(self.iter().copied().collect())
     }
-    fn expected(standing: &[&Event]) -> Vec<u8> {
-        let removed: BTreeSet<u8> =
-            standing.iter().filter_map(|e| if let Op::Take(k) = e.op { Some(k) } else { None }).collect();
-        let added: BTreeSet<u8> = puts(standing).map(|(k, _, _)| k).collect();
-        added.difference(&removed).copied().collect()
+    fn expected(view: &View<'_, Judged<Self>>) -> Vec<u8> {
+        let taken: BTreeSet<u8> = view.all().filter(|w| *w.value == Held::Taken).map(|w| *w.cell as u8).collect();
+        let added: BTreeSet<u8> = values(view).map(|(k, _, _)| k).collect();
+        added.difference(&taken).copied().collect()
+    }
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, _: usize) -> Writes<Judged<Self>> {
+        match op {
+            Op::Put(k, v) => vec![Write::Put(k.into(), Held::Value(v))],
+            Op::Take(k) => vec![Write::Put(k.into(), Held::Taken)],
+            Op::Clear if !view.is_empty() => vec![Write::Delete(())],
+            Op::Clear => vec![],
+        }
     }
 }
 
@@ -275,13 +295,14 @@ impl Subject for OrMap<u8, u8> {
             Op::Clear => edit.clear().map(drop),
         }
     }
-    fn read(&self) -> Self::Read {
-        assert!(self.iter().all(|(k, v)| self.get(k) == Some(v)) && self.len() == self.keys().count());
-        self.iter().map(|(k, v)| (*k, (*v, self.get_all(k).collect()))).collect()
+    fn read(&self) -> Result<Self::Read, String> {
+        same("every value is found by its key", self.iter().all(|(k, v)| self.get(k) == Some(v)), true)?;
+        same("length", self.len(), self.keys().count())?;
+        Ok(self.iter().map(|(k, v)| (*k, (*v, self.get_all(k).collect()))).collect())
     }
-    fn expected(standing: &[&Event]) -> Self::Read {
+    fn expected(view: &View<'_, Judged<Self>>) -> Self::Read {
         let mut all: BTreeMap<u8, Vec<(u64, u8)>> = BTreeMap::new();
-        puts(standing).for_each(|(k, v, time)| all.entry(k).or_default().push((time, v)));
+        values(view).for_each(|(k, v, time)| all.entry(k).or_default().push((time, v)));
         let read = |mut values: Vec<(u64, u8)>| {
             values.sort();
             (values.last().unwrap().1, values.into_iter().map(|(_, v)| v).collect())
@@ -290,18 +311,34 @@ impl Subject for OrMap<u8, u8> {
     }
 }
 
+/// The writer adds to its own total, which it sees unless somebody has reset it.
+fn counts<T: Subject>(amount: i128, view: &View<'_, Judged<T>>, by: usize) -> Writes<Judged<T>> {
+    vec![Write::Put(by, Held::Totals(total(view.of(&by).map(|w| *w.value)) + amount))]
+}
+
+fn total(held: impl Iterator<Item = Held>) -> i128 {
+    held.map(|held| if let Held::Totals(total) = held { total } else { 0 }).sum()
+}
+
 impl Subject for GCounter {
     type Read = i128;
-    const OWN_KEY: bool = true;
+    const OWN_CELLS: bool = true;
 
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         if let Op::Put(_, v) = op { edit.add(v.into()) } else { edit.reset().map(drop) }
     }
-    fn read(&self) -> i128 {
-        self.value()
+    fn read(&self) -> Result<i128, String> {
+        Ok(self.value())
     }
-    fn expected(standing: &[&Event]) -> i128 {
-        standing.iter().map(|e| i128::from(e.totals.0) - i128::from(e.totals.1)).sum()
+    fn expected(view: &View<'_, Judged<Self>>) -> i128 {
+        total(view.all().map(|w| *w.value))
+    }
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, by: usize) -> Writes<Judged<Self>> {
+        match op {
+            Op::Put(_, v) => counts(v.into(), view, by),
+            _ if view.is_empty() => vec![],
+            _ => vec![Write::Delete(())],
+        }
     }
     fn normal(op: Op) -> Op {
         register(op)
@@ -310,8 +347,7 @@ impl Subject for GCounter {
 
 impl Subject for PnCounter {
     type Read = i128;
-    const TAKE_ALWAYS: bool = true;
-    const OWN_KEY: bool = true;
+    const OWN_CELLS: bool = true;
 
     fn apply(edit: &mut Edit<'_, Self>, op: Op) -> Result<(), EditError> {
         match op {
@@ -320,147 +356,30 @@ impl Subject for PnCounter {
             Op::Clear => edit.reset().map(drop),
         }
     }
-    fn read(&self) -> i128 {
-        self.value()
+    fn read(&self) -> Result<i128, String> {
+        Ok(self.value())
     }
-    fn expected(standing: &[&Event]) -> i128 {
-        GCounter::expected(standing)
+    fn expected(view: &View<'_, Judged<Self>>) -> i128 {
+        total(view.all().map(|w| *w.value))
     }
-}
-
-struct World<T: Subject> {
-    replicas: Vec<Replica<T>>,
-    clocks: Vec<std::sync::Arc<std::sync::atomic::AtomicU64>>,
-    versions: Vec<Version>,
-    events: Vec<Event>,
-    late: Vec<(usize, Version, Delta)>,
-    concurrent: bool,
-}
-
-impl<T: Subject> World<T> {
-    fn new() -> Self {
-        let environments: Vec<_> = (0..REPLICAS as u64).map(TestEnvironment::new).collect();
-        Self {
-            clocks: environments.iter().map(TestEnvironment::clock).collect(),
-            replicas: environments.into_iter().map(Replica::with_environment).collect(),
-            versions: vec![Version::new(); REPLICAS],
-            events: Vec::new(),
-            late: Vec::new(),
-            concurrent: false,
+    fn writes(op: Op, view: &View<'_, Judged<Self>>, by: usize) -> Writes<Judged<Self>> {
+        match op {
+            Op::Put(_, v) => counts(v.into(), view, by),
+            Op::Take(k) => counts(-i128::from(k), view, by),
+            Op::Clear if view.is_empty() => vec![],
+            Op::Clear => vec![Write::Delete(())],
         }
     }
-
-    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
-        match step {
-            Step::Edit { by, op } => self.edit(by, T::normal(op)),
-            Step::Sync { from, to, complete } => {
-                let delta = if complete { self.replicas[from].complete() } else { self.delta_for(from, to) };
-                let version = self.versions[from].clone();
-                self.late.push((to, version.clone(), delta.clone()));
-                self.merge(to, &version, &delta)
-            }
-            Step::Late { which } if !self.late.is_empty() => {
-                let (to, version, delta) = self.late[which % self.late.len()].clone();
-                self.merge((to + which) % REPLICAS, &version, &delta)
-            }
-            Step::Late { .. } => Ok(()),
-            Step::Prune { by } => {
-                self.replicas[by].prune(Prune::All);
-                self.check(by)
-            }
-        }
-    }
-
-    fn edit(&mut self, by: usize, op: Op) -> Result<(), TestCaseError> {
-        let time = 1_000_001 + self.events.len() as u64;
-        self.clocks[by].store(time, Ordering::Relaxed);
-        let standing = standing(&self.events, &self.versions[by], T::OWN_KEY);
-        let own = standing.iter().find(|e| e.by == by).map_or((0, 0), |e| e.totals);
-        let totals = match op {
-            Op::Put(_, v) => (own.0 + u64::from(v), own.1),
-            Op::Take(k) => (own.0, own.1 + u64::from(k)),
-            Op::Clear => own,
-        };
-        if T::writes(op, &standing) {
-            let seen = self.versions[by].clone();
-            let number = seen.get(&by).copied().unwrap_or(0) + 1;
-            self.concurrent |= self.events.iter().any(|e| seen.get(&e.by).is_none_or(|n| *n < e.number));
-            self.versions[by].insert(by, number);
-            self.events.push(Event { by, number, seen, op, time, totals });
-        }
-        let mut mirror = self.replicas[by].fork_with(TestEnvironment::new(99));
-        let (_, delta) = self.replicas[by].edit(|e| T::apply(e, op)).unwrap();
-        mirror.merge(&delta).unwrap();
-        prop_assert_eq!(mirror.state(), self.replicas[by].state());
-        prop_assert_eq!(mirror.state().read(), self.replicas[by].state().read());
-        self.check(by)
-    }
-
-    fn delta_for(&self, from: usize, to: usize) -> Delta {
-        let (from, to) = (&self.replicas[from], &self.replicas[to]);
-        from.delta_since(to.version())
-            .unwrap_or_else(|CutError::Pruned { .. }| from.reconcile(to.version(), &to.live_dots()))
-    }
-
-    fn merge(&mut self, to: usize, version: &Version, delta: &Delta) -> Result<(), TestCaseError> {
-        let arrived = Delta::from_bytes(&delta.to_bytes()).unwrap();
-        if self.replicas[to].merge(&arrived).is_ok() {
-            for (who, number) in version {
-                let seen = self.versions[to].entry(*who).or_default();
-                *seen = (*seen).max(*number);
-            }
-        }
-        self.check(to)
-    }
-
-    fn check(&self, who: usize) -> Result<(), TestCaseError> {
-        let state = self.replicas[who].state();
-        state.state().check_invariants().map_err(TestCaseError::fail)?;
-        let expected = T::expected(&standing(&self.events, &self.versions[who], T::OWN_KEY));
-        prop_assert_eq!(state.read(), expected);
-        // What is derived while it changes is what would be derived from scratch.
-        let (bytes, _) = self.replicas[who].fork_with(TestEnvironment::new(98)).save();
-        let loaded = Replica::<T>::resume_with(TestEnvironment::new(97), &bytes, None).unwrap();
-        prop_assert_eq!(loaded.state().read(), state.read());
-        Ok(())
-    }
-}
-
-fn judge<T: Subject>() {
-    let (cases, concurrent) = (Cell::new(0u32), Cell::new(0u32));
-    let config = ProptestConfig { cases: 150, source_file: Some(file!()), ..ProptestConfig::default() };
-    let result = proptest::test_runner::TestRunner::new(config).run(&steps(), |steps| {
-        let mut world = World::<T>::new();
-        for step in steps {
-            world.step(step)?;
-        }
-        for _ in 0..2 {
-            for from in 0..REPLICAS {
-                for to in (0..REPLICAS).filter(|to| *to != from) {
-                    let (version, delta) = (world.versions[from].clone(), world.delta_for(from, to));
-                    world.merge(to, &version, &delta)?;
-                }
-            }
-        }
-        for other in &world.replicas[1..] {
-            prop_assert_eq!(world.replicas[0].state(), other.state());
-        }
-        cases.set(cases.get() + 1);
-        concurrent.set(concurrent.get() + u32::from(world.concurrent));
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
-    let share = f64::from(concurrent.get()) / f64::from(cases.get());
-    assert!(share > 0.5, "concurrent operations in {share} of the cases");
 }
 
 macro_rules! judged {
     ($($test:ident: $subject:ty),* $(,)?) => {$(
         #[test]
         fn $test() {
-            judge::<$subject>();
+            let report = judge::<Judged<$subject>>(ops::<$subject>(), 80);
+            println!("{report}");
+            let share = report.cases.of("concurrency");
+            assert!(share > 0.5, "concurrent operations in {share} of the cases");
         }
     )*};
 }

@@ -76,7 +76,10 @@ impl Plan {
                 self.update_map(place, tree, entries)
             }
             (Some(Kind::Map), value) => {
-                self.remove(place, tree);
+                tree.own.keys().filter(|kind| **kind != Kind::Register).for_each(|kind| {
+                    self.remove_own(place, &tree.alone(*kind));
+                });
+                tree.children.iter().for_each(|(name, child)| self.remove(&place.child(name), child));
                 self.write(place, Kind::Register, value)
             }
             (None | Some(Kind::Register), value) => match tree.value(Kind::Register) {

@@ -1,55 +1,144 @@
-//! A test kit: for the tests of this crate, and for those of types that others build on it.
+//! A test kit: for the tests of this crate, and for those of types that others build on it. Feature `testing`.
 //!
+//! - [`judge`] and [`Model`]: random schedules of edits, sends, losses, restarts over three replicas of a type, judged by
+//!   what you say of it.
 //! - [`TestEnvironment`]: time and randomness that replay exactly.
 //! - [`Raw`]: the kernel with nothing on top, to write any cell.
 //! - [`Oracle`]: what must be alive, recomputed from the list of all writes by a rule that shares no code with the kernel.
+//!
+//! # Judging a type of your own
+//!
+//! Say in a [`Model`] what each operation writes and what must be read; give [`judge`] a strategy for operations. The
+//! shopping list of [`Crdt`](crate::Crdt), in which of concurrent quantities the greatest counts:
+//!
+//! ```
+//! use driftless::testing::proptest::prelude::*;
+//! use driftless::testing::{Model, View, Write, Writes, judge, same};
+//! use driftless::{Edit, EditError};
+//! # use driftless::kernel::{Entity, Payload, Touched};
+//! # use driftless::{Crdt, State};
+//! # #[derive(Clone, Default, PartialEq, Debug)]
+//! # struct ShoppingList { state: State }
+//! # impl Crdt for ShoppingList {
+//! #     const SCHEMA: &'static str = "com.example.shopping-list";
+//! #     type Change = String;
+//! #     fn state(&self) -> &State { &self.state }
+//! #     fn state_mut(&mut self) -> &mut State { &mut self.state }
+//! #     fn follow(&mut self, _: &Touched) {}
+//! #     fn describe(touched: &Touched) -> Option<String> {
+//! #         String::from_utf8(touched.field.as_bytes().to_vec()).ok()
+//! #     }
+//! # }
+//! # impl ShoppingList {
+//! #     fn quantity(&self, article: &str) -> u8 {
+//! #         let cells = self.state.cells(Entity::SELF).into_iter();
+//! #         let wanted = cells.flat_map(|cells| cells.live(article.as_bytes()));
+//! #         wanted.filter_map(|s| s.payload.as_ref()?.bytes().first().copied()).max().unwrap_or(0)
+//! #     }
+//! # }
+//! # trait EditShoppingList {
+//! #     fn want(&mut self, article: &str, quantity: u8) -> Result<(), EditError>;
+//! # }
+//! # impl EditShoppingList for Edit<'_, ShoppingList> {
+//! #     fn want(&mut self, article: &str, quantity: u8) -> Result<(), EditError> {
+//! #         self.write(Entity::SELF, article.as_bytes(), Payload::new(1, &[quantity])).map(drop)
+//! #     }
+//! # }
+//!
+//! const ARTICLES: [&str; 2] = ["apples", "bread"];
+//!
+//! /// `want(article, quantity)`
+//! #[derive(Clone, Debug)]
+//! struct Want(&'static str, u8);
+//!
+//! enum Shopping {}
+//!
+//! impl Model for Shopping {
+//!     type Type = ShoppingList;
+//!     type Op = Want;
+//!     type Cell = &'static str; // one for each article
+//!     type Group = (); // nothing is deleted together
+//!     type Value = u8;
+//!
+//!     fn group(_: &&'static str) {}
+//!
+//!     fn apply(edit: &mut Edit<'_, ShoppingList>, Want(article, quantity): &Want) -> Result<(), EditError> {
+//!         edit.want(article, *quantity)
+//!     }
+//!
+//!     fn writes(Want(article, quantity): &Want, _: &View<'_, Self>, _: usize) -> Option<Writes<Self>> {
+//!         Some(vec![Write::Put(*article, *quantity)])
+//!     }
+//!
+//!     fn check(view: &View<'_, Self>, list: &ShoppingList) -> Result<(), String> {
+//!         ARTICLES.iter().try_for_each(|article| {
+//!             let greatest = view.of(article).map(|standing| *standing.value).max();
+//!             same(article, list.quantity(article), greatest.unwrap_or(0))
+//!         })
+//!     }
+//!
+//!     fn kind(_: &Want) -> &'static str {
+//!         "want"
+//!     }
+//! }
+//!
+//! let wants = (prop::sample::select(&ARTICLES[..]), 0..5u8).prop_map(|(article, quantity)| Want(article, quantity));
+//! let report = judge::<Shopping>(wants, 20);
+//! println!("{report}");
+//! ```
+//!
+//! # What is checked
+//!
+//! All deltas, versions and sets of live dots go through bytes, and come out as they went in.
+//!
+//! | when | what must hold | a failure means |
+//! |---|---|---|
+//! | a replica was touched | [`Model::invariants`], [`Model::check`]; it has seen as many writes as the model says | what is derived does not follow the cells; the reading rule, or what an operation writes, is another than the model's |
+//! | | saved and loaded it reads the same, and is saved as the same bytes | something that is read does not lie in the cells |
+//! | it edited | the delta of the edit, merged into it as it was before, is the edit | as above |
+//! | an edit is refused | nothing is left of it | what is derived does not follow when a change is undone |
+//! | a delta arrives | it is refused if it builds on what has not been seen here, and then leaves nothing; else it is merged, and merging it again changes nothing | as above |
+//! | it prunes | it reads the same | the type reads tombstones |
+//! | after the schedule | the laws below, on the three replicas and their past | something that is read depends on the order of arrival |
+//! | at the end | all sync with all, and all are equal, with equal fingerprints, and nothing left to send | as above |
+//!
+//! | law | |
+//! |---|---|
+//! | commutative | `a ⊔ b = b ⊔ a` |
+//! | associative | `(a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)` |
+//! | idempotent | `a ⊔ a = a`, `(a ⊔ b) ⊔ b = a ⊔ b` |
+//! | inflationary | `a ⊔ past = a`, `past ⊔ a = a` |
+//! | a delta is the whole | `x ⊔ δ = x ⊔ y`, with δ what `x` lacks of `y` |
+//! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
+//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise |
+//! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
+//!
+//! The kernel keeps the laws for all that lies in cells. A type breaks them by what it derives, and by what its `PartialEq`
+//! compares beyond its state.
 
+mod environment;
+mod history;
+mod judge;
+mod laws;
+mod model;
 mod oracle;
+mod point;
 mod raw;
+mod report;
+mod schedule;
+mod world;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+/// The strategies that [`judge`] takes, in the version that it takes.
+pub use proptest;
 
+pub use environment::TestEnvironment;
+pub use history::{Standing, View};
+pub use judge::{judge, replay, try_judge};
+pub use model::{Model, Write, Writes, same};
 pub use oracle::Oracle;
 pub use raw::Raw;
-
-use crate::kernel::Environment;
-
-/// A clock that stands still until it is moved, and ids that follow from a seed.
-#[derive(Clone, Debug)]
-pub struct TestEnvironment {
-    now: Arc<AtomicU64>,
-    random: u64,
-}
-
-impl TestEnvironment {
-    /// An environment at one million milliseconds.
-    pub fn new(seed: u64) -> Self {
-        Self { now: Arc::new(AtomicU64::new(1_000_000)), random: seed }
-    }
-
-    /// The hands of the clock, to keep outside the replica and move.
-    pub fn clock(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.now)
-    }
-}
-
-impl Environment for TestEnvironment {
-    fn now_ms(&mut self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        let mut word = || {
-            // SplitMix64 (Steele, Lea, Flood 2014).
-            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ z >> 31
-        };
-        (u128::from(word()) << 64 | u128::from(word())).to_be_bytes()
-    }
-}
+pub use report::{Report, Shares};
+pub use schedule::{Step, What, schedules};
 
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {

@@ -1,0 +1,174 @@
+//! The list of all writes, and what of it stands for whoever has seen some of them.
+
+use std::fmt;
+
+use crate::testing::model::{Model, Write, Writes};
+
+/// The writes that stand for somebody: a write stands unless another write that they have seen had itself seen it, and
+/// overwrote its cell or deleted its group.
+///
+/// Removals do not stand: what they removed is missing, that is all.
+pub struct View<'a, M: Model + ?Sized> {
+    standing: Vec<Standing<'a, M::Cell, M::Value>>,
+}
+
+/// A write that stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Standing<'a, C, V> {
+    /// Where.
+    pub cell: &'a C,
+    /// What.
+    pub value: &'a V,
+    /// By whom: the number under which the writer wrote. A replica that is opened again without its lease gets a new one.
+    pub writer: usize,
+    /// When, in milliseconds: the stamp's. Equal for the writes of one edit, different for different edits.
+    pub time: u64,
+}
+
+impl<'a, M: Model + ?Sized> View<'a, M> {
+    /// All writes that stand, in the order in which they were made.
+    pub fn all(&self) -> impl Iterator<Item = &Standing<'a, M::Cell, M::Value>> {
+        self.standing.iter()
+    }
+
+    /// Those in one cell: several if their writers did not know of one another.
+    pub fn of(&self, cell: &M::Cell) -> impl Iterator<Item = &Standing<'a, M::Cell, M::Value>> {
+        self.standing.iter().filter(move |standing| standing.cell == cell)
+    }
+
+    /// The one in a cell that was made last.
+    pub fn latest(&self, cell: &M::Cell) -> Option<&Standing<'a, M::Cell, M::Value>> {
+        self.of(cell).max_by_key(|standing| standing.time)
+    }
+
+    /// Whether anything stands in the cell.
+    pub fn holds(&self, cell: &M::Cell) -> bool {
+        self.of(cell).next().is_some()
+    }
+
+    /// Whether nothing stands at all.
+    pub fn is_empty(&self) -> bool {
+        self.standing.is_empty()
+    }
+}
+
+impl<M: Model + ?Sized> fmt::Debug for View<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.standing).finish()
+    }
+}
+
+/// How many writes have been seen of each writer, by number.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Seen(Vec<u64>);
+
+impl Seen {
+    pub(super) fn of(&self, writer: usize) -> u64 {
+        self.0.get(writer).copied().unwrap_or(0)
+    }
+
+    /// Sees one more of this writer, and returns how many that makes.
+    fn one_more(&mut self, writer: usize) -> u64 {
+        self.0.resize(self.0.len().max(writer + 1), 0);
+        self.0[writer] += 1;
+        self.0[writer]
+    }
+
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        other.0.iter().enumerate().all(|(writer, count)| self.of(writer) >= *count)
+    }
+
+    pub(super) fn meet(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| *a.min(b)).collect())
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(ours, theirs)| *ours = (*ours).max(*theirs));
+    }
+}
+
+struct Event<M: Model> {
+    writer: usize,
+    number: u64,
+    /// What the writer had seen.
+    seen: Seen,
+    write: Write<M::Cell, M::Group, M::Value>,
+    time: u64,
+}
+
+impl<M: Model> Event<M> {
+    fn is_in(&self, seen: &Seen) -> bool {
+        self.number <= seen.of(self.writer)
+    }
+
+    /// Whether it puts an end to what it sees in this cell.
+    fn overrides(&self, cell: &M::Cell) -> bool {
+        match &self.write {
+            Write::Put(other, _) | Write::Remove(other) => other == cell,
+            Write::Delete(group) => *group == M::group(cell),
+        }
+    }
+
+    fn collides(&self, other: &Self) -> bool {
+        use Write::{Delete, Put, Remove};
+        match (&self.write, &other.write) {
+            (Put(a, _) | Remove(a), Put(b, _) | Remove(b)) => M::collide(a, b),
+            (Delete(group), Put(cell, _) | Remove(cell)) | (Put(cell, _) | Remove(cell), Delete(group)) => {
+                *group == M::group(cell)
+            }
+            (Delete(a), Delete(b)) => a == b,
+        }
+    }
+}
+
+/// All writes that anybody made, in the order in which they were made.
+pub(super) struct History<M: Model> {
+    events: Vec<Event<M>>,
+}
+
+impl<M: Model> History<M> {
+    pub(super) fn new() -> Self {
+        Self { events: Vec::new() }
+    }
+
+    /// What stands for whoever has seen this: the definition, in O(n²).
+    pub(super) fn view(&self, seen: &Seen) -> View<'_, M> {
+        let of_version: Vec<&Event<M>> = self.events.iter().filter(|event| event.is_in(seen)).collect();
+        // Whoever has seen a write came after it.
+        let overridden = |i: usize, cell: &M::Cell| {
+            of_version[i + 1..].iter().any(|other| of_version[i].is_in(&other.seen) && other.overrides(cell))
+        };
+        let standing = of_version.iter().enumerate().filter_map(|(i, event)| match &event.write {
+            Write::Put(cell, value) if !overridden(i, cell) => {
+                Some(Standing { cell, value, writer: event.writer, time: event.time })
+            }
+            _ => None,
+        });
+        View { standing: standing.collect() }
+    }
+
+    /// Adds the writes of an operation, each of which sees those before it. Returns whether any collides with a write that
+    /// it has not seen.
+    pub(super) fn record(&mut self, writes: Writes<M>, writer: usize, time: u64, seen: &mut Seen) -> bool {
+        let mut collides = false;
+        for write in writes {
+            let had = seen.clone();
+            let number = seen.one_more(writer);
+            let event = Event { writer, number, seen: had, write, time };
+            collides |= self.events.iter().any(|other| !other.is_in(&event.seen) && event.collides(other));
+            self.events.push(event);
+        }
+        collides
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Takes back all but the first `len` writes: of an edit that is refused.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.events.truncate(len);
+    }
+}

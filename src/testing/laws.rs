@@ -1,0 +1,112 @@
+//! The laws of a join, on three replicas as a schedule left them.
+
+use crate::kernel::{Delta, JoinError};
+use crate::replica::Replica;
+use crate::testing::TestEnvironment;
+use crate::testing::history::Seen;
+use crate::testing::model::Model;
+use crate::testing::point::Point;
+use crate::testing::world::World;
+
+/// Every law, on every pair. What comes out of each join is compared with the model as well.
+pub(super) fn check<M: Model>(world: &mut World<M>) -> Result<(), String> {
+    let all: Vec<&Point<M::Type>> = world.sites.iter().map(|site| &site.now).collect();
+    let [a, b, c] = all[..] else { return Err("the laws are about three replicas".into()) };
+    join(world, a, b, c)?;
+    for (x, y) in [(a, b), (a, c), (b, a), (b, c), (c, a), (c, b)] {
+        delta(world, x, y)?;
+    }
+    order(world, a, b, c)?;
+    bytes(world, a, b)?;
+    let mut regrouped = false;
+    for (site, base) in world.sites.iter().zip([b, c, a]) {
+        inflation(world, &site.past)?;
+        regrouped |= groups(world, &site.past, base)?;
+    }
+    if regrouped {
+        world.report.cases.hold("regrouped deltas");
+    }
+    Ok(())
+}
+
+/// Commutative: `a ⊔ b = b ⊔ a`. Associative: `(a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)`. Idempotent: `a ⊔ a = a`, `(a ⊔ b) ⊔ b = a ⊔ b`.
+fn join<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>, c: &Point<M::Type>) -> Result<(), String> {
+    let ab = a.join(b)?;
+    world.equal("commutative: a ⊔ b = b ⊔ a", &ab, &b.join(a)?)?;
+    world.equal("associative: (a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)", &ab.join(c)?, &a.join(&b.join(c)?)?)?;
+    world.equal("idempotent: a ⊔ a = a", &a.join(a)?, a)?;
+    world.equal("idempotent: (a ⊔ b) ⊔ b = a ⊔ b", &ab.join(b)?, &ab)
+}
+
+/// Inflationary: a state is above all that it was, so its own past adds nothing, `a ⊔ past = a`; and whoever is brought
+/// up from its past gets to it, `past ⊔ a = a`.
+fn inflation<M: Model>(world: &World<M>, past: &[Point<M::Type>]) -> Result<(), String> {
+    let (Some(now), Some(earlier)) = (past.last(), past.get(past.len() / 2)) else { return Ok(()) };
+    if !now.replica.version().includes(earlier.replica.version()) {
+        return Err("inflationary: a state has seen what its past had seen".into());
+    }
+    world.equal("inflationary: a ⊔ past = a", &now.join(earlier)?, now)?;
+    world.equal("inflationary: past ⊔ a = a", &earlier.join(now)?, now)
+}
+
+/// A delta does what the whole state would: `x ⊔ δ(y, x) = x ⊔ y`.
+fn delta<M: Model>(world: &World<M>, x: &Point<M::Type>, y: &Point<M::Type>) -> Result<(), String> {
+    world.equal("a delta is the whole: x ⊔ δ = x ⊔ y", &x.after(&y.delta_for(x)?, y)?, &x.join(y)?)
+}
+
+/// Deltas whose past is there do the same in any order: `a ⊔ δ(b, a) ⊔ δ(c, a) = a ⊔ δ(c, a) ⊔ δ(b, a) = a ⊔ b ⊔ c`.
+fn order<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>, c: &Point<M::Type>) -> Result<(), String> {
+    let (of_b, of_c, whole) = (b.delta_for(a)?, c.delta_for(a)?, a.join(b)?.join(c)?);
+    world.equal("reordered deltas: a ⊔ δb ⊔ δc = a ⊔ b ⊔ c", &a.after(&of_b, b)?.after(&of_c, c)?, &whole)?;
+    world.equal("reordered deltas: a ⊔ δc ⊔ δb = a ⊔ b ⊔ c", &a.after(&of_c, c)?.after(&of_b, b)?, &whole)
+}
+
+/// Deltas that chain may be grouped anyhow: with `δ₁ δ₂ δ₃` from one past to the next,
+/// `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ ((δ₁·δ₂)·δ₃) = x ⊔ (δ₁·(δ₂·δ₃)) = x ⊔ whole`; so may those that overlap, of another replica
+/// too; and one that comes again late adds nothing.
+///
+/// Returns whether there was such a chain: where tombstones were pruned on the way there is none.
+fn groups<M: Model>(world: &World<M>, past: &[Point<M::Type>], base: &Point<M::Type>) -> Result<bool, String> {
+    let at = |i: usize| past.get(i * past.len().saturating_sub(1) / 3);
+    let (Some(p0), Some(p1), Some(p2), Some(p3)) = (at(0), at(1), at(2), at(3)) else { return Ok(false) };
+    let cut = |later: &Point<M::Type>, earlier: &Point<M::Type>| later.replica.delta_since(earlier.replica.version());
+    let (Ok(d1), Ok(d2), Ok(d3)) = (cut(p1, p0), cut(p2, p1), cut(p3, p2)) else { return Ok(false) };
+    let chain = |x: &Delta, y: &Delta| match x.join(y) {
+        Ok(joined) => Ok(Some(joined)),
+        // The answer to nothing seen, where tombstones were pruned.
+        Err(JoinError::Kind) => Ok(None),
+        Err(error) => Err(format!("deltas that chain do not join: {error}")),
+    };
+    let (Some(first), Some(last)) = (chain(&d1, &d2)?, chain(&d2, &d3)?) else { return Ok(false) };
+    let (Some(left), Some(right)) = (chain(&first, &d3)?, chain(&d1, &last)?) else { return Ok(false) };
+    let x = base.join(p0)?;
+    let whole = x.join(p3)?;
+    let one_by_one = x.after(&d1, p1)?.after(&d2, p2)?.after(&d3, p3)?;
+    world.equal("deltas one by one: x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ whole", &one_by_one, &whole)?;
+    world.equal("regrouped deltas: x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ whole", &x.after(&left, p3)?, &whole)?;
+    world.equal("regrouped deltas: x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole", &x.after(&right, p3)?, &whole)?;
+    world.equal("regrouped deltas: x ⊔ δ₁ ⊔ δ₂·δ₃ = x ⊔ whole", &x.after(&d1, p1)?.after(&last, p3)?, &whole)?;
+    let sum = base.after(&p3.delta_for(base)?, p3)?;
+    for (later, overlapping) in [(p3, cut(p3, p0)), (&sum, cut(&sum, p0))] {
+        if let Some(joined) = overlapping.ok().map(|delta| chain(&d1, &delta)).transpose()?.flatten() {
+            world.equal("overlapping deltas: x ⊔ δ₁·δ = x ⊔ whole", &x.after(&joined, later)?, &x.join(later)?)?;
+        }
+    }
+    world.equal("a late delta adds nothing", &whole.after(&first, p2)?.after(&d2, p2)?, &whole)?;
+    Ok(d1.upto() != d1.since() && d2.upto() != d2.since() && d3.upto() != d3.since())
+}
+
+/// Equal cells, versions and pruned versions are equal bytes, however they came about.
+fn bytes<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>) -> Result<(), String> {
+    let none = Point { replica: Replica::with_environment(TestEnvironment::new(u64::MAX)), seen: Seen::default() };
+    let (ab, ba) = (none.join(a)?.join(b)?, none.join(b)?.join(a)?);
+    world.equal("commutative: ∅ ⊔ a ⊔ b = ∅ ⊔ b ⊔ a", &ab, &ba)?;
+    let (x, y) = (ab.replica.complete(), ba.replica.complete());
+    if x.pruned() != y.pruned() {
+        return Err(format!("what is pruned depends on the order: {:?} and {:?}", x.pruned(), y.pruned()));
+    }
+    match x.to_bytes() == y.to_bytes() {
+        true => Ok(()),
+        false => Err("equal cells, versions and pruned versions are different bytes".into()),
+    }
+}
