@@ -8,13 +8,16 @@
 
 mod codec;
 mod conflict;
+mod diff;
 mod document;
 mod error;
+mod following;
 mod graph;
 mod id;
 mod lease;
 mod replica;
 mod report;
+mod revert;
 mod types;
 mod version;
 
@@ -26,6 +29,7 @@ pub mod testing;
 pub use clock::Stamp;
 pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict};
+pub use diff::Diff;
 pub use document::{Path, Value};
 pub use error::{EditError, MAX_DEPTH, PathError};
 pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Properties, Step, Walk};

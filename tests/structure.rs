@@ -15,9 +15,12 @@ const RANKS: &[(&str, u8)] = &[
     ("document", 5),
     ("graph", 6),
     ("lease", 6),
+    ("diff", 5),
     ("report", 6),
+    ("revert", 6),
     ("conflict", 7),
     ("replica", 7),
+    ("following", 8),
     ("testing", 8),
     ("lib", 9),
 ];
