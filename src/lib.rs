@@ -14,6 +14,7 @@ mod error;
 mod following;
 mod graph;
 mod id;
+mod journal;
 mod lease;
 mod replica;
 mod report;
@@ -34,6 +35,7 @@ pub use document::{Path, Value};
 pub use error::{EditError, MAX_DEPTH, PathError};
 pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Properties, Step, Walk};
 pub use id::{Dot, EdgeId, NodeId, ReplicaId};
+pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
     SystemEnvironment,

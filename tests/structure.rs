@@ -16,6 +16,7 @@ const RANKS: &[(&str, u8)] = &[
     ("graph", 6),
     ("lease", 6),
     ("diff", 5),
+    ("journal", 6),
     ("report", 6),
     ("revert", 6),
     ("conflict", 7),

@@ -10,7 +10,7 @@ use crate::error::EditError;
 use crate::kernel::cells::{Cell, Cells, Repr};
 use crate::kernel::edit::{Crdt, Edit};
 use crate::kernel::key::{Entity, Field, Payload, Sibling};
-use crate::kernel::state::{Contest, State, Touched, differ};
+use crate::kernel::state::{Before, Contest, State, Touched, differ};
 use crate::kernel::visits;
 
 impl State {
@@ -129,6 +129,29 @@ impl Contest {
             (true, false) => Some(Self::Closed),
             _ => None,
         }
+    }
+}
+
+impl Before {
+    pub(crate) fn cell(&self) -> (Entity, &Field) {
+        (self.entity, &self.field)
+    }
+
+    /// What has changed since then.
+    pub(crate) fn until(&self, state: &State) -> Touched {
+        let cells = state.cells(self.entity);
+        let now: Cell = cells.into_iter().flat_map(|cells| cells.siblings(self.field.as_bytes())).cloned().collect();
+        let contest = Contest::between(&self.was, &now);
+        let is_live = cells.is_some_and(Cells::is_live);
+        Touched::new(self.entity, self.field.clone(), is_live, contest, self.was.clone(), now)
+    }
+}
+
+impl Touched {
+    /// Whether the live siblings are others than before: a tombstone for a tombstone is nothing to a reader.
+    pub(crate) fn is_visible(&self) -> bool {
+        let live = |sibling: &&Sibling| sibling.is_live();
+        !self.was().iter().filter(live).eq(self.now().iter().filter(live))
     }
 }
 

@@ -102,7 +102,8 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// and loaded again.
     fn follow(&mut self, touched: &Touched);
 
-    /// Tells what a changed cell means to a user, when the report of a merge or a [`Diff`](crate::Diff) is read.
+    /// Tells what a changed cell means to a user, when the report of a merge, a [`Diff`](crate::Diff) or a
+    /// [`Journal`](crate::Journal) is read.
     fn describe(touched: &Touched) -> Option<Self::Change>;
 
     /// Writes what makes cells of one entity read as they [were](Touched::was): the part of

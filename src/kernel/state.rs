@@ -124,9 +124,9 @@ pub struct Touched {
 /// What a cell held before a change: putting it back undoes the change.
 #[derive(Debug)]
 pub(crate) struct Before {
-    entity: Entity,
-    field: Field,
-    was: Cell,
+    pub(super) entity: Entity,
+    pub(super) field: Field,
+    pub(super) was: Cell,
 }
 
 /// What a change did to the question whether a cell's live siblings differ.
