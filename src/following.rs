@@ -9,7 +9,7 @@ use crate::replica::Replica;
 impl<T: Crdt> Replica<T> {
     /// What changed since a snapshot was taken, by edits and merges alike: see [`Diff::between`].
     pub fn diff(&self, older: &T) -> Diff<T> {
-        Diff::between(older, &self.target)
+        Diff::between(older, self.state())
     }
 
     /// Keeps a [`Journal`] of every change from now on, or changes the limit of the one that is kept.

@@ -34,7 +34,7 @@ use crate::version::VersionVector;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Replica<T: Crdt> {
-    pub(crate) target: T,
+    target: T,
     author: Author,
     /// The counter of our id at the earliest point from which somebody else may have gone on: where we resumed, or saved
     /// for the first time. None while there is no such copy.

@@ -16,7 +16,8 @@ impl<T: Crdt> Edit<'_, T> {
     /// - A [`PnCounter`](crate::PnCounter) gets the difference added to this replica's own totals. A
     ///   [`GCounter`](crate::GCounter) that has grown cannot go back: [`EditError::OnlyGrows`].
     ///
-    /// What others write concurrently survives beside it, as with any write: it undoes what is seen here, no more. Two
+    /// What others write concurrently survives beside it, as with any write (hidden, if it is to a node or edge that goes): it
+    /// undoes what is seen here, no more. Two
     /// replicas that go back to the same snapshot concurrently write equal values, which are no conflict (to a counter both
     /// add what they miss).
     ///

@@ -10,6 +10,8 @@ use driftless::{
     MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Prune, Replica, RwSet,
 };
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 #[path = "support/random.rs"]
 mod random;
@@ -75,7 +77,7 @@ fn check_diff<T: Crdt>(older: &T, newer: &T) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_diff_is_what_comparing_all_live_cells_finds(before in steps(), after in steps()) {
@@ -151,7 +153,7 @@ fn a_diff_speaks_the_language_of_the_type_and_passes_over_the_same_value_written
 // ---- going back ----
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn reverted_everything_reads_as_in_the_snapshot(before in steps(), after in steps(), meanwhile in ops()) {
@@ -213,6 +215,29 @@ proptest! {
         prop_assert!(conflicts(now).is_subset(&conflicts(&then)), "{:?} {:?}", conflicts(now), conflicts(&then));
     }
 
+    #[test]
+    fn restored_a_node_has_what_survived_and_else_what_the_snapshot_holds(before in steps(), after in steps()) {
+        let mut world = World::new();
+        world.run(&before);
+        let then = world.replicas[0].snapshot();
+        world.run(&after);
+        let replica = &mut world.replicas[0];
+        for id in (0..3).map(random::node) {
+            let (was, now) = (then.node(id), replica.snapshot());
+            let Some(was) = was.filter(|_| !now.contains_node(id)) else { continue };
+            prop_assert!(replica.edit(|g| g.restore_from(&then, id)).unwrap().0);
+            let (node, survivors) = (replica.state().node(id).unwrap(), now.hidden_of(id));
+            prop_assert_eq!(node.name(), was.name());
+            let survived: Vec<_> = survivors.iter().flat_map(|hidden| hidden.labels()).collect();
+            let labels: BTreeSet<_> = was.labels().chain(survived).collect();
+            prop_assert_eq!(node.labels().collect::<BTreeSet<_>>(), labels);
+            let mut properties: BTreeMap<_, _> = was.properties().iter().collect();
+            properties.extend(survivors.iter().flat_map(|hidden| hidden.properties().iter()));
+            prop_assert_eq!(node.properties().iter().collect::<BTreeMap<_, _>>(), properties);
+            replica.state().check_invariants().unwrap();
+        }
+    }
+
     /// One entity at a time comes to the same.
     #[test]
     fn reverting_each_node_and_edge_is_reverting_all(before in steps(), after in steps()) {
@@ -229,6 +254,37 @@ proptest! {
         }).unwrap();
         prop_assert_eq!(reading(world.replicas[0].state()), reading(&then));
     }
+}
+
+/// What the properties above are worth: how often random steps come to what they are about.
+#[test]
+fn random_steps_come_to_all_that_reverting_has_to_deal_with() {
+    let mut runner = TestRunner::deterministic();
+    let mut hits = BTreeMap::<&str, usize>::new();
+    for _ in 0..500 {
+        let (before, after) = (steps(), steps()).new_tree(&mut runner).unwrap().current();
+        let mut world = World::new();
+        world.run(&before);
+        let then = world.replicas[0].snapshot();
+        world.run(&after);
+        let now = world.replicas[0].state();
+        let ids = |graph: &Graph| graph.nodes().map(|node| node.id()).collect::<BTreeSet<_>>();
+        let hidden = |graph: &Graph| graph.hidden().count();
+        let (was, is) = (conflicts(&then), conflicts(now));
+        for (what, hit) in [
+            ("a node to delete", !ids(now).is_subset(&ids(&then))),
+            ("a node to bring back", !ids(&then).is_subset(&ids(now))),
+            ("a survivor to hide again", hidden(&then) > 0 && reading(&then) != reading(now)),
+            ("a survivor to take away", hidden(now) > hidden(&then)),
+            ("a conflict that changed", !was.is_subset(&is)),
+            ("a conflict that opened", !is.is_subset(&was)),
+            ("a conflict that stayed", was.intersection(&is).next().is_some()),
+        ] {
+            *hits.entry(what).or_default() += usize::from(hit);
+        }
+    }
+    println!("of 500: {hits:?}");
+    assert!(hits.values().all(|hits| *hits >= 10), "{hits:?}");
 }
 
 #[test]
@@ -392,7 +448,7 @@ fn check_revert<T: Crdt + Debug + PartialEq>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn reverted_every_type_reads_as_in_the_snapshot(before in edits(), after in edits()) {

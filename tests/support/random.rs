@@ -36,14 +36,14 @@ pub(crate) enum Step {
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let n = || 0..3usize;
     let op = prop_oneof![
-        6 => (n(), any::<bool>()).prop_map(|(n, named)| Op::Add(n, named)),
-        2 => (n(), any::<bool>()).prop_map(|(n, edges)| Op::Remove(n, edges)),
+        3 => (n(), any::<bool>()).prop_map(|(n, named)| Op::Add(n, named)),
+        1 => (n(), any::<bool>()).prop_map(|(n, edges)| Op::Remove(n, edges)),
         1 => n().prop_map(Op::Restore),
         2 => (n(), 0..2u8).prop_map(|(n, l)| Op::Label(n, l)),
         1 => (n(), 0..2u8).prop_map(|(n, l)| Op::Unlabel(n, l)),
-        8 => (n(), 0..3u8, 0..4i32).prop_map(|(n, p, v)| Op::Set(n, p, v)),
+        14 => (n(), 0..2u8, 0..4i32).prop_map(|(n, p, v)| Op::Set(n, p, v)),
         2 => (n(), n(), 0..4i32).prop_map(|(s, t, v)| Op::SetOnEdge(s, t, v)),
-        2 => (n(), 0..3u8).prop_map(|(n, p)| Op::Unset(n, p)),
+        1 => (n(), 0..2u8).prop_map(|(n, p)| Op::Unset(n, p)),
         4 => (n(), n()).prop_map(|(s, t)| Op::Link(s, t)),
         2 => (n(), n()).prop_map(|(s, t)| Op::Unlink(s, t)),
         1 => (n(), n()).prop_map(|(s, t)| Op::RestoreEdge(s, t)),
@@ -55,10 +55,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let who = || 0..REPLICAS;
     let step = prop_oneof![
         6 => (who(), ops()).prop_map(|(by, ops)| Step::Edit(by, ops)),
-        2 => who().prop_map(Step::Merge),
+        3 => who().prop_map(Step::Merge),
         1 => who().prop_map(Step::Prune),
     ];
-    prop::collection::vec(step, 0..25)
+    prop::collection::vec(step, 0..40)
 }
 
 const NAMES: [&str; 3] = ["ada", "eve", "joe"];
@@ -101,7 +101,15 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// All have one node and may add the others.
     pub(crate) fn new() -> Self {
+        let mut world = Self::empty();
+        world.edit(0, &[Op::Add(0, true), Op::Link(0, 0)]);
+        (1..REPLICAS).for_each(|to| world.merge(0, to));
+        world
+    }
+
+    fn empty() -> Self {
         let clock = Arc::new(AtomicU64::new(1_000));
         let replicas = (0..REPLICAS as u64).map(|seed| Replica::with_environment(SharedClock::new(seed, &clock)));
         Self { replicas: replicas.collect(), clock }
