@@ -130,3 +130,13 @@ impl Entry {
         size_of::<Self>() + touched.field.as_bytes().len() + cell(touched.was()) + cell(touched.now()) + writes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_what_is_said() {
+        assert!((200..=250).contains(&size_of::<Entry>()), "{} bytes", size_of::<Entry>());
+    }
+}

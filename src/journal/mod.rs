@@ -23,7 +23,7 @@ pub use entry::{Entry, Origin};
 pub struct JournalLimit {
     /// The most entries.
     pub entries: usize,
-    /// The most bytes of memory, by estimate: 300 an entry, and names and values in full, though as long as the state
+    /// The most bytes of memory, by estimate: 250 an entry, and names and values in full, though as long as the state
     /// holds them too it is the same memory.
     pub bytes: usize,
 }
