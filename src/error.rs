@@ -87,6 +87,18 @@ pub enum EditError {
     /// A replica's running total has reached the end of 64 bits.
     #[error("the counter's running total here would pass 2⁶⁴ − 1; nothing was counted")]
     CounterOverflow,
+    /// A counter that only grows cannot go back to less.
+    #[error("a counter that only grows cannot go back by {by}; use a `PnCounter` where that is wanted")]
+    OnlyGrows {
+        /// By how much it has grown since.
+        by: u128,
+    },
+    /// The snapshot does not hold the node either.
+    #[error("the snapshot does not hold node {0}, so there is nothing to bring back from it; take an earlier one")]
+    NodeNotInSnapshot(NodeId),
+    /// The snapshot does not hold the edge either.
+    #[error("the snapshot does not hold edge {0}, so there is nothing to bring back from it; take an earlier one")]
+    EdgeNotInSnapshot(EdgeId),
     /// The replica has made 2⁶⁴ − 1 writes, or a peer claimed so.
     #[error("the counter of {0} is used up; call `rotate` to go on under a new id")]
     CounterExhausted(ReplicaId),

@@ -8,14 +8,18 @@
 
 mod codec;
 mod conflict;
+mod diff;
 mod document;
 mod error;
+mod following;
 mod graph;
 mod id;
+mod journal;
 mod kind;
 mod lease;
 mod replica;
 mod report;
+mod revert;
 mod types;
 mod version;
 
@@ -27,10 +31,12 @@ pub mod testing;
 pub use clock::Stamp;
 pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
+pub use diff::Diff;
 pub use document::{Array, AsPath, Document, Path, Properties, PropertiesMut, Rule, RuleError, Rules, Value};
 pub use error::{EditError, MAX_DEPTH, PathError, ResolveError};
 pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Step, Walk};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
+pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
     SystemEnvironment,

@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
+use crate::journal::Journal;
 use crate::kernel::{
     Author, Before, Crdt, CutError, Delta, DotSet, Edit, Environment, Fingerprint, MergeError, Merging,
     SystemEnvironment, Touched,
@@ -42,6 +43,10 @@ pub struct Replica<T: Crdt> {
     log: Vec<Before>,
     /// How often this state was saved; a lease names the save that it belongs to.
     generation: u64,
+    /// Off unless asked for.
+    pub(crate) journal: Option<Box<Journal>>,
+    /// Where the next journal goes on: no reader of one takes it for the other.
+    pub(crate) journaled: u64,
 }
 
 /// Opening.
@@ -59,6 +64,8 @@ impl<T: Crdt> Replica<T> {
             forked_at: None,
             log: Vec::new(),
             generation: 0,
+            journal: None,
+            journaled: 0,
         }
     }
 
@@ -211,7 +218,11 @@ impl<T: Crdt> Replica<T> {
         }
         self.target.state().check(delta, self.author.id)?;
         let mut touched = Vec::new();
+        let since = self.journal.as_ref().map(|_| self.version().clone());
         let ahead = self.apply(delta, |step| touched.append(step));
+        if let (Some(journal), Some(since)) = (&mut self.journal, since) {
+            journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
+        }
         Ok(MergeReport::new(touched, ahead))
     }
 
@@ -353,6 +364,10 @@ impl<'a, T: Crdt> Undo<'a, T> {
     /// Returns the version from before.
     fn keep(mut self) -> VersionVector {
         self.kept = true;
+        let Replica { target, author, journal, .. } = &mut *self.replica;
+        if let Some(journal) = journal {
+            journal.record_edit(&self.log, target.state(), &self.version, author.environment.now_ms());
+        }
         self.log.clear();
         if self.log.capacity() <= SPARE_LOG {
             self.replica.log = std::mem::take(&mut self.log);

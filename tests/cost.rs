@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
-use driftless::{Crdt, Delta, Graph, NodeId, Prune, Replica};
+use driftless::{Crdt, Delta, Diff, Graph, NodeId, Prune, Replica};
 use peak_alloc::PeakAlloc;
 use uuid::Uuid;
 
@@ -77,6 +77,31 @@ fn cutting_and_merging_look_at_as_many_cells_whatever_the_state_holds() {
     println!("cells visited: {visited:?}");
     assert!(visited.iter().all(|cells| *cells == visited[0]), "{visited:?}");
     assert!(visited[0] <= 400, "{visited:?}");
+}
+
+#[test]
+fn comparing_with_a_snapshot_looks_at_as_many_cells_whatever_the_state_holds() {
+    let _alone = alone();
+    let (mut visited, mut reverted) = (Vec::new(), Vec::new());
+    for nodes in [1_000, 10_000, 100_000] {
+        let mut a = graph(nodes);
+        let snapshot = a.snapshot();
+        // Overwritten, removed and added: what is added or removed moves its neighbours in the tree.
+        overwrite(&mut a, (0..4).map(|n| n * (nodes / 4)), "changed");
+        a.edit(|g| (1..4).try_for_each(|n| g.remove_node(id(n)).map(drop))).unwrap();
+        a.edit(|g| (0..3).try_for_each(|n| g.add_node(id(nodes + n)).map(drop))).unwrap();
+        a.prune(Prune::All);
+        cells_visited();
+        let diff = a.diff(&snapshot);
+        visited.push(cells_visited());
+        assert_eq!(diff.touched().len(), 4 + 3 * 4 + 3);
+        a.edit(|g| g.revert_to(&snapshot)).unwrap();
+        reverted.push(cells_visited());
+        assert_eq!(Diff::between(&snapshot, a.state()).changes().count(), 0);
+    }
+    println!("cells visited by a comparison of 10 changes: {visited:?}, by going back: {reverted:?}");
+    assert!(visited.iter().all(|cells| *cells <= 400), "{visited:?}");
+    assert!(reverted.iter().all(|cells| *cells <= 800), "{reverted:?}");
 }
 
 #[test]

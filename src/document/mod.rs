@@ -9,6 +9,7 @@
 //! | `update` | what to write so that a value becomes another |
 //! | `mixed` | paths of several kinds, kept up with every change |
 //! | `rules` | reading rules |
+//! | `revert` | what makes properties read as they were |
 
 mod edit;
 mod mixed;
@@ -16,6 +17,7 @@ mod nested;
 mod path;
 mod place;
 mod read;
+mod revert;
 mod rules;
 pub(crate) mod seek;
 mod tree;
@@ -39,6 +41,7 @@ pub use value::{Array, Value};
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, Place, PlaceRef, Property};
+pub(crate) use revert::{put_back, put_back_counters};
 pub(crate) use rules::union;
 pub(crate) use tree::Tree;
 pub(crate) use update::Plan;
@@ -120,6 +123,15 @@ impl Crdt for Document {
 
     fn describe(touched: &Touched) -> Option<Path> {
         changed_path(touched)
+    }
+
+    fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+        for cell in cells {
+            if !put_back(edit, cell)? {
+                edit.put_back(cell)?;
+            }
+        }
+        put_back_counters(edit, Entity::SELF, cells)
     }
 }
 

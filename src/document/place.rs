@@ -78,6 +78,12 @@ impl Place {
     }
 }
 
+impl From<PlaceRef<'_>> for Place {
+    fn from(place: PlaceRef<'_>) -> Self {
+        Self(FieldBytes::from_slice(place.0))
+    }
+}
+
 /// A borrowed [`Place`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PlaceRef<'a>(&'a [u8]);

@@ -244,6 +244,22 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A payload that sorts as its value does: see [`Value::total_cmp`].
+#[derive(PartialEq, Eq)]
+pub(crate) struct ByValue(pub(crate) Payload);
+
+impl Ord for ByValue {
+    fn cmp(&self, other: &Self) -> Ordering {
+        Value::from_payload(&self.0).total_cmp(&Value::from_payload(&other.0))
+    }
+}
+
+impl PartialOrd for ByValue {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// Why a value cannot be written.
 #[derive(Debug)]
 pub(crate) enum Unwritable {

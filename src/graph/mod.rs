@@ -7,6 +7,7 @@
 //! | `read` | nodes, edges, properties |
 //! | `edit` | everything that writes |
 //! | `walk` | breadth first |
+//! | `restore` | going back to what a snapshot holds |
 //! | `change` | what a merge did, in the terms of a graph |
 
 mod change;
@@ -14,13 +15,15 @@ mod edit;
 mod index;
 mod keys;
 mod read;
+mod restore;
 mod walk;
 
 use std::fmt;
 
 use crate::document::Mixed;
+use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Cells, Crdt, State, Touched};
+use crate::kernel::{Cells, Crdt, Edit, State, Touched};
 
 use index::Index;
 
@@ -104,6 +107,10 @@ impl Crdt for Graph {
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
         change::describe(touched)
+    }
+
+    fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+        restore::revert(edit, cells)
     }
 }
 

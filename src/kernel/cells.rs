@@ -26,26 +26,26 @@ const FEW: usize = 24;
 /// The cells of one entity, sorted by field. Persistent: cloning is O(1). Finding one is O(cells) for a small entity,
 /// O(log cells) for a large one.
 #[derive(Clone, Debug)]
-pub struct Cells(Repr);
+pub struct Cells(pub(super) Repr);
 
 #[derive(Clone, Debug)]
-enum Repr {
+pub(super) enum Repr {
     /// Sorted by field, then dot. One allocation, one step from the map that holds the entity: to change one cell of one
     /// entity among a million is to wait for memory.
     Few(Arc<[Write]>),
     Many(Arc<Many>),
 }
 
-#[derive(Clone, Debug)]
-struct Write {
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Write {
     field: Field,
     sibling: Sibling,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Many {
+pub(super) struct Many {
     /// No cell is empty; siblings are sorted by dot.
-    cells: OrdMap<Field, Cell>,
+    pub(super) cells: OrdMap<Field, Cell>,
     fields: OrdMap<Dot, Field>,
     live: usize,
     /// How many of the live ones are at the root.

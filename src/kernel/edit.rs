@@ -102,8 +102,20 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// and loaded again.
     fn follow(&mut self, touched: &Touched);
 
-    /// Tells what a changed cell means to a user, when the report of a merge is read.
+    /// Tells what a changed cell means to a user, when the report of a merge, a [`Diff`](crate::Diff) or a
+    /// [`Journal`](crate::Journal) is read.
     fn describe(touched: &Touched) -> Option<Self::Change>;
+
+    /// Writes what makes cells of one entity read as they [were](Touched::was): the part of
+    /// [`Edit::revert_to`] that depends on how a type reads. `cells` are all that differ, by field.
+    ///
+    /// As provided, it [puts back](Edit::put_back) each cell by itself. A type in which another sibling shows than the
+    /// latest does so by [its own rule](Edit::put_back_by). Cells that are *running totals* of replicas are not put back,
+    /// since only its replica may write one: the type sums up by how much they differ from before and adds the difference
+    /// to this replica's own total. What cannot be taken back is an error, and the edit fails.
+    fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+        cells.iter().try_for_each(|cell| edit.put_back(cell).map(drop))
+    }
 }
 
 /// Where time and randomness come from. A replica asks nobody else, so a test or a simulator can replay it exactly.
@@ -204,6 +216,11 @@ impl<'a, T: Crdt> Edit<'a, T> {
     /// The id that this replica writes under, if it has written.
     pub(crate) fn known_id(&self) -> Option<ReplicaId> {
         self.author.id
+    }
+
+    /// How many writes were ever made under the id of this edit.
+    pub(crate) fn writes_made(&self) -> u64 {
+        self.author.id.map_or(0, |id| self.target.state().version().get(id))
     }
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.

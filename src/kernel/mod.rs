@@ -17,12 +17,14 @@
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
 //! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
+//! | `compare` | where two states differ, and the way back |
 //! | `edit` | where dots are minted |
 //!
 //! Most apps never meet this module: they use [`Graph`](crate::Graph) and its like. It is public for those who make a
 //! type of their own: see [`Crdt`].
 
 mod cells;
+mod compare;
 mod cut;
 mod delta;
 mod dots;
@@ -48,6 +50,7 @@ pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 pub use merge::MergeError;
 pub use state::{Contest, State, Touched};
 
+pub(crate) use compare::entity_differences;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
 pub(crate) use edit::Author;
 pub(crate) use merge::Merging;

@@ -70,17 +70,13 @@ impl Derived {
             }
             self.fingerprint.add(entity, field, sibling);
         }
-        match (differ(was.iter()), differ(now.iter())) {
-            (false, true) => {
-                self.contested.insert((entity, field.clone()));
-                Some(Contest::Opened)
-            }
-            (true, false) => {
-                self.contested.remove(&(entity, field.clone()));
-                Some(Contest::Closed)
-            }
-            _ => None,
+        let contest = Contest::between(was, now);
+        match contest {
+            Some(Contest::Opened) => drop(self.contested.insert((entity, field.clone()))),
+            Some(Contest::Closed) => drop(self.contested.remove(&(entity, field.clone()))),
+            None => {}
         }
+        contest
     }
 }
 
@@ -105,11 +101,12 @@ impl Changing<'_> {
         let now = next.clone();
         let was = self.cells.replace(field, next);
         let contest = self.derived.follow(entity, field, &was, &now);
-        Touched { entity, field: field.clone(), is_live: self.cells.is_live(), contest, was, now }
+        Touched::new(entity, field.clone(), self.cells.is_live(), contest, was, now)
     }
 }
 
-/// One cell that a write or a merge changed, for what is derived from cells to follow.
+/// One cell that differs from before: changed by a write or a merge, for what is derived from cells to follow, or found by
+/// comparing two states.
 #[derive(Clone, Debug)]
 pub struct Touched {
     /// The entity of the cell.
@@ -127,9 +124,9 @@ pub struct Touched {
 /// What a cell held before a change: putting it back undoes the change.
 #[derive(Debug)]
 pub(crate) struct Before {
-    entity: Entity,
-    field: Field,
-    was: Cell,
+    pub(super) entity: Entity,
+    pub(super) field: Field,
+    pub(super) was: Cell,
 }
 
 /// What a change did to the question whether a cell's live siblings differ.
@@ -142,6 +139,17 @@ pub enum Contest {
 }
 
 impl Touched {
+    pub(super) fn new(
+        entity: Entity,
+        field: Field,
+        is_live: bool,
+        contest: Option<Contest>,
+        was: Cell,
+        now: Cell,
+    ) -> Self {
+        Self { entity, field, is_live, contest, was, now }
+    }
+
     /// The siblings that the cell held before, tombstones among them.
     pub fn was(&self) -> &[Sibling] {
         &self.was
@@ -305,7 +313,7 @@ fn holds(siblings: &[Sibling], sibling: &Sibling) -> bool {
 }
 
 /// Whether the live ones among these siblings differ in payload.
-fn differ<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> bool {
+pub(super) fn differ<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> bool {
     let mut payloads = siblings.filter_map(|s| s.payload.as_ref());
     payloads.next().is_some_and(|first| payloads.any(|other| other != first))
 }

@@ -145,7 +145,7 @@ pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
 }
 
-/// How many cells cutting and merging have looked at on this thread since the last call.
+/// How many cells cutting, merging and comparing have looked at (of an entity that a comparison only passes, one) on this thread since the last call.
 pub fn cells_visited() -> usize {
     crate::kernel::visits::take()
 }

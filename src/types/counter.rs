@@ -52,7 +52,7 @@ impl Totals {
 }
 
 macro_rules! counter {
-    ($(#[$doc:meta])* $name:ident, $schema:literal) => {
+    ($(#[$doc:meta])* $name:ident, $schema:literal, $revert:expr) => {
         $(#[$doc])*
         #[derive(Clone, Default)]
         pub struct $name {
@@ -77,6 +77,15 @@ macro_rules! counter {
                 let replica = <[u8; 16]>::try_from(touched.field.as_bytes()).ok()?;
                 let difference = Totals::of(touched.now()).net() - Totals::of(touched.was()).net();
                 (difference != 0).then_some((replica.into(), difference))
+            }
+
+            /// Adds what the sum differs by to this replica's own totals, since only its replica may write a running total.
+            fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+                let missing = |cell: &Touched| Totals::of(cell.was()).net() - Totals::of(cell.now()).net();
+                match cells.iter().map(missing).sum::<i128>() {
+                    0 => Ok(()),
+                    missing => $revert(edit, missing),
+                }
             }
         }
 
@@ -123,7 +132,8 @@ counter! {
     /// A counter that only grows.
     ///
     /// Each replica keeps its own running total and nobody else's; the value is their sum, so concurrent additions all
-    /// count. A [`reset`](Edit::<GCounter>::reset) takes away what it saw.
+    /// count. A [`reset`](Edit::<GCounter>::reset) takes away what it saw. It cannot be
+    /// [reverted](Edit::revert_to) to less than it counts.
     ///
     /// Some 100 bytes for each replica that ever counted.
     ///
@@ -138,7 +148,10 @@ counter! {
     /// assert_eq!((laptop.state().value(), phone.state().value()), (5, 5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    GCounter, "driftless.g-counter"
+    GCounter, "driftless.g-counter", |edit: &mut Edit<'_, GCounter>, missing: i128| match missing {
+        0.. => edit.add(u64::try_from(missing).map_err(|_| EditError::CounterOverflow)?),
+        _ => Err(EditError::OnlyGrows { by: missing.unsigned_abs() }),
+    }
 }
 
 counter! {
@@ -146,7 +159,8 @@ counter! {
     ///
     /// Each replica keeps its own running totals, of what it added and of what it took away; the value is their sum, so
     /// concurrent changes all count. It may fall below 0: no replica can know what others take away at the same time. A
-    /// [`reset`](Edit::<PnCounter>::reset) takes away what it saw.
+    /// [`reset`](Edit::<PnCounter>::reset) takes away what it saw. [Reverting](Edit::revert_to) adds or takes away the
+    /// difference, so two replicas that revert concurrently both do.
     ///
     /// Some 100 bytes for each replica that ever counted.
     ///
@@ -161,7 +175,10 @@ counter! {
     /// assert_eq!((laptop.state().value(), phone.state().value()), (-1, -1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    PnCounter, "driftless.pn-counter"
+    PnCounter, "driftless.pn-counter", |edit: &mut Edit<'_, PnCounter>, missing: i128| {
+        let amount = u64::try_from(missing.unsigned_abs()).map_err(|_| EditError::CounterOverflow)?;
+        if missing > 0 { edit.add(amount) } else { edit.subtract(amount) }
+    }
 }
 
 impl Edit<'_, PnCounter> {

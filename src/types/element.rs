@@ -49,6 +49,11 @@ pub(super) fn from_bytes<T: Element>(bytes: &[u8]) -> Option<T> {
     (to_bytes(&value).ok()? == bytes).then_some(value)
 }
 
+/// Where all siblings must be true, one that is not decides what shows.
+pub(super) fn decides_against(sibling: &Sibling) -> bool {
+    sibling.payload.as_ref().is_some_and(|payload| payload.kind() != kind::TRUE)
+}
+
 pub(super) fn value_of<T: Element>(sibling: &Sibling) -> Option<T> {
     let payload = sibling.payload.as_ref()?;
     (payload.kind() == kind::VALUE).then(|| from_bytes(payload.bytes())).flatten()

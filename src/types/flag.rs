@@ -3,15 +3,15 @@
 use std::fmt;
 
 use crate::error::EditError;
-use crate::kernel::{Cells, Crdt, Edit, Entity, Payload, State, Touched};
-use crate::types::element::kind;
+use crate::kernel::{Cells, Crdt, Edit, Entity, Payload, Sibling, State, Touched};
+use crate::types::element::{decides_against, kind};
 use crate::types::{Change, crdt_basics, crdt_state};
 
 /// All of it lies in one cell.
 const ROOT: &[u8] = b"";
 
 macro_rules! flag {
-    ($(#[$doc:meta])* $name:ident, $schema:literal, $read:expr) => {
+    ($(#[$doc:meta])* $name:ident, $schema:literal, $read:expr, $shows:expr) => {
         $(#[$doc])*
         #[derive(Clone, Default)]
         pub struct $name {
@@ -29,6 +29,10 @@ macro_rules! flag {
 
             fn describe(touched: &Touched) -> Option<Change<()>> {
                 Change::of((), touched)
+            }
+
+            fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+                cells.iter().try_for_each(|cell| edit.put_back_by(cell, $shows).map(drop))
             }
         }
 
@@ -68,7 +72,7 @@ flag! {
     /// assert!(laptop.state().is_on() && phone.state().is_on());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    EwFlag, "driftless.ew-flag", Cells::is_live
+    EwFlag, "driftless.ew-flag", Cells::is_live, Sibling::precedence
 }
 
 impl Edit<'_, EwFlag> {
@@ -101,7 +105,7 @@ flag! {
     /// assert!(!laptop.state().is_on() && !phone.state().is_on());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    DwFlag, "driftless.dw-flag", all_true
+    DwFlag, "driftless.dw-flag", all_true, decides_against
 }
 
 impl Edit<'_, DwFlag> {

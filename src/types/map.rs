@@ -53,6 +53,11 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
     fn describe(touched: &Touched) -> Option<Change<K>> {
         Change::of(from_bytes(touched.field.as_bytes())?, touched)
     }
+
+    fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+        let shows = |sibling: &Sibling| (value_of::<V>(sibling).is_some(), sibling.precedence());
+        cells.iter().try_for_each(|cell| edit.put_back_by(cell, shows).map(drop))
+    }
 }
 
 fn winner<V: Element>(siblings: &[Sibling]) -> Option<V> {

@@ -1,5 +1,6 @@
 //! Registers: one place that holds a value.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::error::EditError;
@@ -13,7 +14,7 @@ const ROOT: &[u8] = b"";
 macro_rules! register {
     (
         $(#[$doc:meta])*
-        $name:ident, $schema:literal, $cached:ty, $read:expr
+        $name:ident, $schema:literal, $cached:ty, $read:expr, $shows:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone)]
@@ -38,6 +39,10 @@ macro_rules! register {
             fn describe(touched: &Touched) -> Option<Change<()>> {
                 Change::of((), touched)
             }
+
+            fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+                cells.iter().try_for_each(|cell| edit.put_back_by(cell, $shows).map(drop))
+            }
         }
 
         impl<T> Default for $name<T> {
@@ -58,7 +63,7 @@ macro_rules! register {
 
 fn values<T: Element>(cells: &Cells) -> Vec<T> {
     let mut siblings: Vec<&Sibling> = cells.live(ROOT).collect();
-    siblings.sort_unstable_by_key(|sibling| std::cmp::Reverse(sibling.precedence()));
+    siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
     siblings.into_iter().filter_map(value_of).collect()
 }
 
@@ -82,7 +87,8 @@ register! {
     /// assert_eq!(laptop.state().get(), phone.state().get());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    LwwRegister, "driftless.lww-register", Option<T>, |cells| values(cells).into_iter().next()
+    LwwRegister, "driftless.lww-register", Option<T>, |cells| values(cells).into_iter().next(),
+    |sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
 }
 
 impl<T: Element> LwwRegister<T> {
@@ -129,7 +135,8 @@ register! {
     MvRegister, "driftless.mv-register", Vec<T>, |cells| { let mut all = values(cells); let mut i = 0;
         // Equal values written concurrently are one.
         while i < all.len() { if all[..i].contains(&all[i]) { all.remove(i); } else { i += 1; } }
-        all }
+        all },
+    |sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
 }
 
 impl<T: Element> MvRegister<T> {
@@ -170,7 +177,7 @@ register! {
     /// assert_eq!((laptop.state().get(), phone.state().get()), (Some(&120), Some(&120)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    MaxRegister, "driftless.max-register", Option<T>, |cells| values(cells).into_iter().max()
+    MaxRegister, "driftless.max-register", Option<T>, |cells| values(cells).into_iter().max(), value_of::<T>
 }
 
 impl<T: Element> MaxRegister<T> {
@@ -210,7 +217,8 @@ register! {
     /// assert_eq!((laptop.state().get(), phone.state().get()), (Some(&90), Some(&90)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    MinRegister, "driftless.min-register", Option<T>, |cells| values(cells).into_iter().min()
+    MinRegister, "driftless.min-register", Option<T>, |cells| values(cells).into_iter().min(),
+    |sibling| value_of::<T>(sibling).map(Reverse)
 }
 
 impl<T: Element> MinRegister<T> {

@@ -6,11 +6,11 @@ use im::OrdSet;
 
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
-use crate::types::element::{from_bytes, kind, to_bytes};
+use crate::types::element::{decides_against, from_bytes, kind, to_bytes};
 use crate::types::{Change, Element, crdt_basics, crdt_state};
 
 macro_rules! set {
-    ($(#[$doc:meta])* $name:ident, $schema:literal, $holds:expr) => {
+    ($(#[$doc:meta])* $name:ident, $schema:literal, $holds:expr, $shows:expr) => {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name<T: Element> {
@@ -44,6 +44,10 @@ macro_rules! set {
                     (true, false) => element().map(Change::Removed),
                     _ => None,
                 }
+            }
+
+            fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
+                cells.iter().try_for_each(|cell| edit.put_back_by(cell, $shows).map(drop))
             }
         }
 
@@ -106,7 +110,7 @@ set! {
     /// assert!(laptop.state().contains(&"ideas".into()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    OrSet, "driftless.or-set", |siblings| siblings.iter().any(Sibling::is_live)
+    OrSet, "driftless.or-set", |siblings| siblings.iter().any(Sibling::is_live), Sibling::precedence
 }
 
 impl<T: Element> Edit<'_, OrSet<T>> {
@@ -152,7 +156,7 @@ set! {
     RwSet, "driftless.rw-set", |siblings| {
         let mut kinds = siblings.iter().filter_map(|s| s.payload.as_ref()).map(Payload::kind).peekable();
         kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)
-    }
+    }, decides_against
 }
 
 impl<T: Element> Edit<'_, RwSet<T>> {
