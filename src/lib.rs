@@ -16,6 +16,7 @@ mod lease;
 mod replica;
 mod report;
 mod types;
+mod vector;
 mod version;
 
 pub mod clock;
@@ -27,8 +28,10 @@ pub use clock::Stamp;
 pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict};
 pub use document::{Path, Value};
-pub use error::{EditError, MAX_DEPTH, PathError};
-pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Properties, Step, Walk};
+pub use error::{EditError, MAX_DEPTH, PathError, VectorError};
+pub use graph::{
+    Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Properties, Step, Walk,
+};
 pub use id::{Dot, EdgeId, NodeId, ReplicaId};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
@@ -41,4 +44,5 @@ pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
     PnCounter, RwSet,
 };
+pub use vector::{Embedding, MAX_DIMENSION, MAX_MODEL_NAME_LEN, Metric, Model, Precision, Vector};
 pub use version::VersionVector;

@@ -12,6 +12,7 @@ const RANKS: &[(&str, u8)] = &[
     ("kernel", 2),
     ("codec", 3),
     ("types", 4),
+    ("vector", 4),
     ("document", 5),
     ("graph", 6),
     ("lease", 6),

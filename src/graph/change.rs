@@ -4,6 +4,7 @@ use crate::document::Path;
 use crate::graph::keys::{self, Ends, Owner};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Field, Payload, Sibling, Touched};
+use crate::vector::Model;
 
 /// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +39,16 @@ pub enum GraphChange {
         /// Where.
         path: Path,
     },
+    /// The vectors by a model are others: one was set, removed, or joined by a concurrent one.
+    ///
+    /// An index that follows looks a node up again at [`NodeAdded`](Self::NodeAdded) and [`NodeRemoved`](Self::NodeRemoved) too (or the like of an edge):
+    /// a vector may be hidden, and come back, without being changed.
+    EmbeddingChanged {
+        /// The node or edge.
+        of: Owner,
+        /// Whose vectors.
+        model: Model,
+    },
 }
 
 pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
@@ -46,6 +57,11 @@ pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
     if let Some(path) = keys::property_of(&touched.field) {
         let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
         return changed.then_some(GraphChange::PropertyChanged { of: owner, path });
+    }
+    if let Some((name, dimension)) = keys::embedding_of(&touched.field) {
+        let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
+        let model = Model::new(name, dimension).ok()?;
+        return changed.then_some(GraphChange::EmbeddingChanged { of: owner, model });
     }
     match owner {
         Owner::Node(node) if touched.field.is_root() => {
