@@ -7,7 +7,10 @@
 use crate::error::VectorError;
 use crate::vector::make::Vector;
 use crate::vector::model::Model;
-use crate::vector::spelling::{F16, F32, I8, LANES, Numbers, Precision, Spelling};
+use crate::vector::spelling::{F16, F32, I8, Numbers, Precision, Spelling};
+
+/// How many numbers are added up at once: a few vector registers full on any machine.
+const LANES: usize = 8;
 
 /// How near two vectors are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -112,19 +115,24 @@ fn sums_of<A: Spelling, B: Spelling, const N: usize>(
     terms: impl Fn(f64, f64) -> [f64; N],
 ) -> [f64; N] {
     let mut sums = [[0.0; LANES]; N];
-    let mut add = |a: [f32; LANES], b: [f32; LANES]| {
+    let mut add = |x: [A::Number; LANES], y: [B::Number; LANES]| {
+        let (x, y) = (x.map(|number| a.0.number(number)), y.map(|number| b.0.number(number)));
         for lane in 0..LANES {
-            let terms = terms(a[lane].into(), b[lane].into());
-            for (sum, term) in sums.iter_mut().zip(terms) {
-                sum[lane] += term;
-            }
+            let terms = terms(x[lane].into(), y[lane].into());
+            (0..N).for_each(|n| sums[n][lane] += terms[n]);
         }
     };
-    let (chunks_a, chunks_b) = (a.1.chunks_exact(LANES * A::SIZE), b.1.chunks_exact(LANES * B::SIZE));
-    let rest = (chunks_a.remainder(), chunks_b.remainder());
-    chunks_a.zip(chunks_b).for_each(|(x, y)| add(a.0.lanes(x), b.0.lanes(y)));
-    add(a.0.lanes(rest.0), b.0.lanes(rest.1));
+    let ((chunks_a, rest_a), (chunks_b, rest_b)) = (A::split(a.1).as_chunks(), B::split(b.1).as_chunks());
+    chunks_a.iter().zip(chunks_b).for_each(|(x, y)| add(*x, *y));
+    add(padded(rest_a), padded(rest_b));
     sums.map(|lanes| lanes.iter().sum())
+}
+
+/// With zero bytes, which spell zeros.
+fn padded<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
+    let mut lanes = [T::default(); LANES];
+    lanes.iter_mut().zip(rest).for_each(|(lane, number)| *lane = *number);
+    lanes
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl<'a> Embedding<'a> {
     }
 
     /// Its numbers.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = f32> + Clone + use<'a> {
         self.numbers.iter()
     }
 

@@ -42,9 +42,9 @@ impl Precision {
     /// The bytes of one number.
     pub(super) fn size(self) -> usize {
         match self {
-            Self::F32 => F32::SIZE,
-            Self::F16 => F16::SIZE,
-            Self::I8 => I8::SIZE,
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
         }
     }
 }
@@ -88,7 +88,7 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = f32> + use<'a> {
+    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = f32> + Clone + use<'a> {
         let Self { precision, scale, bytes } = self;
         bytes.chunks_exact(precision.size()).map(move |number| match (precision, number) {
             (Precision::F32, &[a, b, c, d]) => F32.number([a, b, c, d]),
@@ -100,16 +100,14 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// How many numbers are read at once: a few vector registers full on any machine.
-pub(super) const LANES: usize = 8;
-
 /// One way to spell numbers. Reading is exact.
 pub(super) trait Spelling: Copy {
     /// The bytes of one number.
-    const SIZE: usize;
+    type Number: Copy + Default;
 
-    /// The numbers of `LANES * SIZE` bytes; 0 for what is missing.
-    fn lanes(self, bytes: &[u8]) -> [f32; LANES];
+    fn split(bytes: &[u8]) -> &[Self::Number];
+
+    fn number(self, bytes: Self::Number) -> f32;
 }
 
 #[derive(Clone, Copy)]
@@ -123,47 +121,37 @@ pub(super) struct I8 {
     pub(super) scale: f32,
 }
 
-impl F32 {
-    fn number(self, bytes: [u8; Self::SIZE]) -> f32 {
-        f32::from_le_bytes(bytes)
-    }
-}
-
-impl F16 {
-    /// Exact for every finite one, and without a branch, so that it vectorises: the bits stand in their places of an f32,
-    /// whose exponent counts from 112 lower.
-    fn number(self, bytes: [u8; Self::SIZE]) -> f32 {
-        const TWO_TO_112: f32 = f32::from_bits((112 + 127) << 23);
-        let bits = u32::from(u16::from_le_bytes(bytes));
-        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * TWO_TO_112;
-        f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
-    }
-}
-
-impl I8 {
-    /// Exact: see `quantise`.
-    fn number(self, bytes: [u8; Self::SIZE]) -> f32 {
-        f32::from(i8::from_le_bytes(bytes)) * self.scale
-    }
-}
-
 macro_rules! spelling {
-    ($($name:ident: $size:literal),*) => {$(
+    ($($name:ty, $size:literal, |$self:ident, $bytes:ident| $number:expr;)*) => {$(
         impl Spelling for $name {
-            const SIZE: usize = $size;
+            type Number = [u8; $size];
 
-            fn lanes(self, bytes: &[u8]) -> [f32; LANES] {
-                let mut lanes = [0.0; LANES];
-                for (lane, number) in lanes.iter_mut().zip(bytes.as_chunks().0) {
-                    *lane = self.number(*number);
-                }
-                lanes
+            fn split(bytes: &[u8]) -> &[Self::Number] {
+                bytes.as_chunks().0
+            }
+
+            fn number($self, $bytes: Self::Number) -> f32 {
+                $number
             }
         }
     )*};
 }
 
-spelling! { F32: 4, F16: 2, I8: 1 }
+spelling! {
+    F32, 4, |self, bytes| f32::from_le_bytes(bytes);
+    F16, 2, |self, bytes| f16_to_f32(u16::from_le_bytes(bytes));
+    // Exact: see `quantise`.
+    I8, 1, |self, bytes| f32::from(i8::from_le_bytes(bytes)) * self.scale;
+}
+
+/// Exact for every finite one, and without a branch, so that it vectorises: the bits stand in their places of an f32,
+/// whose exponent counts from 112 lower.
+fn f16_to_f32(bits: u16) -> f32 {
+    const TWO_TO_112: f32 = f32::from_bits((112 + 127) << 23);
+    let bits = u32::from(bits);
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * TWO_TO_112;
+    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+}
 
 #[cfg(test)]
 mod tests {
@@ -174,7 +162,7 @@ mod tests {
         for bits in 0..=u16::MAX {
             let number = half::f16::from_bits(bits);
             if number.is_finite() {
-                assert_eq!(F16.number(bits.to_le_bytes()).to_bits(), number.to_f32().to_bits(), "{bits:04x}");
+                assert_eq!(f16_to_f32(bits).to_bits(), number.to_f32().to_bits(), "{bits:04x}");
             }
         }
     }
