@@ -42,7 +42,7 @@ impl Edit<'_, Graph> {
     ///
     /// It is compared with the vector that shows here, which others have too or will have, and not with the last one
     /// computed: so however small the steps, what is replicated is never further than the threshold from what was
-    /// offered last. Where none shows, it is written.
+    /// offered last. Where none shows, it is written; where concurrent ones are kept and it is not, they stay.
     ///
     /// The cosine knows directions alone, so a vector that is merely longer is not written; one of zeros always is. The
     /// vector that is kept keeps the hash of *its* text, by which it goes on being [stale](Embedding::is_stale).

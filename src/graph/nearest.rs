@@ -22,7 +22,7 @@ impl Graph {
     /// the same list in every replica of the same state.
     ///
     /// Exact: it looks at the vector that shows of every node that is there, in O(nodes · dimension) with O(k) of memory.
-    /// Among 100,000 vectors of 384 numbers a query takes some 150 ms on one core of a cloud machine; for more of either,
+    /// Among 100,000 vectors of 384 numbers a query takes 110 to 170 ms on one core of a cloud machine; for more of either,
     /// keep an approximate index beside the graph and let it follow the reports of merges, as the example `nearest` does.
     ///
     /// ```
