@@ -25,6 +25,9 @@ pub enum EditError {
     /// The path is not a JSON Pointer, or too deep.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The model, the vector or the threshold is none, or the vector is not of the model's length.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
     /// JSON has neither NaN nor infinity.
     #[error("{value} at `{path}` is not a finite number, and JSON knows no other")]
     NotFinite {
@@ -185,4 +188,68 @@ pub enum PathError {
     /// More segments than [`MAX_DEPTH`].
     #[error("a path of {0} segments is too deep: at most {MAX_DEPTH}")]
     TooDeep(usize),
+}
+
+/// What is wrong with a model, a vector, a query or a threshold.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum VectorError {
+    /// Vectors of different models cannot be told apart without a name.
+    #[error("a model needs a name; give the one that its maker gave it")]
+    NoName,
+    /// The model's name is too long, or has a zero byte.
+    #[error("a model's name of {len} bytes is too long, or has a zero byte: at most {limit}, none of them 0")]
+    Name {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest there may be.
+        limit: usize,
+    },
+    /// A vector has at least one number, and fits into a value.
+    #[error("a vector of {dimension} numbers cannot be kept: at least 1, at most {limit}")]
+    Dimension {
+        /// How many numbers.
+        dimension: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+    /// A number is NaN or infinite.
+    #[error("number {position} of the vector is {value}; mend whatever computed it")]
+    NotFinite {
+        /// Where, counted from 0.
+        position: usize,
+        /// What stands there.
+        value: f32,
+    },
+    /// A number is larger than the greatest of 16 bits, 65,504.
+    #[error(
+        "number {position} of the vector is {value}, too large for 16 bits; use f32 or i8, or scale the vector down"
+    )]
+    TooLargeForF16 {
+        /// Where, counted from 0.
+        position: usize,
+        /// What stands there.
+        value: f32,
+    },
+    /// The vector or query is not as long as the model's vectors are.
+    #[error("the vectors of {model} have {expected} numbers, and this one has {found}; was it made by another model?")]
+    Length {
+        /// The model's name.
+        model: String,
+        /// How many numbers its vectors have.
+        expected: usize,
+        /// How many this one has.
+        found: usize,
+    },
+    /// Vectors of two models have nothing to do with each other, whatever their lengths.
+    #[error("a vector of {left} cannot be compared with one of {right}; embed both by one model")]
+    Models {
+        /// The one model, with its dimension.
+        left: String,
+        /// The other.
+        right: String,
+    },
+    /// A cosine lies between −1 and 1.
+    #[error("the threshold {0} is no cosine; give one between -1 and 1")]
+    Threshold(f32),
 }

@@ -21,6 +21,7 @@ mod replica;
 mod report;
 mod revert;
 mod types;
+mod vector;
 mod version;
 
 pub mod clock;
@@ -33,8 +34,8 @@ pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 pub use diff::Diff;
 pub use document::{Array, AsPath, Document, Path, Properties, PropertiesMut, Rule, RuleError, Rules, Value};
-pub use error::{EditError, MAX_DEPTH, PathError, ResolveError};
-pub use graph::{Direction, Edge, Graph, GraphChange, Hidden, Node, NodeKey, Owner, Step, Walk};
+pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
+pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
@@ -49,4 +50,5 @@ pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
     PnCounter, RwSet,
 };
+pub use vector::{Embedding, MAX_DIMENSION, MAX_MODEL_NAME_LEN, Metric, Model, Precision, Vector};
 pub use version::VersionVector;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
-use driftless::{Crdt, Delta, Diff, Graph, NodeId, Prune, Replica};
+use driftless::{Crdt, Delta, Diff, Graph, Metric, Model, NodeId, Prune, Replica, Vector};
 use peak_alloc::PeakAlloc;
 use uuid::Uuid;
 
@@ -57,6 +57,30 @@ fn a_node_of_three_properties_costs_at_most_500_bytes() {
     println!("{bytes} bytes of live heap a node");
     assert!(bytes <= 500, "{bytes} bytes a node");
     drop(replica);
+}
+
+#[test]
+fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
+    let _alone = alone();
+    let model = Model::new("all-MiniLM-L6-v2", 384).unwrap();
+    let numbers: Vec<f32> = (0..384).map(|n| n as f32 / 100.0 - 1.0).collect();
+    for (vector, size) in
+        [(Vector::f32(&numbers), 4 * 384), (Vector::f16(&numbers), 2 * 384), (Vector::i8(&numbers), 384)]
+    {
+        let mut a = graph(10_000);
+        let before = ALLOCATOR.current_usage();
+        let vector = vector.unwrap().of_text("a text");
+        (0..10_000).for_each(|n| drop(a.edit(|g| g.embed(id(n), &model, &vector)).unwrap()));
+        let bytes = (ALLOCATOR.current_usage() - before) / 10_000;
+        println!("{bytes} bytes of live heap for {vector:?}, {} beyond its numbers", bytes - size);
+        assert!(bytes <= size + 200, "{bytes} bytes");
+
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        assert_eq!(a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap().len(), 10);
+        let peak = ALLOCATOR.peak_usage() - before;
+        assert!(peak <= 8192, "{peak} bytes to find 10 among 10,000");
+    }
 }
 
 #[test]

@@ -299,7 +299,7 @@ fn a_real_sequence_reads_as_json() {
     );
     let now: BTreeMap<_, _> =
         lines_of_b.iter().map(|line| (line["field"].as_str().unwrap(), line["now"][0].clone())).collect();
-    let of = |name: &str| now[format!("\\x02{name}\\x00\\x01\\x01").as_str()].clone();
+    let of = |name: &str| now[format!("\\x02{name}\\x00\\xfe\\x00\\x02").as_str()].clone();
     assert_eq!(of("name"), json!("Ada \"Byron\"\n"));
     assert_eq!(
         (of("born"), of("height"), of("dead"), of("title")),

@@ -13,6 +13,7 @@ const RANKS: &[(&str, u8)] = &[
     ("kernel", 2),
     ("codec", 3),
     ("types", 4),
+    ("vector", 4),
     ("document", 5),
     ("diff", 5),
     ("graph", 6),

@@ -224,8 +224,12 @@ impl<'a> Edit<'a, Document> {
 /// The path of a property whose cell was touched, if something else is read there now.
 pub(crate) fn changed_path(touched: &Touched) -> Option<Path> {
     let path = Property::of(touched.field.as_bytes())?.place.path()?;
-    let changed = !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another();
-    changed.then_some(path)
+    reads_otherwise(touched).then_some(path)
+}
+
+/// Whether other values are there than before, or another of them shows.
+pub(crate) fn reads_otherwise(touched: &Touched) -> bool {
+    !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another()
 }
 
 fn payloads(siblings: &[Sibling]) -> impl Iterator<Item = &Payload> {

@@ -1,9 +1,10 @@
 //! What a merge did, in the terms of a graph.
 
-use crate::document::{Path, changed_path};
+use crate::document::{Path, changed_path, reads_otherwise};
 use crate::graph::keys::{self, Ends, Owner};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Field, Sibling, Touched};
+use crate::vector::Model;
 
 /// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +39,16 @@ pub enum GraphChange {
         /// Where.
         path: Path,
     },
+    /// The vectors by a model are others: one was set, removed, or joined by a concurrent one.
+    ///
+    /// An index that follows looks a node up again at [`NodeAdded`](Self::NodeAdded) and [`NodeRemoved`](Self::NodeRemoved) too (or the like of an edge):
+    /// a vector may be hidden, and come back, without being changed.
+    EmbeddingChanged {
+        /// The node or edge.
+        of: Owner,
+        /// Whose vectors.
+        model: Model,
+    },
 }
 
 pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
@@ -45,6 +56,10 @@ pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
     let owner = keys::owner_of(touched.entity)?;
     if let Some(path) = changed_path(touched) {
         return Some(GraphChange::PropertyChanged { of: owner, path });
+    }
+    if let Some((name, dimension)) = keys::embedding_of(&touched.field) {
+        let model = Model::new(name, dimension).ok()?;
+        return reads_otherwise(touched).then_some(GraphChange::EmbeddingChanged { of: owner, model });
     }
     match owner {
         Owner::Node(node) if touched.field.is_root() => {

@@ -173,14 +173,14 @@ impl<'a> Edit<'a, Graph> {
         Ok(missing)
     }
 
-    fn write_to(&mut self, owner: Owner, field: &[u8], payload: Payload) -> Result<(), EditError> {
+    pub(super) fn write_to(&mut self, owner: Owner, field: &[u8], payload: Payload) -> Result<(), EditError> {
         match self.write_to_live(owner.entity(), field, payload)? {
             Some(_) => Ok(()),
             None => Err(missing(owner)),
         }
     }
 
-    fn require(&self, owner: Owner) -> Result<(), EditError> {
+    pub(super) fn require(&self, owner: Owner) -> Result<(), EditError> {
         match owner {
             Owner::Node(id) if self.contains_node(id) => Ok(()),
             Owner::Edge(id) if self.contains_edge(id) => Ok(()),

@@ -3,13 +3,16 @@
 use crate::document::{FieldBytes, kind};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, Field, Payload, Sibling};
+use crate::vector::Model;
 
 pub(super) const NODE: u8 = 1;
 pub(super) const EDGE: u8 = 2;
 
 /// A field that begins with this is a label; its text follows.
 const LABEL: u8 = 1;
-// 2 is for properties (`document::PROPERTY`), 3 for embeddings.
+// 2 is for properties: see `document::place`.
+/// A field that begins with this is an embedding; its model follows: the name, a zero byte, the dimension.
+const EMBEDDING: u8 = 3;
 
 pub(super) fn node(id: NodeId) -> Entity {
     Entity::new(NODE, *id.as_bytes())
@@ -173,9 +176,43 @@ pub(crate) fn label_of(field: &Field) -> Option<&str> {
     field.as_bytes().strip_prefix(LABELS).and_then(|text| str::from_utf8(text).ok())
 }
 
+pub(super) const EMBEDDINGS: &[u8] = &[EMBEDDING];
+
+/// A name has no zero byte, so the first one ends it; one model's name may begin with another's.
+pub(super) fn embedding(model: &Model) -> FieldBytes {
+    let mut field = FieldBytes::from_slice(EMBEDDINGS);
+    field.extend_from_slice(model.name().as_bytes());
+    field.push(0);
+    // A dimension fits: see `MAX_DIMENSION`.
+    field.extend_from_slice(&(model.dimension() as u32).to_be_bytes());
+    field
+}
+
+/// The name and dimension of the model that an embedding is of; `None` if there can be no such model.
+pub(super) fn embedding_of(field: &Field) -> Option<(&str, usize)> {
+    let (name, dimension) = field.as_bytes().strip_prefix(EMBEDDINGS)?.split_last_chunk()?;
+    let name = str::from_utf8(name.strip_suffix(&[0])?).ok()?;
+    let dimension = usize::try_from(u32::from_be_bytes(*dimension)).ok()?;
+    Model::check(name, dimension).ok().map(|()| (name, dimension))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn models_whose_names_begin_alike_have_keys_of_their_own() {
+        let keys =
+            [("m", 3), ("m", 4), ("m\u{1}", 3), ("mm", 3)].map(|(name, n)| embedding(&Model::new(name, n).unwrap()));
+        for (i, key) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(i + 1).all(|other| !other.starts_with(key) && !key.starts_with(other)));
+            let (name, dimension) = embedding_of(&Field::new(key)).map(|(n, d)| (n.to_owned(), d)).unwrap();
+            assert_eq!(&embedding(&Model::new(&name, dimension).unwrap()), key);
+        }
+        let none: [&[u8]; 5] =
+            [b"\x03", b"\x03m\0\0\0\0", b"\x03\0\0\0\0\x03", b"\x03m\0\0\0\0\0", b"\x03m\0\xff\xff\xff\xff"];
+        assert!(none.iter().all(|field| embedding_of(&Field::new(field)).is_none()));
+    }
 
     #[test]
     fn a_root_that_tells_of_other_ends_is_nobodys() {

@@ -157,7 +157,7 @@ impl Graph {
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
     id: NodeId,
-    cells: &'a Cells,
+    pub(super) cells: &'a Cells,
 }
 
 impl<'a> Node<'a> {
@@ -197,7 +197,7 @@ impl<'a> Node<'a> {
 pub struct Edge<'a> {
     id: EdgeId,
     ends: Ends<'a>,
-    cells: &'a Cells,
+    pub(super) cells: &'a Cells,
 }
 
 impl<'a> Edge<'a> {
@@ -246,7 +246,7 @@ impl<'a> Edge<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Hidden<'a> {
     owner: Owner,
-    cells: &'a Cells,
+    pub(super) cells: &'a Cells,
 }
 
 impl<'a> Hidden<'a> {
