@@ -37,7 +37,9 @@ pub enum EditError {
         value: f64,
     },
     /// The path holds something of another kind.
-    #[error("`{path}` is a {is}, not a {wanted}; `unset` it first to make it one")]
+    #[error(
+        "`{path}` is a {is}, not a {wanted}; `unset` it first to make it one, or `resolve` the conflict if it is in one"
+    )]
     OtherKind {
         /// The path.
         path: String,
@@ -45,6 +47,16 @@ pub enum EditError {
         is: Kind,
         /// What was to be written.
         wanted: Kind,
+    },
+    /// What the path holds takes other values only.
+    #[error("`{path}` is a {is} and takes {takes}; `unset` it first to make it something else")]
+    Misfit {
+        /// The path.
+        path: String,
+        /// What is there.
+        is: Kind,
+        /// What it takes.
+        takes: &'static str,
     },
     /// The path leads into something that has no parts.
     #[error("`{path}` leads into the {is} at `{above}`, which has no parts; `unset` that first")]

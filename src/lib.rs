@@ -31,9 +31,11 @@ pub mod testing;
 
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution, Settled};
 pub use diff::Diff;
-pub use document::{Array, AsPath, Document, Path, Properties, PropertiesMut, Rule, RuleError, Rules, Value};
+pub use document::{
+    Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
+};
 pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
 pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};

@@ -185,6 +185,8 @@ impl<T: Crdt> Replica<T> {
 impl<T: Crdt> Replica<T> {
     /// Edits the value and returns what the closure returned, and the delta of it all.
     ///
+    /// What the closure is given reads like the value itself, with all that it has written so far.
+    ///
     /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + writers).
     ///
     /// ```

@@ -468,7 +468,16 @@ fn a_policy_that_depends_on_who_settles_is_refused() {
     }
     // What shows already is not written again.
     let (settled, delta) = pair.a.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap();
-    assert!(settled == 0 && delta.is_empty());
+    let listed = id(&pair.a);
+    assert!(settled.written == 0 && delta.is_empty());
+    assert_eq!((settled.shown, settled.open.len()), (vec![listed], 0));
+    // What does not fit is told with its reason, and what is left to people without.
+    let (settled, _) = pair.a.edit(|d| d.settle(|_| Resolution::Union)).unwrap();
+    assert!(
+        matches!(&settled.open[..], [(o, Some(EditError::Resolve(ResolveError::DoesNotFit { .. })))] if *o == listed)
+    );
+    let (settled, _) = pair.a.edit(|d| d.settle(|_| Resolution::Manual)).unwrap();
+    assert!(matches!(&settled.open[..], [(o, None)] if *o == listed));
 }
 
 /// What anybody may do while policies run.
@@ -494,9 +503,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn settle(replica: &mut Replica<Graph>, policy: &Resolution<'static>) -> usize {
     let (settled, delta) = replica.edit(|g| g.settle(|_| policy.clone())).unwrap();
-    assert_eq!(settled == 0, delta.is_empty());
+    assert_eq!(settled.written == 0, delta.is_empty());
     replica.state().check_invariants().unwrap();
-    settled
+    settled.written
 }
 
 proptest! {

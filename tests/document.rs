@@ -224,6 +224,7 @@ struct Persona {
     key: Vec<u8>,
     huge: u64,
     pair: (i8, char),
+    wide: i128,
     nothing: (),
 }
 
@@ -239,6 +240,7 @@ fn persona() -> Persona {
         key: vec![0, 255, 7],
         huge: u64::MAX,
         pair: (-7, 'é'),
+        wide: i128::from(u64::MAX),
         nothing: (),
     }
 }
@@ -338,12 +340,28 @@ fn an_update_keeps_the_kinds() {
     reads(a.state(), &json!({"n": 8, "s": ["y", "z"], "max": 4}));
     let kinds = ["/n", "/s", "/max"].map(|path| a.state().properties().kind(path));
     assert_eq!(kinds, [Some(Kind::Counter), Some(Kind::Set), Some(Kind::Max)]);
-    for misfit in [json!({"n": "text"}), json!({"s": 1}), json!({"max": {}}), json!({"s": [{"a": 1}]})] {
+    for misfit in
+        [json!({"n": "text"}), json!({"s": 1}), json!({"max": {}}), json!({"s": [{"a": 1}]}), json!({"n": 2.0})]
+    {
         let before = a.fingerprint();
         let refused = a.edit(|d| d.update("", &misfit)).unwrap_err();
-        assert!(matches!(refused, EditError::OtherKind { .. }), "{refused}");
+        assert!(matches!(refused, EditError::Misfit { .. }), "{refused}");
         assert_eq!(a.fingerprint(), before);
     }
+}
+
+#[test]
+fn extending_leaves_what_the_value_does_not_know() {
+    let (mut a, _) = pair(&json!({"name": "Ada", "later": {"x": 1, "y": [1]}, "empty": {}}));
+    a.edit(|d| d.insert("/set", "x")).unwrap();
+    let value = json!({"name": "Augusta", "later": {"x": 2}, "set": ["y"], "empty": {}, "new": {}});
+    a.edit(|d| d.extend("", &value)).unwrap();
+    let after = json!({
+        "name": "Augusta", "later": {"x": 2, "y": [1]}, "set": ["x", "y"], "empty": {}, "new": {},
+    });
+    reads(a.state(), &after);
+    assert!(!a.edit(|d| d.extend("", &json!({"later": {}}))).unwrap().0, "an empty map says nothing of the entries");
+    reads(a.state(), &after);
 }
 
 // ---- bad input ----
@@ -364,6 +382,10 @@ fn bad_input_is_an_error_that_names_the_path_and_changes_nothing() {
     }
     type Case<'a> = (&'a str, Box<dyn Fn(&mut driftless::Edit<'_, Document>) -> Result<(), EditError> + 'a>);
     let cases: Vec<Case<'_>> = vec![
+        (
+            "at `/x/a`: 340282366920938463463374607431768211455 does not fit in 64 bits",
+            Box::new(|d| d.update("/x", &BTreeMap::from([("a", u128::MAX)])).map(drop)),
+        ),
         ("NaN at `/x`", Box::new(|d| d.set("/x", f64::NAN))),
         (
             "inf at `/x/1/b`",
@@ -377,7 +399,7 @@ fn bad_input_is_an_error_that_names_the_path_and_changes_nothing() {
         ("the path `name` does not begin with `/`", Box::new(|d| d.set("name", 1))),
         ("a path of 65 segments", Box::new(|d| d.set(&deep, 1))),
         ("nests deeper than 64", Box::new(|d| d.update("/x", &nested).map(drop))),
-        ("the value at `/x` nests deeper than 64", Box::new(|d| d.update("/x", &arrays).map(drop))),
+        ("the value at `/x/0/0/0", Box::new(|d| d.update("/x", &arrays).map(drop))),
         ("a key of", Box::new(|d| d.set(format!("/{}", "k".repeat(5000)), 1))),
         ("a key of", Box::new(|d| d.insert("/s", &*"k".repeat(5000)).map(drop))),
         ("a value of", Box::new(|d| d.update("/x", &vec![0u8; 2 << 20]).map(drop))),

@@ -92,7 +92,7 @@ impl Story {
         for round in 1.. {
             let mut settled = [0; 3];
             for (settled, device) in settled.iter_mut().zip(&mut self.devices) {
-                *settled = device.edit(|d| d.settle(|conflict| policy(&rules, &base, conflict)))?;
+                *settled = device.edit(|d| Ok(d.settle(|conflict| policy(&rules, &base, conflict))?.written))?;
             }
             let [laptop, phone, server] = settled;
             self.page.line(format!("round {round}: laptop settles {laptop}, phone {phone}, server {server}"));

@@ -19,10 +19,10 @@ use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
 use crate::kernel::Sibling;
 use crate::kind::Kind;
 
-pub use resolve::Resolution;
+pub use resolve::{Resolution, Settled};
 
 /// Something that replicas disagree on: all of it is kept until somebody settles it with
-/// [`resolve`](crate::Edit::<crate::Graph>::resolve), or just writes again, having seen it.
+/// [`resolve`](crate::Edit::<crate::Graph>::resolve), or just writes there again, having seen it.
 ///
 /// A function of the live siblings: equal states have equal conflicts, whatever each replica has pruned. Equal values
 /// written concurrently are none, nor are maxima, minima, counters and sets: these have a rule of their own.

@@ -52,7 +52,7 @@ pub enum Resolution<'v> {
     Union,
     /// The changes of all texts against the one that they come from, word by word.
     MergeText {
-        /// The text that they come from.
+        /// The text that they come from: what showed before the replicas parted, as a snapshot of then tells.
         base: Cow<'v, str>,
     },
     /// Bring back what was deleted, or the missing ends of an edge.
@@ -111,35 +111,64 @@ macro_rules! resolving {
                 let resolution = decide(&conflict);
                 let outcome = Settling { cells: self.state().cells(entity), own: self.known_id(), conflict: &conflict }
                     .outcome(&resolution)?;
-                self.carry_out(id, outcome, true)
+                self.carry_out(id, outcome)
             }
 
-            /// Settles all conflicts by a policy, unattended. Returns how many were settled; those that the policy leaves
-            /// ([`Resolution::Manual`]) or that its resolution does not fit stay open.
+            /// Settles all conflicts by a policy, unattended, as far as it goes.
             ///
             /// What would decide differently in different replicas is refused ([`ResolveError::Asymmetric`]), and nothing
             /// is written where the outcome already shows: so replicas that do this unattended for ever come to rest, if they
-            /// have the same policy. O(conflicts).
+            /// have the same policy. A conflict whose outcome shows stays listed, as [`Settled::shown`], until somebody
+            /// writes there. O(conflicts).
+            ///
+            /// ```
+            /// use driftless::{Document, Replica, Resolution};
+            /// use serde_json::json;
+            /// let (mut laptop, mut phone) = (Replica::<Document>::new(), Replica::<Document>::new());
+            /// let (_, a) = laptop.edit(|d| d.update("", &json!({"tags": ["a"], "name": "Ada"})))?;
+            /// let (_, b) = phone.edit(|d| d.update("", &json!({"tags": ["b"], "name": "Augusta"})))?;
+            /// laptop.merge(&b)?;
+            /// phone.merge(&a)?;
+            ///
+            /// // Both at once, each for itself.
+            /// for replica in [&mut laptop, &mut phone] {
+            ///     let (settled, _) = replica.edit(|d| {
+            ///         d.settle(|conflict| match conflict.path.to_string().as_str() {
+            ///             "/tags" => Resolution::Union,
+            ///             _ => Resolution::Manual,
+            ///         })
+            ///     })?;
+            ///     assert_eq!((settled.written, settled.open.len()), (1, 1));
+            /// }
+            /// phone.merge(&laptop.delta_since(phone.version())?)?;
+            /// assert_eq!(phone.state().conflicts().count(), 1); // the name
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn settle<'v>(
                 &mut self,
                 mut policy: impl FnMut(&Conflict<'_>) -> Resolution<'v>,
-            ) -> Result<usize, EditError> {
-                let mut outcomes = Vec::new();
-                for conflict in self.source().all().filter(|conflict| !conflict.is_left_alone()) {
+            ) -> Result<Settled, EditError> {
+                let (mut settled, mut outcomes) = (Settled::default(), Vec::new());
+                for conflict in self.source().all() {
                     let resolution = policy(&conflict);
                     if !resolution.is_symmetric() {
                         return Err(ResolveError::Asymmetric(resolution.name()).into());
                     }
                     let (cells, own) = (self.state().cells(entity_of(conflict.id)), self.known_id());
-                    let outcome = Settling { cells, own, conflict: &conflict }.outcome(&resolution);
-                    outcomes.extend(outcome.ok().map(|outcome| (conflict.id, outcome)));
+                    match (Settling { cells, own, conflict: &conflict }.outcome(&resolution)) {
+                        Ok(Outcome::Open) => settled.open.push((conflict.id, None)),
+                        Ok(Outcome::Shows(_)) => settled.shown.push(conflict.id),
+                        Ok(outcome) => outcomes.push((conflict.id, outcome)),
+                        Err(reason) => settled.open.push((conflict.id, Some(reason))),
+                    }
                 }
-                let mut settled = 0;
                 for (id, outcome) in outcomes {
-                    match self.carry_out(id, outcome, false) {
-                        Ok(written) => settled += usize::from(written),
+                    match self.carry_out(id, outcome) {
+                        Ok(written) => settled.written += usize::from(written),
                         // Settling one can change another at the same path: that one's turn is the next time.
-                        Err(EditError::Resolve(ResolveError::Stale(_))) => {}
+                        Err(reason @ EditError::Resolve(ResolveError::Stale(_))) => {
+                            settled.open.push((id, Some(reason)))
+                        }
                         Err(error) => return Err(error),
                     }
                 }
@@ -147,7 +176,7 @@ macro_rules! resolving {
             }
 
             /// Writes an outcome, if the conflict is still the one that it was made for.
-            fn carry_out(&mut self, id: ConflictId, outcome: Outcome, always: bool) -> Result<bool, EditError> {
+            fn carry_out(&mut self, id: ConflictId, outcome: Outcome) -> Result<bool, EditError> {
                 let entity = entity_of(id);
                 let still = self.source().of(entity).any(|conflict| conflict.id == id);
                 if !still {
@@ -155,7 +184,6 @@ macro_rules! resolving {
                 }
                 match outcome {
                     Outcome::Open => Ok(false),
-                    Outcome::Shows(_) if !always => Ok(false),
                     Outcome::Shows(plan) | Outcome::Write(plan) => {
                         for (field, payload) in plan.writes {
                             match payload {
@@ -192,6 +220,18 @@ impl Edit<'_, Document> {
     fn carry_out_whole(&mut self, _: Whole) -> Result<bool, EditError> {
         Ok(false)
     }
+}
+
+/// What an unattended [`settle`](Edit::<Graph>::settle) did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Settled {
+    /// How many conflicts were settled.
+    pub written: usize,
+    /// Those in which the outcome shows already, so that nothing was written: listed until somebody writes there.
+    pub shown: Vec<ConflictId>,
+    /// Those that are open: left so by the policy, or because what it says does not fit, for the reason that is given.
+    pub open: Vec<(ConflictId, Option<EditError>)>,
 }
 
 /// What is to be written.

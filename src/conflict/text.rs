@@ -24,9 +24,21 @@ pub(super) fn merge(base: &str, ours: &str, theirs: &str) -> Result<String, Text
             return Ok(from_lines(&merged));
         }
     }
-    match fits(|text| text.lines().count()) {
-        true => diffy::merge(base, ours, theirs).map_err(TextError::Overlap),
-        false => Err(TextError::TooLong),
+    if !fits(|text| text.lines().count()) {
+        return Err(TextError::TooLong);
+    }
+    // Every line with its end, or a mark would follow on the last one.
+    let ended = texts.map(|text| if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") });
+    let [base, ours, theirs] = &ended;
+    let is_open = texts.iter().any(|text| !text.ends_with('\n'));
+    match diffy::merge(base, ours, theirs) {
+        Ok(mut merged) => {
+            if is_open && merged.ends_with('\n') {
+                merged.pop();
+            }
+            Ok(merged)
+        }
+        Err(marked) => Err(TextError::Overlap(marked)),
     }
 }
 
@@ -88,10 +100,14 @@ mod tests {
 
     #[test]
     fn changes_of_the_same_word_are_marked() {
-        let Err(TextError::Overlap(merged)) = merge("a tall tree\n", "a small tree\n", "a green tree\n") else {
-            panic!("they overlap");
-        };
-        assert!(merged.contains("a small tree") && merged.contains("a green tree"), "{merged}");
+        for end in ["", "\n"] {
+            let texts = ["a tall tree", "a small tree", "a green tree"].map(|text| format!("{text}{end}"));
+            let Err(TextError::Overlap(merged)) = merge(&texts[0], &texts[1], &texts[2]) else {
+                panic!("they overlap");
+            };
+            let lines: Vec<&str> = merged.lines().filter(|line| !line.starts_with(['<', '|', '=', '>'])).collect();
+            assert_eq!(lines, ["a small tree", "a tall tree", "a green tree"]);
+        }
     }
 
     #[test]

@@ -59,13 +59,18 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         self.carry_out(plan)
     }
 
-    /// Makes the value at a path this one: writes what differs from what shows, and removes what is gone. Returns whether
-    /// anything differed. Takes a `serde_json::Value` or anything else that serialises, in the shape that it has as JSON;
-    /// bytes stay bytes.
+    /// Makes the value at a path this one: writes what differs from what shows, and removes what the value does not have,
+    /// whoever wrote it. Returns whether anything differed. Takes a `serde_json::Value` or anything else that serialises, in
+    /// the shape that it has as JSON; bytes stay bytes.
     ///
     /// Maps are merged entry by entry with what others write; an array is one value. Kinds are kept: a counter is brought
     /// to the number by adding the difference, a set by inserting and removing, and a value that does not fit them is
-    /// [`EditError::OtherKind`]. Between maps and registers the value decides. O(cells there + size of the value).
+    /// [`EditError::Misfit`]. Where nothing is yet, everything becomes maps and registers; what is to be a counter, say, is
+    /// made one first (`add(path, 0)`). Between maps and registers the value decides.
+    ///
+    /// What shows already is not written, so a conflict in which the right value shows stays open: [`set`](Self::set) or
+    /// resolve it. What a struct does not know is removed as well; see [`extend`](Self::extend). O(cells there + size of the
+    /// value).
     ///
     /// ```
     /// use driftless::{Document, Replica};
@@ -78,6 +83,21 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// # Ok::<(), driftless::EditError>(())
     /// ```
     pub fn update<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
+        self.write_nested(path, value, false)
+    }
+
+    /// Like [`update`](Self::update), but what the value does not have stays: entries of maps and elements of sets. For a
+    /// struct that does not know all that others keep in the same document.
+    pub fn extend<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
+        self.write_nested(path, value, true)
+    }
+
+    fn write_nested<V: Serialize + ?Sized>(
+        &mut self,
+        path: impl AsPath,
+        value: &V,
+        keeps: bool,
+    ) -> Result<bool, EditError> {
         let place = Place::of(path)?;
         let text = place.as_ref().path().unwrap_or_default().to_string();
         let nested = Nested::of(value, &text)?;
@@ -85,7 +105,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         if let Some(cells) = cells {
             check_above(cells, place.as_ref())?;
         }
-        let plan = Plan::updating(cells, &place, &nested)?;
+        let plan = Plan::updating(cells, &place, &nested, keeps)?;
         self.carry_out(plan)
     }
 
@@ -117,7 +137,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     }
 
     /// Takes a value out of the set at a path. Returns whether it was there; if not, nothing is written. The same value put
-    /// in concurrently stays.
+    /// in concurrently stays. With its last element the set is gone, and the path can become something else.
     pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
         let place = Place::of(path)?;
         let field = element(&place, value.into())?;
@@ -128,15 +148,15 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// Writes the maximum at a path, if the value is greater than the one that shows, by [`Value::total_cmp`]. Returns
     /// whether it was; if not, nothing is written. Of concurrent values the greatest shows.
     pub fn raise<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
-        self.extend(path, value.into(), Kind::Max, |value, shown| value.total_cmp(&shown).is_gt())
+        self.push_beyond(path, value.into(), Kind::Max, |value, shown| value.total_cmp(&shown).is_gt())
     }
 
     /// Writes the minimum at a path, if the value is less than the one that shows. Else like [`raise`](Self::raise).
     pub fn lower<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
-        self.extend(path, value.into(), Kind::Min, |value, shown| value.total_cmp(&shown).is_lt())
+        self.push_beyond(path, value.into(), Kind::Min, |value, shown| value.total_cmp(&shown).is_lt())
     }
 
-    fn extend(
+    fn push_beyond(
         &mut self,
         path: impl AsPath,
         value: Value<'_>,

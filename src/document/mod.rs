@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `path`, `place` | paths; how they are spelled in the fields of cells |
-//! | `value`, `nested` | what one cell holds; whole nested values |
+//! | `value`, `nested`, `serialize` | what one cell holds; whole nested values; from anything that serialises |
 //! | `seek`, `tree` | what is at a path; all that lies below it |
 //! | `read`, `edit` | [`Properties`], [`PropertiesMut`] |
 //! | `update` | what to write so that a value becomes another |
@@ -20,6 +20,7 @@ mod read;
 mod revert;
 mod rules;
 pub(crate) mod seek;
+mod serialize;
 mod tree;
 mod update;
 mod value;
@@ -31,11 +32,12 @@ use serde::de::DeserializeOwned;
 
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
+use crate::kind::Kind;
 
 pub use edit::PropertiesMut;
 pub use path::{AsPath, Path};
 pub use read::Properties;
-pub use rules::{Rule, RuleError, Rules};
+pub use rules::{ReadError, Rule, RuleError, Rules};
 pub use value::{Array, Value};
 
 pub(crate) use mixed::Mixed;
@@ -63,7 +65,9 @@ pub(crate) use value::kind;
 /// | a value is put into a set and taken out | it is in (add wins) |
 /// | a maximum is raised twice | the greater shows |
 ///
-/// Lost is what a writer saw and overwrote or removed, nothing else.
+/// Lost is what a writer saw and overwrote or removed, nothing else. So what is removed here while somebody writes to a part
+/// of it there is that part alone, and no conflict: let structs have defaults for their fields, mark what is to be forgotten
+/// with a field, or keep it in a node of a [`Graph`](crate::Graph), whose deletion is one thing.
 ///
 /// Each value takes a cell: some 100 bytes and what it holds beyond 21 bytes; a removed one a tombstone of that size until
 /// it is [pruned](crate::Replica::prune). Reads are O(log n), cloning is O(1).
@@ -146,6 +150,26 @@ impl Document {
         self.properties().get(path)
     }
 
+    /// What is at a path.
+    pub fn kind(&self, path: impl AsPath) -> Option<Kind> {
+        self.properties().kind(path)
+    }
+
+    /// The exact sum of the counter at a path.
+    pub fn counter(&self, path: impl AsPath) -> Option<i128> {
+        self.properties().counter(path)
+    }
+
+    /// Whether a value is in the set at a path.
+    pub fn contains<'v>(&self, path: impl AsPath, value: impl Into<Value<'v>>) -> bool {
+        self.properties().contains(path, value)
+    }
+
+    /// Everything at and below a path as JSON: see [`Properties::json`].
+    pub fn json(&self, path: impl AsPath) -> Option<serde_json::Value> {
+        self.properties().json(path)
+    }
+
     /// All of it as JSON: of each path what shows. O(n).
     pub fn to_json(&self) -> serde_json::Value {
         self.properties().to_json()
@@ -168,7 +192,7 @@ impl Document {
     }
 }
 
-/// Editing a document: see [`PropertiesMut`], which has the same methods.
+/// Editing a document: see [`PropertiesMut`], which has the same methods. All that reads can be called too.
 impl<'a> Edit<'a, Document> {
     /// All of it, for writing.
     pub fn properties_mut(&mut self) -> PropertiesMut<'_, 'a, Document> {
@@ -188,6 +212,11 @@ impl<'a> Edit<'a, Document> {
     /// Writes what differs: [`PropertiesMut::update`].
     pub fn update<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
         self.properties_mut().update(path, value)
+    }
+
+    /// Writes what differs, and removes nothing: [`PropertiesMut::extend`].
+    pub fn extend<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
+        self.properties_mut().extend(path, value)
     }
 
     /// Adds to the counter at a path: [`PropertiesMut::add`].

@@ -1,14 +1,14 @@
 //! Whole nested values: on their way in from anything that serialises, and as the content of arrays.
 
 use std::collections::BTreeMap;
-use std::{fmt, io};
+use std::fmt;
 
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
-use serde_json::ser::Formatter;
 
+use crate::document::serialize::ToNested;
 use crate::error::{EditError, MAX_DEPTH};
 
 /// The longest array in bytes: 1 MiB. One is replaced, sent and read as a whole, and takes up to 32 times this while it is.
@@ -30,54 +30,21 @@ pub(crate) enum Nested {
 }
 
 impl Nested {
-    /// From whatever serialises, in the shape that it has as JSON. Unlike JSON, MessagePack keeps numbers that are not finite,
-    /// so that they can be refused, and bytes.
+    /// From whatever serialises, in the shape that it has as JSON: see [`serialize`](crate::document::serialize).
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T, path: &str) -> Result<Self, EditError> {
-        // First to nowhere: MessagePack would follow a value to any depth.
-        let measure = Depth { now: 0 };
-        value.serialize(&mut serde_json::Serializer::with_formatter(io::sink(), measure)).map_err(
-            |error| match error.io_error_kind() {
-                Some(io::ErrorKind::InvalidInput) => EditError::TooDeep { path: path.to_owned() },
-                _ => EditError::Unserialisable(Box::new(error)),
-            },
-        )?;
-        let mut bytes = Vec::new();
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-        value.serialize(&mut serializer).map_err(|error| EditError::Unserialisable(Box::new(error)))?;
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(&bytes).with_human_readable();
-        let nested = Self::deserialize(&mut deserializer).map_err(|e| EditError::Unserialisable(Box::new(e)))?;
-        nested.checked(&mut path.to_owned(), 0)
+        value.serialize(ToNested::default()).map_err(|fault| fault.at(path.to_owned()))
     }
 
-    /// Finite, not too deep, and without −0.
-    fn checked(self, path: &mut String, depth: usize) -> Result<Self, EditError> {
-        if depth > MAX_DEPTH {
-            return Err(EditError::TooDeep { path: path.clone() });
-        }
-        let mut below = |segment: &str, value: Self| {
-            let len = path.len();
-            path.push('/');
-            path.push_str(&segment.replace('~', "~0").replace('/', "~1"));
-            let value = value.checked(path, depth + 1);
-            path.truncate(len);
-            value
+    /// Whether this version could have written it: finite, without −0, and not too deep.
+    fn is_writable(&self, depth: usize) -> bool {
+        let below = |value: &Self| value.is_writable(depth + 1);
+        let is_fine = match self {
+            Self::Float(value) => value.is_finite() && value.to_bits() != (-0.0f64).to_bits(),
+            Self::Array(items) => items.iter().all(below),
+            Self::Map(entries) => entries.values().all(below),
+            _ => true,
         };
-        Ok(match self {
-            Self::Float(value) if !value.is_finite() => return Err(EditError::NotFinite { path: path.clone(), value }),
-            Self::Float(value) => Self::Float(value + 0.0),
-            Self::Array(items) => {
-                let items = items.into_iter().enumerate().map(|(i, item)| below(&i.to_string(), item));
-                Self::Array(items.collect::<Result<_, _>>()?)
-            }
-            Self::Map(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| {
-                    let value = below(&key, value)?;
-                    Ok((key, value))
-                });
-                Self::Map(entries.collect::<Result<_, EditError>>()?)
-            }
-            scalar => scalar,
-        })
+        is_fine && depth <= MAX_DEPTH
     }
 
     pub(crate) fn holds_bytes(&self) -> bool {
@@ -105,7 +72,7 @@ impl Nested {
         }
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
         deserializer.set_max_depth(MAX_DEPTH + 2);
-        let nested = Self::deserialize(&mut deserializer).ok()?.checked(&mut String::new(), 0).ok()?;
+        let nested = Self::deserialize(&mut deserializer).ok().filter(|nested| nested.is_writable(0))?;
         (nested.to_bytes().ok()? == bytes).then_some(nested)
     }
 
@@ -123,41 +90,6 @@ impl Nested {
             Self::Array(items) => items.into_iter().map(Self::into_json).collect(),
             Self::Map(entries) => Json::Object(entries.into_iter().map(|(k, v)| (k, v.into_json())).collect()),
         }
-    }
-}
-
-/// Gives up where a value nests too deep.
-struct Depth {
-    now: usize,
-}
-
-impl Depth {
-    fn down(&mut self) -> io::Result<()> {
-        self.now += 1;
-        if self.now > MAX_DEPTH { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
-    }
-
-    fn up(&mut self) -> io::Result<()> {
-        self.now -= 1;
-        Ok(())
-    }
-}
-
-impl Formatter for Depth {
-    fn begin_array<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.down()
-    }
-
-    fn end_array<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.up()
-    }
-
-    fn begin_object<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.down()
-    }
-
-    fn end_object<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.up()
     }
 }
 
@@ -251,25 +183,9 @@ impl<'de> Visitor<'de> for NestedVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Nested, A::Error> {
         let mut entries = BTreeMap::new();
-        while let Some((Key(key), value)) = map.next_entry()? {
+        while let Some((key, value)) = map.next_entry()? {
             entries.insert(key, value);
         }
         Ok(Nested::Map(entries))
-    }
-}
-
-/// The key of a map: a text, or what JSON makes a text of.
-struct Key(String);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Nested::deserialize(deserializer)? {
-            Nested::Str(text) => Ok(Self(text)),
-            Nested::Int(number) => Ok(Self(number.to_string())),
-            Nested::Uint(number) => Ok(Self(number.to_string())),
-            Nested::Bool(value) => Ok(Self(value.to_string())),
-            Nested::Float(number) if number.is_finite() => Ok(Self(number.to_string())),
-            _ => Err(D::Error::custom("a key must be a text, a number or a truth value")),
-        }
     }
 }

@@ -32,6 +32,18 @@ impl Path {
         }
     }
 
+    /// The path of what has this name in what is here.
+    ///
+    /// ```
+    /// use driftless::Path;
+    /// let address: Path = "/address".parse()?;
+    /// assert_eq!(address.child("city")?.to_string(), "/address/city");
+    /// # Ok::<(), driftless::PathError>(())
+    /// ```
+    pub fn child(&self, segment: impl Into<String>) -> Result<Self, PathError> {
+        Self::new(self.segments.iter().cloned().chain([segment.into()]))
+    }
+
     pub(crate) fn from_segments(segments: Vec<String>) -> Self {
         Self { segments }
     }

@@ -1,5 +1,6 @@
 //! Reading rules: how an app wants concurrent values to read.
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::document::nested::Nested;
@@ -73,6 +74,18 @@ pub struct RuleError {
     pub found: String,
 }
 
+/// Why something could not be read by rules.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A rule does not fit.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// What is there is not what was to be read.
+    #[error(transparent)]
+    Shape(#[from] serde_json::Error),
+}
+
 impl Rules {
     /// None: everything reads as the last writer's.
     pub fn new() -> Self {
@@ -95,6 +108,9 @@ impl Rules {
     }
 
     /// What is at and below a path, as JSON, with every register read by its rule. O(cells there).
+    ///
+    /// An error if a rule does not fit what somebody wrote. An app that must go on then reads without rules:
+    /// [`Properties::json`].
     pub fn json(&self, properties: &Properties<'_>, path: impl AsPath) -> Result<Option<serde_json::Value>, RuleError> {
         let Some(tree) = properties.tree(&path) else { return Ok(None) };
         let mut at = Vec::new();
@@ -102,6 +118,15 @@ impl Rules {
             return Ok(None);
         }
         self.read(&tree, &mut at).map(|nested| Some(nested.into_json()))
+    }
+
+    /// What is at and below a path, as whatever deserialises from what [`json`](Self::json) reads.
+    pub fn deserialize<T: DeserializeOwned>(
+        &self,
+        properties: &Properties<'_>,
+        path: impl AsPath,
+    ) -> Result<Option<T>, ReadError> {
+        Ok(self.json(properties, path)?.map(serde_json::from_value).transpose()?)
     }
 
     fn read(&self, tree: &Tree<'_>, at: &mut Vec<String>) -> Result<Nested, RuleError> {

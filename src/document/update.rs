@@ -16,12 +16,14 @@ pub(crate) struct Plan {
     pub(crate) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
     pub(crate) counted: Vec<(Place, i128)>,
+    /// Whether what the value does not name stays.
+    keeps: bool,
 }
 
 impl Plan {
     /// Writes one cell.
     pub(crate) fn of(field: FieldBytes, payload: Payload) -> Self {
-        Self { writes: vec![(field, Some(payload))], counted: Vec::new() }
+        Self { writes: vec![(field, Some(payload))], ..Self::default() }
     }
 
     /// Removes everything at and below a place.
@@ -33,9 +35,9 @@ impl Plan {
         plan
     }
 
-    /// Makes what is at a place this value.
-    pub(super) fn updating(cells: Option<&Cells>, place: &Place, to: &Nested) -> Result<Self, EditError> {
-        let mut plan = Self::default();
+    /// Makes what is at a place this value; what the value does not name is removed, or `keeps`.
+    pub(super) fn updating(cells: Option<&Cells>, place: &Place, to: &Nested, keeps: bool) -> Result<Self, EditError> {
+        let mut plan = Self { keeps, ..Self::default() };
         let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
         plan.update(place, &tree, to)?;
         Ok(plan)
@@ -95,9 +97,14 @@ impl Plan {
                     _ => self.write(place, kind, value),
                 }
             }
-            (Some(is), value) => {
-                let wanted = if matches!(value, Nested::Map(_)) { Kind::Map } else { Kind::Register };
-                Err(EditError::OtherKind { path: text(place), is, wanted })
+            (Some(is), _) => {
+                let takes = match is {
+                    Kind::Counter => "whole numbers",
+                    Kind::Set => "arrays without maps in them",
+                    Kind::Other(_) => "nothing that this version could write",
+                    _ => "anything but maps",
+                };
+                Err(EditError::Misfit { path: text(place), is, takes })
             }
         }
     }
@@ -108,8 +115,10 @@ impl Plan {
         tree: &Tree<'_>,
         entries: &BTreeMap<String, Nested>,
     ) -> Result<(), EditError> {
-        for (gone, child) in tree.children.iter().filter(|(name, _)| !entries.contains_key(*name)) {
-            self.remove(&place.child(gone), child);
+        if !self.keeps {
+            for (gone, child) in tree.children.iter().filter(|(name, _)| !entries.contains_key(*name)) {
+                self.remove(&place.child(gone), child);
+            }
         }
         let nothing = Tree::default();
         for (name, value) in entries {
@@ -120,7 +129,8 @@ impl Plan {
             self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
-        if entries.is_empty() && !tree.own.contains_key(&Kind::Map) {
+        let stays_empty = entries.is_empty() && !(self.keeps && !tree.children.is_empty());
+        if stays_empty && !tree.own.contains_key(&Kind::Map) {
             self.push(place.field(Kind::Map), Some(tree::presence()))?;
         }
         Ok(())
@@ -138,8 +148,10 @@ impl Plan {
         if shown.len() == items.len() && shown.iter().all(|a| items.iter().any(|b| same(a, b))) {
             return Ok(());
         }
-        for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
-            self.push(place.cell(Kind::Set, key)?, None)?;
+        if !self.keeps {
+            for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
+                self.push(place.cell(Kind::Set, key)?, None)?;
+            }
         }
         for key in wanted.iter().filter(|key| !has(key)) {
             self.push(place.cell(Kind::Set, key)?, Some(tree::presence()))?;
@@ -199,7 +211,8 @@ fn payload(place: &Place, value: &Nested) -> Result<Payload, EditError> {
         Nested::Bytes(bytes) => Value::Bytes(bytes),
         Nested::Array(_) => return value.to_bytes().map(|bytes| Payload::new(kind::ARRAY, &bytes)),
         Nested::Map(_) => {
-            return Err(EditError::OtherKind { path: text(place), is: Kind::Set, wanted: Kind::Map });
+            let takes = "arrays without maps in them";
+            return Err(EditError::Misfit { path: text(place), is: Kind::Set, takes });
         }
     };
     value.to_payload().map_err(|e| e.at(place.as_ref()))

@@ -1,0 +1,370 @@
+//! From anything that serialises to a nested value, in the shape that it has as JSON; but bytes stay bytes, and a number
+//! that is not finite is an error instead of null.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde::ser::{
+    Error, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+    SerializeTupleVariant, Serializer,
+};
+
+use crate::document::nested::Nested;
+use crate::error::{EditError, MAX_DEPTH};
+
+/// What went wrong, and where: segments, the innermost first.
+#[derive(Debug)]
+pub(super) struct Fault {
+    what: What,
+    within: Vec<String>,
+}
+
+#[derive(Debug)]
+enum What {
+    NotFinite(f64),
+    TooDeep,
+    Other(String),
+}
+
+impl Fault {
+    fn new(what: What) -> Self {
+        Self { what, within: Vec::new() }
+    }
+
+    fn within(mut self, segment: String) -> Self {
+        self.within.push(segment);
+        self
+    }
+
+    pub(super) fn at(self, mut path: String) -> EditError {
+        for segment in self.within.into_iter().rev() {
+            path.push('/');
+            path.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+        }
+        match self.what {
+            What::NotFinite(value) => EditError::NotFinite { path, value },
+            What::TooDeep => EditError::TooDeep { path },
+            What::Other(reason) => EditError::Unserialisable(format!("at `{path}`: {reason}").into()),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.what, f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(What::Other(message.to_string()))
+    }
+}
+
+/// Makes a nested value of whatever it is given, no deeper than [`MAX_DEPTH`].
+#[derive(Clone, Copy, Default)]
+pub(super) struct ToNested {
+    depth: usize,
+}
+
+impl ToNested {
+    fn below(self) -> Result<Self, Fault> {
+        match self.depth {
+            MAX_DEPTH.. => Err(Fault::new(What::TooDeep)),
+            depth => Ok(Self { depth: depth + 1 }),
+        }
+    }
+
+    fn list(self) -> Result<List, Fault> {
+        Ok(List { items: Vec::new(), to: self.below()? })
+    }
+
+    fn entries(self) -> Result<Entries, Fault> {
+        Ok(Entries { entries: BTreeMap::new(), key: None, to: self.below()? })
+    }
+}
+
+/// A variant's content, under its name.
+fn tagged(variant: &str, content: Nested) -> Nested {
+    Nested::Map(BTreeMap::from([(variant.to_owned(), content)]))
+}
+
+fn whole(number: i128) -> Result<Nested, Fault> {
+    match (i64::try_from(number), u64::try_from(number)) {
+        (Ok(number), _) => Ok(Nested::Int(number)),
+        (_, Ok(number)) => Ok(Nested::Uint(number)),
+        _ => Err(Fault::custom(format!("{number} does not fit in 64 bits"))),
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($method:ident: $number:ty),*) => {$(
+        fn $method(self, number: $number) -> Result<Nested, Fault> {
+            whole(number.into())
+        }
+    )*};
+}
+
+impl Serializer for ToNested {
+    type Ok = Nested;
+    type Error = Fault;
+    type SerializeSeq = List;
+    type SerializeTuple = List;
+    type SerializeTupleStruct = List;
+    type SerializeTupleVariant = Tagged<List>;
+    type SerializeMap = Entries;
+    type SerializeStruct = Entries;
+    type SerializeStructVariant = Tagged<Entries>;
+
+    whole_numbers! {
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64
+    }
+
+    fn serialize_u128(self, number: u128) -> Result<Nested, Fault> {
+        i128::try_from(number).map_or_else(|_| Err(Fault::custom(format!("{number} does not fit in 64 bits"))), whole)
+    }
+
+    fn serialize_f32(self, number: f32) -> Result<Nested, Fault> {
+        self.serialize_f64(number.into())
+    }
+
+    fn serialize_f64(self, number: f64) -> Result<Nested, Fault> {
+        match number.is_finite() {
+            // Adding 0 turns −0 into 0 and nothing else into anything.
+            true => Ok(Nested::Float(number + 0.0)),
+            false => Err(Fault::new(What::NotFinite(number))),
+        }
+    }
+
+    fn serialize_bool(self, value: bool) -> Result<Nested, Fault> {
+        Ok(Nested::Bool(value))
+    }
+
+    fn serialize_char(self, value: char) -> Result<Nested, Fault> {
+        Ok(Nested::Str(value.into()))
+    }
+
+    fn serialize_str(self, text: &str) -> Result<Nested, Fault> {
+        Ok(Nested::Str(text.to_owned()))
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<Nested, Fault> {
+        Ok(Nested::Bytes(bytes.to_owned()))
+    }
+
+    fn serialize_none(self) -> Result<Nested, Fault> {
+        Ok(Nested::Null)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Nested, Fault> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<Nested, Fault> {
+        Ok(Nested::Null)
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<Nested, Fault> {
+        Ok(Nested::Null)
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Nested, Fault> {
+        Ok(Nested::Str(variant.to_owned()))
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Nested, Fault> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Nested, Fault> {
+        let content = value.serialize(self.below()?).map_err(|fault| fault.within(variant.to_owned()))?;
+        Ok(tagged(variant, content))
+    }
+
+    // No room is reserved on the word of the value.
+    fn serialize_seq(self, _: Option<usize>) -> Result<List, Fault> {
+        self.list()
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<List, Fault> {
+        self.list()
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<List, Fault> {
+        self.list()
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Tagged<List>, Fault> {
+        Ok(Tagged { variant, content: self.below()?.list()? })
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Entries, Fault> {
+        self.entries()
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Entries, Fault> {
+        self.entries()
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Tagged<Entries>, Fault> {
+        Ok(Tagged { variant, content: self.below()?.entries()? })
+    }
+}
+
+/// An array in the making.
+pub(super) struct List {
+    items: Vec<Nested>,
+    to: ToNested,
+}
+
+impl List {
+    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        let item = value.serialize(self.to).map_err(|fault| fault.within(self.items.len().to_string()))?;
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn finish(self) -> Nested {
+        Nested::Array(self.items)
+    }
+}
+
+/// A map in the making.
+pub(super) struct Entries {
+    entries: BTreeMap<String, Nested>,
+    key: Option<String>,
+    to: ToNested,
+}
+
+impl Entries {
+    fn insert<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), Fault> {
+        match value.serialize(self.to) {
+            Ok(value) => drop(self.entries.insert(key, value)),
+            Err(fault) => return Err(fault.within(key)),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Nested {
+        Nested::Map(self.entries)
+    }
+}
+
+/// The content of a variant in the making.
+pub(super) struct Tagged<C> {
+    variant: &'static str,
+    content: C,
+}
+
+/// A key is a text, or what JSON makes a text of.
+fn key_of<T: Serialize + ?Sized>(key: &T) -> Result<String, Fault> {
+    match key.serialize(ToNested::default())? {
+        Nested::Str(text) => Ok(text),
+        Nested::Int(number) => Ok(number.to_string()),
+        Nested::Uint(number) => Ok(number.to_string()),
+        Nested::Float(number) => Ok(number.to_string()),
+        Nested::Bool(value) => Ok(value.to_string()),
+        _ => Err(Fault::custom("a key must be a text, a number or a truth value")),
+    }
+}
+
+macro_rules! list {
+    ($($trait:ident, $method:ident);*) => {$(
+        impl $trait for List {
+            type Ok = Nested;
+            type Error = Fault;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.push(value)
+            }
+
+            fn end(self) -> Result<Nested, Fault> {
+                Ok(self.finish())
+            }
+        }
+    )*};
+}
+
+list! {
+    SerializeSeq, serialize_element; SerializeTuple, serialize_element; SerializeTupleStruct, serialize_field
+}
+
+impl SerializeTupleVariant for Tagged<List> {
+    type Ok = Nested;
+    type Error = Fault;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.content.push(value).map_err(|fault| fault.within(self.variant.to_owned()))
+    }
+
+    fn end(self) -> Result<Nested, Fault> {
+        Ok(tagged(self.variant, self.content.finish()))
+    }
+}
+
+impl SerializeMap for Entries {
+    type Ok = Nested;
+    type Error = Fault;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+        self.key = Some(key_of(key)?);
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        let key = self.key.take().ok_or_else(|| Fault::custom("a value without a key"))?;
+        self.insert(key, value)
+    }
+
+    fn end(self) -> Result<Nested, Fault> {
+        Ok(self.finish())
+    }
+}
+
+impl SerializeStruct for Entries {
+    type Ok = Nested;
+    type Error = Fault;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+        self.insert(key.to_owned(), value)
+    }
+
+    fn end(self) -> Result<Nested, Fault> {
+        Ok(self.finish())
+    }
+}
+
+impl SerializeStructVariant for Tagged<Entries> {
+    type Ok = Nested;
+    type Error = Fault;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+        self.content.insert(key.to_owned(), value).map_err(|fault| fault.within(self.variant.to_owned()))
+    }
+
+    fn end(self) -> Result<Nested, Fault> {
+        Ok(tagged(self.variant, self.content.finish()))
+    }
+}
