@@ -37,6 +37,16 @@ impl Kind {
         }
     }
 
+    /// Whether this can be the key of one of its cells.
+    pub(crate) fn takes_key(self, key: &[u8]) -> bool {
+        match self {
+            Self::Map | Self::Register | Self::Max | Self::Min => key.is_empty(),
+            Self::Counter => key.len() == 16,
+            Self::Set => !key.is_empty(),
+            Self::Other(_) => true,
+        }
+    }
+
     pub(crate) const fn of_code(code: u8) -> Self {
         match code {
             1 => Self::Map,

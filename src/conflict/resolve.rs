@@ -293,7 +293,7 @@ impl<'c, 'a> Settling<'c, 'a> {
         }
         match resolution {
             Resolution::Value(value) => self.write_value(*value),
-            Resolution::Json(json) => self.write_nested(&[Kind::Register], &Nested::of(json, &self.path())?),
+            Resolution::Json(json) => self.write_nested(&[Kind::Register], &Nested::of(json, &self.conflict.path)?),
             Resolution::MergeFields => all.first().map_or(Ok(Outcome::Open), |first| self.write_value(*first)),
             Resolution::Union => {
                 let nested =
@@ -328,7 +328,7 @@ impl<'c, 'a> Settling<'c, 'a> {
                 value.to_payload().map_err(|e| e.at(place.as_ref()))?;
                 return self.write_nested(&all, &value.to_nested());
             }
-            Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.path())?),
+            Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.conflict.path)?),
             Resolution::MergeFields => all.contains(&Kind::Map).then_some(Kind::Map),
             _ => self.chosen(resolution)?.and_then(kind_of),
         };

@@ -99,8 +99,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         keeps: bool,
     ) -> Result<bool, EditError> {
         let place = Place::of(path)?;
-        let text = place.as_ref().path().unwrap_or_default().to_string();
-        let nested = Nested::of(value, &text)?;
+        let nested = Nested::of(value, &place.as_ref().path().unwrap_or_default())?;
         let cells = self.cells()?;
         if let Some(cells) = cells {
             check_above(cells, place.as_ref())?;

@@ -3,7 +3,8 @@
 //! | file | idea |
 //! |---|---|
 //! | `path`, `place` | paths; how they are spelled in the fields of cells |
-//! | `value`, `nested`, `serialize` | what one cell holds; whole nested values; from anything that serialises |
+//! | `value`, `array` | what one cell holds |
+//! | `nested`, `serialize` | whole nested values; from anything that serialises |
 //! | `seek`, `tree` | what is at a path; all that lies below it |
 //! | `read`, `edit` | [`Properties`], [`PropertiesMut`] |
 //! | `update` | what to write so that a value becomes another |
@@ -11,6 +12,7 @@
 //! | `rules` | reading rules |
 //! | `revert` | what makes properties read as they were |
 
+mod array;
 mod edit;
 mod mixed;
 mod nested;

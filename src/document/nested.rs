@@ -8,11 +8,13 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::document::path::Path;
 use crate::document::serialize::ToNested;
-use crate::error::{EditError, MAX_DEPTH};
+use crate::error::EditError;
 
-/// The longest array in bytes: 1 MiB. One is replaced, sent and read as a whole, and takes up to 32 times this while it is.
-pub(crate) const MAX_ARRAY_LEN: usize = 1 << 20;
+/// The longest array in bytes: 256 KiB. One is written, sent and read as a whole, and while it is made a value of, the worst
+/// (of maps of one entry each) takes some 250 times its bytes.
+pub(crate) const MAX_ARRAY_LEN: usize = 256 << 10;
 
 /// A nested value that owns everything.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,20 +33,9 @@ pub(crate) enum Nested {
 
 impl Nested {
     /// From whatever serialises, in the shape that it has as JSON: see [`serialize`](crate::document::serialize).
-    pub(crate) fn of<T: Serialize + ?Sized>(value: &T, path: &str) -> Result<Self, EditError> {
-        value.serialize(ToNested::default()).map_err(|fault| fault.at(path.to_owned()))
-    }
-
-    /// Whether this version could have written it: finite, without −0, and not too deep.
-    fn is_writable(&self, depth: usize) -> bool {
-        let below = |value: &Self| value.is_writable(depth + 1);
-        let is_fine = match self {
-            Self::Float(value) => value.is_finite() && value.to_bits() != (-0.0f64).to_bits(),
-            Self::Array(items) => items.iter().all(below),
-            Self::Map(entries) => entries.values().all(below),
-            _ => true,
-        };
-        is_fine && depth <= MAX_DEPTH
+    /// Its depth counts from the root of the document.
+    pub(crate) fn of<T: Serialize + ?Sized>(value: &T, path: &Path) -> Result<Self, EditError> {
+        value.serialize(ToNested::at(path.segments().len())).map_err(|fault| fault.at(path.to_string()))
     }
 
     pub(crate) fn holds_bytes(&self) -> bool {
@@ -53,6 +44,21 @@ impl Nested {
             Self::Array(items) => items.iter().any(Self::holds_bytes),
             Self::Map(entries) => entries.values().any(Self::holds_bytes),
             _ => false,
+        }
+    }
+
+    /// Whether this is what a value says, which may have come through JSON: there bytes are an array of numbers.
+    pub(crate) fn reads_as(&self, value: &Self) -> bool {
+        match (self, value) {
+            (Self::Bytes(bytes), Self::Array(items)) => {
+                let same = |(byte, item): (&u8, &Self)| *item == Self::Int((*byte).into());
+                bytes.len() == items.len() && bytes.iter().zip(items).all(same)
+            }
+            (Self::Array(a), Self::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.reads_as(b)),
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k == l && a.reads_as(b))
+            }
+            _ => self == value,
         }
     }
 
@@ -65,15 +71,9 @@ impl Nested {
         }
     }
 
-    /// Only what these very bytes spell: else one value could be two payloads.
+    /// From the bytes of an array that has been [checked](crate::document::array::is_array).
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > MAX_ARRAY_LEN {
-            return None;
-        }
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-        deserializer.set_max_depth(MAX_DEPTH + 2);
-        let nested = Self::deserialize(&mut deserializer).ok().filter(|nested| nested.is_writable(0))?;
-        (nested.to_bytes().ok()? == bytes).then_some(nested)
+        Self::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).ok()
     }
 
     pub(crate) fn into_json(self) -> serde_json::Value {

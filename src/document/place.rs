@@ -18,7 +18,7 @@ pub(crate) const PROPERTY: u8 = 2;
 pub(crate) type FieldBytes = SmallVec<[u8; 64]>;
 
 /// Ends a segment, after a zero byte. Sorts before every continuation of the segment, and after every kind.
-const END: u8 = 0xfe;
+pub(super) const END: u8 = 0xfe;
 /// Stands, after a zero byte, for a zero byte within a segment.
 const ZERO: u8 = 0xff;
 
@@ -150,28 +150,35 @@ pub(crate) struct Property<'a> {
 }
 
 impl<'a> Property<'a> {
-    /// `None` if it is no property.
+    /// `None` if it is no property, or none that anybody could have written: a path that is not UTF-8 or too deep, a key
+    /// where the kind has none. Whatever reads, writes and indexes goes through here, so all agree on what is not there.
     pub(crate) fn of(field: &'a [u8]) -> Option<Self> {
         if *field.first()? != PROPERTY {
             return None;
         }
-        // Where a segment begins, or the kind.
-        let mut start = 1;
+        // Where a segment begins, or the kind; and how many segments there were.
+        let (mut start, mut depth) = (1, 0);
         loop {
             let mut at = start;
             loop {
-                at += field.get(at..)?.iter().position(|byte| *byte == 0)?;
+                let run = field.get(at..)?.iter().position(|byte| *byte == 0)?;
+                str::from_utf8(&field[at..at + run]).ok()?;
+                at += run;
                 match *field.get(at + 1)? {
                     END => break,
                     ZERO => at += 2,
                     code if at == start && code != 0 => {
-                        let (place, kind) = (PlaceRef(&field[..start]), Kind::of_code(code));
-                        return Some(Self { place, kind, key: &field[at + 2..] });
+                        let (place, kind, key) = (PlaceRef(&field[..start]), Kind::of_code(code), &field[at + 2..]);
+                        return kind.takes_key(key).then_some(Self { place, kind, key });
                     }
                     _ => return None,
                 }
             }
             start = at + 2;
+            depth += 1;
+            if depth > MAX_DEPTH {
+                return None;
+            }
         }
     }
 }
@@ -192,10 +199,11 @@ mod tests {
             let path = Path::new(segments).unwrap();
             let place = Place::of(&path).unwrap();
             prop_assert_eq!(&place, &Place::of(path.to_string()).unwrap());
-            let field = place.cell(Kind::of_code(code), &key).unwrap();
-            let property = Property::of(&field).unwrap();
-            prop_assert_eq!(property, Property { place: place.as_ref(), kind: Kind::of_code(code), key: &key });
-            prop_assert_eq!(property.place.path(), Some(path));
+            let kind = Kind::of_code(code);
+            let field = place.cell(kind, &key).unwrap();
+            let property = Property { place: place.as_ref(), kind, key: &key };
+            prop_assert_eq!(Property::of(&field), kind.takes_key(&key).then_some(property));
+            prop_assert_eq!(place.as_ref().path(), Some(path));
         }
 
         #[test]
@@ -222,9 +230,8 @@ mod tests {
             field in prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, 3, 0xfe, 0xff, b'a']), 0..14),
         ) {
             if let Some(Property { place, kind, key }) = Property::of(&field) {
-                if let Some(path) = place.path() {
-                    prop_assert_eq!(&Place::of(path).unwrap().cell(kind, key).unwrap()[..], &field[..]);
-                }
+                let path = place.path().unwrap();
+                prop_assert_eq!(&Place::of(path).unwrap().cell(kind, key).unwrap()[..], &field[..]);
                 prop_assert!(place.ancestors().count() <= field.len());
             }
         }

@@ -1,10 +1,10 @@
 //! What is at a path, found without a walk of what lies there.
 
-use crate::document::place::{PlaceRef, Property};
-use crate::kernel::Cells;
+use crate::document::place::{END, FieldBytes, PlaceRef, Property};
+use crate::kernel::{Cells, Field};
 use crate::kind::Kind;
 
-/// Which kinds are alive at a place, in their order. O(kinds · log cells), past tombstones.
+/// Which kinds are alive at a place, in their order. O(kinds · log cells).
 pub(crate) fn kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let map = has_children(cells, place);
     let own = own_kinds(cells, place).filter(move |kind| !(map && *kind == Kind::Map));
@@ -29,20 +29,39 @@ pub(super) fn above(cells: &Cells, place: PlaceRef<'_>) -> Option<Kind> {
 /// The kinds that have live cells of their own.
 pub(super) fn own_kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let mut code = 0u8;
-    let end = place.start_of_children();
     std::iter::from_fn(move || {
-        let start = place.start_of(code.checked_add(1)?);
-        let mut live = cells.between(&start, true, Some(&end)).filter(|(_, sibling)| sibling.is_live());
-        let (field, _) = live.next()?;
-        let kind = Property::of(field.as_bytes())?.kind;
-        code = kind.code();
-        Some(kind)
+        loop {
+            let field = cells.next_live(&place.start_of(code.checked_add(1)?))?;
+            // What lies below sorts after all kinds.
+            code = *field.as_bytes().strip_prefix(place.as_bytes())?.strip_prefix(&[0])?.first()?;
+            if code >= END {
+                return None;
+            }
+            let readable =
+                std::iter::once(field).chain(live_of(cells, place, code)).find_map(|f| Property::of(f.as_bytes()));
+            if let Some(property) = readable {
+                return Some(property.kind);
+            }
+        }
     })
 }
 
+/// The live fields of one kind.
+fn live_of<'a>(cells: &'a Cells, place: PlaceRef<'a>, code: u8) -> impl Iterator<Item = &'a Field> {
+    let start = place.start_of(code);
+    let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
+    live.map(|(field, _)| field)
+}
+
 pub(super) fn has_children(cells: &Cells, place: PlaceRef<'_>) -> bool {
-    let start = place.start_of_children();
-    let mut below = cells.between(&start, true, None).take_while(|(f, _)| f.as_bytes().starts_with(place.as_bytes()));
-    // What no version spells so is nobody's.
-    below.any(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
+    let mut start = place.start_of_children();
+    while let Some(field) = cells.next_live(&start).filter(|field| field.as_bytes().starts_with(place.as_bytes())) {
+        // What no version spells so is nobody's.
+        if Property::of(field.as_bytes()).is_some() {
+            return true;
+        }
+        start = FieldBytes::from_slice(field.as_bytes());
+        start.push(0);
+    }
+    false
 }

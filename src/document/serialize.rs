@@ -64,6 +64,11 @@ impl Error for Fault {
     }
 }
 
+/// How `serde_json` spells a number for its own serialiser if some crate asks it for numbers of any precision.
+const NUMBER: &str = "$serde_json::private::Number";
+/// And a piece of JSON that it has not taken apart.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// Makes a nested value of whatever it is given, no deeper than [`MAX_DEPTH`].
 #[derive(Clone, Copy, Default)]
 pub(super) struct ToNested {
@@ -71,6 +76,11 @@ pub(super) struct ToNested {
 }
 
 impl ToNested {
+    /// For a value that lies so many levels deep.
+    pub(super) fn at(depth: usize) -> Self {
+        Self { depth }
+    }
+
     fn below(self) -> Result<Self, Fault> {
         match self.depth {
             MAX_DEPTH.. => Err(Fault::new(What::TooDeep)),
@@ -83,7 +93,7 @@ impl ToNested {
     }
 
     fn entries(self) -> Result<Entries, Fault> {
-        Ok(Entries { entries: BTreeMap::new(), key: None, to: self.below()? })
+        Ok(Entries { disguised: None, entries: BTreeMap::new(), key: None, to: self.below()? })
     }
 }
 
@@ -218,8 +228,10 @@ impl Serializer for ToNested {
         self.entries()
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Entries, Fault> {
-        self.entries()
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Entries, Fault> {
+        let mut entries = self.entries()?;
+        entries.disguised = matches!(name, NUMBER | RAW_VALUE).then_some(name);
+        Ok(entries)
     }
 
     fn serialize_struct_variant(
@@ -253,6 +265,8 @@ impl List {
 
 /// A map in the making.
 pub(super) struct Entries {
+    /// What it really is, if it is a struct of `serde_json`'s own.
+    disguised: Option<&'static str>,
     entries: BTreeMap<String, Nested>,
     key: Option<String>,
     to: ToNested,
@@ -270,6 +284,25 @@ impl Entries {
     fn finish(self) -> Nested {
         Nested::Map(self.entries)
     }
+
+    /// What the text stands for that a struct of `serde_json`'s own holds.
+    fn undisguised(self, text: &str) -> Result<Nested, Fault> {
+        let json: serde_json::Value = serde_json::from_str(text).map_err(Fault::custom)?;
+        match json {
+            // Numbers are in disguise themselves.
+            serde_json::Value::Number(number) => number_of(&number),
+            json => json.serialize(ToNested { depth: self.to.depth.saturating_sub(1) }),
+        }
+    }
+}
+
+fn number_of(number: &serde_json::Number) -> Result<Nested, Fault> {
+    match (number.as_i64(), number.as_u64(), number.as_f64()) {
+        (Some(number), _, _) => Ok(Nested::Int(number)),
+        (_, Some(number), _) => Ok(Nested::Uint(number)),
+        (_, _, Some(number)) => ToNested::default().serialize_f64(number),
+        _ => Err(Fault::custom(format!("{number} does not fit in 64 bits"))),
+    }
 }
 
 /// The content of a variant in the making.
@@ -284,7 +317,7 @@ fn key_of<T: Serialize + ?Sized>(key: &T) -> Result<String, Fault> {
         Nested::Str(text) => Ok(text),
         Nested::Int(number) => Ok(number.to_string()),
         Nested::Uint(number) => Ok(number.to_string()),
-        Nested::Float(number) => Ok(number.to_string()),
+        Nested::Float(number) => Ok(serde_json::Value::from(number).to_string()),
         Nested::Bool(value) => Ok(value.to_string()),
         _ => Err(Fault::custom("a key must be a text, a number or a truth value")),
     }
@@ -352,7 +385,13 @@ impl SerializeStruct for Entries {
     }
 
     fn end(self) -> Result<Nested, Fault> {
-        Ok(self.finish())
+        match self.disguised.and_then(|name| self.entries.get(name)) {
+            Some(Nested::Str(text)) => {
+                let text = text.clone();
+                self.undisguised(&text)
+            }
+            _ => Ok(self.finish()),
+        }
     }
 }
 

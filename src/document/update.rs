@@ -6,7 +6,7 @@ use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place};
 use crate::document::tree::{self, Tree};
 use crate::document::value::{Value, kind};
-use crate::error::{EditError, MAX_DEPTH};
+use crate::error::EditError;
 use crate::kernel::{Cells, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
 use crate::kind::Kind;
 
@@ -55,7 +55,11 @@ impl Plan {
         let kind = if matches!(to, Nested::Map(_)) { Kind::Map } else { Kind::Register };
         kinds.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
         match to {
-            Nested::Map(entries) => plan.update_map(place, &tree.alone(Kind::Map), entries)?,
+            // A map that is not in question keeps what it has.
+            Nested::Map(entries) => {
+                plan.keeps = !kinds.contains(&Kind::Map);
+                plan.update_map(place, &tree.alone(Kind::Map), entries)?;
+            }
             value => plan.write(place, Kind::Register, value)?,
         }
         Ok(plan)
@@ -71,6 +75,9 @@ impl Plan {
 
     fn update(&mut self, place: &Place, tree: &Tree<'_>, to: &Nested) -> Result<(), EditError> {
         let shown = tree.kind();
+        if shown.is_some_and(|kind| kind != Kind::Map) && tree.to_nested().reads_as(to) {
+            return Ok(());
+        }
         match (shown, to) {
             (None | Some(Kind::Map), Nested::Map(entries)) => self.update_map(place, tree, entries),
             (Some(Kind::Register), Nested::Map(entries)) => {
@@ -84,18 +91,12 @@ impl Plan {
                 tree.children.iter().for_each(|(name, child)| self.remove(&place.child(name), child));
                 self.write(place, Kind::Register, value)
             }
-            (None | Some(Kind::Register), value) => match tree.value(Kind::Register) {
-                Some(shown) if same(&shown.to_nested(), value) => Ok(()),
-                _ => self.write(place, Kind::Register, value),
-            },
+            (None | Some(Kind::Register), value) => self.write(place, Kind::Register, value),
             (Some(Kind::Counter), Nested::Int(number)) => self.count(place, tree, (*number).into()),
             (Some(Kind::Counter), Nested::Uint(number)) => self.count(place, tree, (*number).into()),
             (Some(Kind::Set), Nested::Array(items)) => self.update_set(place, tree, items),
             (Some(kind @ (Kind::Max | Kind::Min)), value) if !matches!(value, Nested::Map(_)) => {
-                match tree.value(kind) {
-                    Some(shown) if same(&shown.to_nested(), value) => Ok(()),
-                    _ => self.write(place, kind, value),
-                }
+                self.write(place, kind, value)
             }
             (Some(is), _) => {
                 let takes = match is {
@@ -123,9 +124,6 @@ impl Plan {
         let nothing = Tree::default();
         for (name, value) in entries {
             let place = place.child(name);
-            if place.as_ref().ancestors().count() > MAX_DEPTH {
-                return Err(EditError::TooDeep { path: text(&place) });
-            }
             self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
@@ -137,23 +135,27 @@ impl Plan {
     }
 
     fn update_set(&mut self, place: &Place, tree: &Tree<'_>, items: &[Nested]) -> Result<(), EditError> {
-        let payloads = items.iter().map(|item| payload(place, item)).collect::<Result<Vec<_>, _>>()?;
-        let wanted: BTreeSet<_> = payloads.iter().map(tree::key_of_element).collect();
         let own = tree.own.get(&Kind::Set);
-        let has = |key: &[u8]| own.is_some_and(|own| own.contains_key(key));
-        // Bytes in a set are arrays of numbers in JSON: what is written back as it was read is left alone.
-        let readable: Vec<_> =
-            own.into_iter().flat_map(|own| own.keys()).filter_map(|key| tree::element(key)).collect();
-        let shown: Vec<_> = readable.iter().map(|value| value.to_nested()).collect();
-        if shown.len() == items.len() && shown.iter().all(|a| items.iter().any(|b| same(a, b))) {
-            return Ok(());
+        // An array may stand for bytes that JSON could not tell from it.
+        let mut bytes: Vec<(&[u8], Nested)> = own
+            .into_iter()
+            .flat_map(|own| own.keys())
+            .filter_map(|key| Some((*key, tree::element(key)?.to_nested())))
+            .filter(|(_, element)| element.holds_bytes())
+            .collect();
+        let mut wanted = BTreeSet::new();
+        for item in items {
+            let key = tree::key_of_element(&payload(place, item)?);
+            let is_new = own.is_none_or(|own| !own.contains_key(&key[..]));
+            let stands_for = bytes.iter().position(|(_, element)| is_new && element.reads_as(item));
+            wanted.insert(stands_for.map_or(key, |i| bytes.swap_remove(i).0.to_vec()));
         }
         if !self.keeps {
             for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
                 self.push(place.cell(Kind::Set, key)?, None)?;
             }
         }
-        for key in wanted.iter().filter(|key| !has(key)) {
+        for key in wanted.iter().filter(|key| own.is_none_or(|own| !own.contains_key(&key[..]))) {
             self.push(place.cell(Kind::Set, key)?, Some(tree::presence()))?;
         }
         Ok(())
@@ -216,11 +218,6 @@ fn payload(place: &Place, value: &Nested) -> Result<Payload, EditError> {
         }
     };
     value.to_payload().map_err(|e| e.at(place.as_ref()))
-}
-
-/// Whether two values are one in JSON, which knows no bytes.
-fn same(a: &Nested, b: &Nested) -> bool {
-    a == b || (a.holds_bytes() != b.holds_bytes() && a.clone().into_json() == b.clone().into_json())
 }
 
 fn text(place: &Place) -> String {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use crate::document::array::is_array;
 use crate::document::nested::Nested;
 use crate::document::place::PlaceRef;
 use crate::error::EditError;
@@ -236,9 +237,7 @@ impl<'a> Value<'a> {
             },
             kind::STR => str::from_utf8(bytes).map(Self::Str).unwrap_or(unknown),
             kind::BYTES => Self::Bytes(bytes),
-            kind::ARRAY if Nested::from_bytes(bytes).is_some_and(|n| matches!(n, Nested::Array(_))) => {
-                Self::Array(Array { bytes })
-            }
+            kind::ARRAY if is_array(bytes) => Self::Array(Array { bytes }),
             _ => unknown,
         }
     }

@@ -6,7 +6,7 @@ use std::mem;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use im::OrdMap;
+use im::{OrdMap, OrdSet};
 use smallvec::SmallVec;
 
 use crate::id::{Dot, ReplicaId};
@@ -47,9 +47,8 @@ pub(super) struct Many {
     /// No cell is empty; siblings are sorted by dot.
     pub(super) cells: OrdMap<Field, Cell>,
     fields: OrdMap<Dot, Field>,
-    live: usize,
-    /// How many of the live ones are at the root.
-    live_roots: usize,
+    /// The fields that hold something live: what is alive is found past any number of tombstones.
+    live: OrdSet<Field>,
 }
 
 impl Borrow<[u8]> for Field {
@@ -82,7 +81,7 @@ impl Cells {
         match &self.0 {
             // The root sorts first, so this looks at no name.
             Repr::Few(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
-            Repr::Many(many) => many.live_roots > 0,
+            Repr::Many(many) => many.live.get_min().is_some_and(Field::is_root),
         }
     }
 
@@ -90,7 +89,7 @@ impl Cells {
     pub fn has_live_fields(&self) -> bool {
         match &self.0 {
             Repr::Few(writes) => writes.iter().any(|w| w.sibling.is_live() && !w.field.is_root()),
-            Repr::Many(many) => many.live > many.live_roots,
+            Repr::Many(many) => many.live.get_max().is_some_and(|last| !last.is_root()),
         }
     }
 
@@ -128,6 +127,14 @@ impl Cells {
         };
         let few = few.iter().map(|w| (&w.field, &w.sibling));
         few.chain(many.into_iter().flatten().flat_map(|(field, cell)| cell.iter().map(move |s| (field, s))))
+    }
+
+    /// The first field from `start` on that holds something live. O(cells) for a small entity, O(log cells) for a large one.
+    pub(crate) fn next_live(&self, start: &[u8]) -> Option<&Field> {
+        match &self.0 {
+            Repr::Few(_) => self.from(start).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
+            Repr::Many(many) => many.live.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded)).next(),
+        }
     }
 
     /// The number of siblings, tombstones included.
@@ -198,7 +205,9 @@ impl Cells {
         let mut many = Many::default();
         for (field, sibling) in self.iter() {
             let (field, sibling) = (field.clone(), sibling.clone());
-            many.count(field.is_root(), usize::from(sibling.is_live()), 0);
+            if sibling.is_live() {
+                many.live.insert(field.clone());
+            }
             many.fields.insert(sibling.dot, field.clone());
             match many.cells.get_mut(&field) {
                 Some(cell) => cell.push(sibling),
@@ -245,16 +254,11 @@ fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
 }
 
 impl Many {
-    fn count(&mut self, at_root: bool, added: usize, removed: usize) {
-        self.live = self.live + added - removed;
-        if at_root {
-            self.live_roots = self.live_roots + added - removed;
-        }
-    }
-
     fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        let live = |cell: &Cell| cell.iter().filter(|s| s.is_live()).count();
-        let added = live(&next);
+        match next.iter().any(Sibling::is_live) {
+            true => drop(self.live.insert(field.clone())),
+            false => drop(self.live.remove(field)),
+        }
         for sibling in &next {
             self.fields.insert(sibling.dot, field.clone());
         }
@@ -263,7 +267,6 @@ impl Many {
             false => self.cells.insert(field.clone(), next),
         };
         let was = was.unwrap_or_default();
-        self.count(field.is_root(), added, live(&was));
         for sibling in &was {
             let kept =
                 self.cells.get(field).is_some_and(|cell| cell.binary_search_by_key(&sibling.dot, |s| s.dot).is_ok());
@@ -367,6 +370,11 @@ mod tests {
             prop_assert!(cells.siblings(b"absent").next().is_none());
             let live_fields = flat.iter().any(|(f, s)| !f.is_empty() && s.is_live());
             prop_assert_eq!(cells.has_live_fields(), live_fields);
+            prop_assert_eq!(cells.is_live(), flat.iter().any(|(f, s)| f.is_empty() && s.is_live()));
+            for start in [vec![], vec![b'f'], vec![b'f', 40], vec![b'g']] {
+                let first = flat.iter().find(|(f, s)| *f >= start && s.is_live()).map(|(f, _)| f.clone());
+                prop_assert_eq!(cells.next_live(&start).map(|f| f.as_bytes().to_vec()), first);
+            }
             prop_assert_eq!(cells.with_prefix(b"f").count(), flat.iter().filter(|(f, _)| !f.is_empty()).count());
         }
     }
