@@ -74,8 +74,9 @@ pub enum EditError {
         /// Where it was to be written.
         path: String,
     },
-    /// A value of a kind that this version does not know can be read and sent on, not written.
-    #[error("kind {0} is not known to this version and cannot be written by it")]
+    /// A value that this version cannot read (of a kind that it does not know, or spelled otherwise) is kept and sent on, not
+    /// written.
+    #[error("a value of kind {0} that this version cannot read cannot be written by it either; write one of your own")]
     UnknownKind(u8),
     /// A label, an edge type or a path is too long.
     #[error("a key of {len} bytes is too long: at most {limit}")]
@@ -197,6 +198,9 @@ pub enum PathError {
     /// `~` stands only before 0 or 1.
     #[error("the path `{0}` has a `~` that is neither `~0` (for `~`) nor `~1` (for `/`)")]
     Escape(String),
+    /// In a pattern, `**` stands for everything below, so nothing can follow it.
+    #[error("in `{0}` something follows `**`, which stands for all that lies below; put it at the end")]
+    Wildcard(String),
     /// More segments than [`MAX_DEPTH`].
     #[error("a path of {0} segments is too deep: at most {MAX_DEPTH}")]
     TooDeep(usize),

@@ -498,7 +498,12 @@ fn a_rule_that_does_not_fit_names_the_path() {
         let error = Rules::new().with(pattern, rule).unwrap().json(&a.state().properties(), "").unwrap_err();
         assert_eq!((error.path.to_string().as_str(), error.rule), (path, rule));
         assert!(error.to_string().contains(path), "{error}");
+        // An app that must go on is told all the same.
+        let (value, misfits) = Rules::new().with(pattern, rule).unwrap().read(&a.state().properties(), "");
+        assert_eq!((value, &misfits[0]), (Some(a.state().to_json()), &error));
     }
+    let within = Rules::new().with("/a/**/b", Rule::Max).unwrap_err();
+    assert_eq!(within, PathError::Wildcard("/a/**/b".into()));
     assert_eq!(Rules::new().with("no slash", Rule::Max).unwrap_err(), PathError::NoSlash("no slash".into()));
 }
 

@@ -293,7 +293,7 @@ fn what_was_added_since_is_deleted_with_one_write_whatever_it_holds() {
     let empty = a.snapshot();
     a.edit(|g| {
         add_ada(g)?;
-        (0..100).try_for_each(|n| g.set(ada(), &format!("/{n}"), n))
+        (0..100).try_for_each(|n| g.set(ada(), format!("/{n}"), n))
     })
     .unwrap();
     assert_eq!(a.edit(|g| g.revert_to(&empty)).unwrap().0, 1);

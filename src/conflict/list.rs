@@ -1,11 +1,13 @@
 //! What the conflicts are.
 
+use std::cmp::Reverse;
+
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content};
-use crate::document::{AsPath, Document, Mixed, Path, Place, PlaceRef, Properties, Property, Tree, Value, seek};
+use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value, seek};
 use crate::error::PathError;
-use crate::graph::{Edge, Graph, Hidden, Owner, label_of, owner_of};
+use crate::graph::{Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, model_of, owner_of};
 use crate::id::{ConflictId, Dot};
 use crate::kernel::{Crdt, Entity, Field, Sibling, State};
 use crate::kind::Kind;
@@ -90,7 +92,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn all(self) -> impl Iterator<Item = Conflict<'a>> {
-        let edits = self.state.contested().filter_map(move |(entity, field)| self.concurrent_edit(entity, field));
+        let edits = self.state.contested().filter_map(move |(entity, field)| self.contested(entity, field));
         let kinds = self.mixed.iter().filter_map(move |(entity, place)| self.kinds(entity, place));
         let hidden = self.graph.into_iter().flat_map(Graph::hidden).filter_map(move |hidden| self.edit_delete(&hidden));
         let dangling = self.graph.into_iter().flat_map(Graph::dangling).filter_map(move |edge| self.dangling(&edge));
@@ -98,6 +100,36 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
+        let fields: Vec<_> = self.state.contested_in(entity, []).collect();
+        let places: Vec<_> = self.mixed.within(entity, []).collect();
+        let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
+        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place))).chain(self.whole(entity))
+    }
+
+    /// About the properties of an entity at and below a place.
+    fn at(self, entity: Entity, place: &Place) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
+        let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
+        let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
+        let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
+        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place)))
+    }
+
+    /// The conflict at this very spot, if it is still there. O(log n + its candidates).
+    pub(super) fn same(self, entity: Entity, spot: &Spot) -> Option<Conflict<'a>> {
+        match spot {
+            Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
+            Spot::Kinds(place) => self.kinds(entity, self.mixed.at(entity, place)?),
+            Spot::Whole => self.whole(entity).next(),
+        }
+    }
+
+    /// Whether several kinds are at a path.
+    pub(super) fn is_mixed(self, entity: Entity, path: &Path) -> bool {
+        Place::of(path).is_ok_and(|place| self.mixed.at(entity, &place).is_some())
+    }
+
+    /// What an entity as a whole is in: an edit of what was deleted, or an end that is missing.
+    fn whole(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let owner = owner_of(entity);
         let hidden = self.graph.zip(owner).and_then(|(graph, owner)| graph.hidden_of(owner));
         let dangling = match (self.graph, owner) {
@@ -105,29 +137,32 @@ impl<'a> Source<'a> {
             _ => None,
         };
         let hidden = hidden.and_then(|hidden| self.edit_delete(&hidden));
-        let dangling = dangling.and_then(|edge| self.dangling(&edge));
-        self.at(entity, &Place::root()).chain(hidden).chain(dangling)
+        hidden.into_iter().chain(dangling.and_then(|edge| self.dangling(&edge)))
     }
 
-    /// About the properties of an entity at and below a place.
-    fn at(self, entity: Entity, place: &Place) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
-        let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
-        let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
-        let edits = fields.into_iter().filter_map(move |field| self.concurrent_edit(entity, field));
-        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place)))
-    }
-
-    fn concurrent_edit(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
+    /// A cell with unequal siblings: a register, or the vectors by a model.
+    fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
+        let mut siblings: Vec<&Sibling> = self.state.cells(entity)?.live(field.as_bytes()).collect();
+        siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
+        let dots = siblings.iter().map(|sibling| sibling.dot);
+        if let Some(model) = self.graph.and_then(|_| model_of(field)) {
+            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(field, s)?, *s))).collect();
+            // Vectors that were made from one text say the same, whatever machine rounded them.
+            let mut texts = vectors.iter().map(|(vector, _)| vector.text_hash());
+            let first = texts.next()?;
+            if vectors.len() < 2 || (first.is_some() && texts.all(|text| text == first)) {
+                return None;
+            }
+            let candidates =
+                vectors.into_iter().map(|(vector, s)| Candidate::new(Content::Embedding(vector), s)).collect();
+            return self.conflict(ConflictKind::Embedding { model }, entity, Path::default(), candidates, dots);
+        }
         let property = Property::of(field.as_bytes()).filter(|property| property.kind == Kind::Register)?;
-        let cells = self.state.cells(entity)?;
-        let mut siblings: Vec<&Sibling> = cells.live(field.as_bytes()).collect();
-        siblings.sort_unstable_by_key(|s| std::cmp::Reverse(s.precedence()));
         let value = |sibling: &'a Sibling| {
             let value = Value::from_payload(sibling.payload.as_ref()?);
             Some(Candidate::new(Content::Value(value), sibling))
         };
         let candidates = siblings.iter().copied().filter_map(value).collect();
-        let dots = siblings.iter().map(|sibling| sibling.dot);
         self.conflict(ConflictKind::ConcurrentEdit, entity, property.place.path()?, candidates, dots)
     }
 
@@ -150,16 +185,18 @@ impl<'a> Source<'a> {
     fn edit_delete(self, hidden: &Hidden<'a>) -> Option<Conflict<'a>> {
         let entity = hidden.owner().entity();
         let cells = self.state.cells(entity)?;
-        let properties = Properties::new(Some(cells));
-        let content = |field: &'a Field| match Property::of(field.as_bytes()).and_then(|p| p.place.path()) {
-            Some(path) => Content::Property { reads: properties.json(&path).unwrap_or_default(), path },
-            None => label_of(field).map_or(Content::Unknown, Content::Label),
-        };
-        let live: Vec<_> = cells.iter().filter(|(_, sibling)| sibling.is_live()).collect();
-        let mut candidates: Vec<_> = live.iter().map(|(f, sibling)| Candidate::new(content(f), sibling)).collect();
-        candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse((candidate.stamp, candidate.dot)));
-        let dots = live.iter().map(|(_, sibling)| sibling.dot);
-        self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots)
+        let mut candidates = properties_of(&Tree::at(cells, &Place::root()), Path::default());
+        let mut dots = Vec::new();
+        for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
+            dots.push(sibling.dot);
+            if Property::of(field.as_bytes()).is_none() {
+                let embedding = || embedding_in(field, sibling).map(Content::Embedding);
+                let content = label_of(field).map(Content::Label).or_else(embedding).unwrap_or(Content::Unknown);
+                candidates.push(Candidate::new(content, sibling));
+            }
+        }
+        candidates.sort_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
+        self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots.into_iter())
     }
 
     fn dangling(self, edge: &Edge<'a>) -> Option<Conflict<'a>> {
@@ -187,12 +224,52 @@ impl<'a> Source<'a> {
         let id = id(&kind, entity, &path, dots);
         let cells = self.state.cells(entity)?;
         let of = self.graph.and_then(|_| owner_of(entity));
+        // What a later version put elsewhere is nobody's here.
+        if of.is_none() && (self.graph.is_some() || entity != Entity::SELF) {
+            return None;
+        }
         let name = match (of, self.graph) {
             (Some(Owner::Node(node)), Some(graph)) => graph.node(node).and_then(|node| node.name()),
             _ => None,
         };
         let is_hidden = of.is_some() && !cells.is_live();
         Some(Conflict { id, kind, of, name, path, is_hidden, candidates })
+    }
+}
+
+/// What a tree holds, path by path: of each the write of the latest stamp, and what it reads as without what lies below.
+fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
+    let mut found = Vec::new();
+    let own = tree.own_alone();
+    if let Some(latest) = own.siblings().into_iter().max_by_key(|sibling| sibling.precedence()) {
+        let content = Content::Property { path: path.clone(), reads: own.to_nested().into_json() };
+        found.push(Candidate::new(content, latest));
+    }
+    for (name, child) in &tree.children {
+        // Paths in the state are none too deep.
+        found.extend(path.child(name).map(|path| properties_of(child, path)).unwrap_or_default());
+    }
+    found
+}
+
+/// Where to find a conflict again.
+pub(super) enum Spot {
+    /// A cell with unequal siblings.
+    Cell(FieldBytes),
+    /// A path of several kinds.
+    Kinds(Place),
+    /// The entity.
+    Whole,
+}
+
+impl Spot {
+    pub(super) fn of(conflict: &Conflict<'_>) -> Result<Self, PathError> {
+        Ok(match &conflict.kind {
+            ConflictKind::ConcurrentEdit => Self::Cell(Place::of(&conflict.path)?.field(Kind::Register)),
+            ConflictKind::Embedding { model } => Self::Cell(embedding_field(model)),
+            ConflictKind::Kind => Self::Kinds(Place::of(&conflict.path)?),
+            ConflictKind::EditDelete | ConflictKind::Dangling { .. } => Self::Whole,
+        })
     }
 }
 
@@ -206,6 +283,10 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: impl Iterator<Item
         ConflictKind::Dangling { missing } => {
             hash.update(&[4]);
             missing.iter().for_each(|node| hash.update(node.as_bytes()));
+        }
+        ConflictKind::Embedding { model } => {
+            hash.update(&[5]);
+            hash.update(&embedding_field(model));
         }
     }
     // Lengths before what has no fixed one.

@@ -18,6 +18,7 @@ use crate::graph::Owner;
 use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
 use crate::kernel::Sibling;
 use crate::kind::Kind;
+use crate::vector::{Embedding, Model};
 
 pub use resolve::{Resolution, Settled};
 
@@ -52,6 +53,12 @@ pub struct Conflict<'a> {
 pub enum ConflictKind {
     /// A register was set to different values. The latest stamp shows.
     ConcurrentEdit,
+    /// A node or edge was embedded by one model from different texts, or from what nobody has said. The latest stamp shows.
+    /// Vectors of one text are no conflict, however they differ.
+    Embedding {
+        /// The model.
+        model: Model,
+    },
     /// A path was made several kinds. The first of [`Kind`] shows.
     Kind,
     /// A node or edge was deleted while somebody wrote to it. What was written is hidden; the candidates are that.
@@ -81,6 +88,8 @@ pub struct Candidate<'a> {
 pub enum Content<'a> {
     /// A value of a register.
     Value(Value<'a>),
+    /// A vector.
+    Embedding(Embedding<'a>),
     /// What a kind at the path would read as, were it alone.
     Kind {
         /// The kind.
@@ -130,7 +139,9 @@ impl<'a> Conflict<'a> {
     /// What shows; none of the candidates if it is about something hidden.
     pub fn winner(&self) -> Option<&Candidate<'a>> {
         match self.kind {
-            ConflictKind::ConcurrentEdit | ConflictKind::Kind => self.candidates.first(),
+            ConflictKind::ConcurrentEdit | ConflictKind::Embedding { .. } | ConflictKind::Kind => {
+                self.candidates.first()
+            }
             ConflictKind::EditDelete | ConflictKind::Dangling { .. } => None,
         }
     }
@@ -139,19 +150,23 @@ impl<'a> Conflict<'a> {
 /// For people: what it is about, and each candidate with the beginning of its writer's id and when it was written.
 impl fmt::Display for Conflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match &self.kind {
-            ConflictKind::ConcurrentEdit => "",
-            ConflictKind::Kind => ", of several kinds",
-            ConflictKind::EditDelete => "deleted while it was written to",
-            ConflictKind::Dangling { .. } => "an edge that lacks an end",
+        let of = match (self.name, self.of) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(of)) => of.to_string(),
+            (None, None) => "the document".to_owned(),
         };
-        let path = self.path.to_string();
-        match (path.as_str(), self.name, self.of) {
-            ("", Some(name), _) => write!(f, "{name}: {what}:")?,
-            ("", None, Some(of)) => write!(f, "{of}: {what}:")?,
-            (path, Some(name), _) => write!(f, "{path} of {name}{what}:")?,
-            (path, None, Some(of)) => write!(f, "{path} of {of}{what}:")?,
-            (path, None, None) => write!(f, "{path}{what}:")?,
+        match &self.kind {
+            ConflictKind::EditDelete => write!(f, "{of}, deleted while it was written to:")?,
+            ConflictKind::Dangling { .. } => write!(f, "{of}, which lacks an end:")?,
+            ConflictKind::Embedding { model } => write!(f, "the vector of {of} by {}:", model.name())?,
+            ConflictKind::ConcurrentEdit | ConflictKind::Kind => {
+                match self.path.segments().len() {
+                    0 => f.write_str(&of)?,
+                    _ if self.of.is_some() => write!(f, "{} of {of}", self.path)?,
+                    _ => write!(f, "{}", self.path)?,
+                }
+                f.write_str(if self.kind == ConflictKind::Kind { ", of several kinds:" } else { ":" })?;
+            }
         }
         for (i, candidate) in self.candidates.iter().enumerate() {
             let shows = if i == 0 && self.winner().is_some() { ", shows" } else { "" };
@@ -167,6 +182,7 @@ impl fmt::Display for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(value) => value.fmt(f),
+            Self::Embedding(vector) => write!(f, "{vector:?}"),
             Self::Kind { kind, reads } => write!(f, "{kind} {reads}"),
             Self::Property { path, reads } => write!(f, "{path} = {reads}"),
             Self::Label(label) => write!(f, "label {label:?}"),

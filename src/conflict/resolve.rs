@@ -3,33 +3,35 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use crate::conflict::list::{Disputed, entity_of};
+use crate::conflict::list::{Disputed, Spot, entity_of};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content};
-use crate::document::{Document, Nested, Place, Plan, Value, union};
+use crate::document::{Document, Nested, Place, Plan, Tree, Value, union};
 use crate::error::{EditError, ResolveError};
-use crate::graph::{Graph, Owner};
+use crate::graph::{Graph, Owner, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
-use crate::kernel::{Cells, Crdt, Edit};
+use crate::kernel::{Cells, Crdt, Edit, Entity};
 use crate::kind::Kind;
+use crate::vector::Model;
 
 /// How a conflict is to be settled.
 ///
-/// | | values of a register | kinds | edit and deletion | dangling edge |
+/// | | values of a register, vectors | kinds | edit and deletion | dangling edge |
 /// |---|---|---|---|---|
 /// | `Pick` | the candidate | the candidate's kind | – | – |
-/// | `Value`, `Json` | the value | the value, as a register or map | – | – |
+/// | `Value`, `Json` | the value (no vector) | the value, as a register or map | – | – |
 /// | `LastWriter` | the latest stamp | the kind of the latest stamp | delete | – |
 /// | `PreferLocal` | the latest that this replica wrote, if any, else the latest | as left | restore if it wrote, else delete | – |
 /// | `PreferRemote` | the latest that another wrote, if any, else the latest | as left | restore if another wrote, else delete | – |
-/// | `MergeFields` | the latest stamp, field by field | the map | restore | restore the ends |
+/// | `MergeFields` | the latest stamp, field by field (no vector) | the map | restore | restore the ends |
 /// | `Union` | of arrays, all elements, those of the latest first | – | restore | restore the ends |
 /// | `MergeText` | of texts, the changes of all against the base | – | – | – |
-/// | `Restore` | – | – | restore the node | restore the ends |
+/// | `Restore` | – | – | restore the node, without its name | restore the ends |
 /// | `Delete` | – | – | delete what is hidden | delete the edge |
 /// | `Manual` | left open | left open | left open | left open |
 ///
-/// What does not fit (–) is [`ResolveError::DoesNotFit`]. Fields of nested values never conflict as long as they are
+/// What does not fit (–) is [`ResolveError::DoesNotFit`]; a deleted edge does not know its ends, so restoring one is
+/// [`ResolveError::NeedsEnds`]. Fields of nested values never conflict as long as they are
 /// different ones, so there is nothing left for `MergeFields` but one field's values.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -81,6 +83,11 @@ impl Resolution<'_> {
         }
     }
 
+    fn does_not_fit(&self, conflict: &Conflict<'_>, reason: &str) -> EditError {
+        let (path, resolution) = (conflict.path.to_string(), self.name());
+        ResolveError::DoesNotFit { path, resolution, reason: reason.to_owned() }.into()
+    }
+
     /// Whether everybody who sees the same conflict settles it alike.
     fn is_symmetric(&self) -> bool {
         !matches!(self, Self::Pick(_) | Self::Value(_) | Self::Json(_) | Self::PreferLocal | Self::PreferRemote)
@@ -111,7 +118,7 @@ macro_rules! resolving {
                 let resolution = decide(&conflict);
                 let outcome = Settling { cells: self.state().cells(entity), own: self.known_id(), conflict: &conflict }
                     .outcome(&resolution)?;
-                self.carry_out(id, outcome)
+                self.carry_out(entity, outcome)
             }
 
             /// Settles all conflicts by a policy, unattended, as far as it goes.
@@ -154,34 +161,35 @@ macro_rules! resolving {
                     if !resolution.is_symmetric() {
                         return Err(ResolveError::Asymmetric(resolution.name()).into());
                     }
-                    let (cells, own) = (self.state().cells(entity_of(conflict.id)), self.known_id());
+                    let entity = entity_of(conflict.id);
+                    let is_value = conflict.kind == ConflictKind::ConcurrentEdit;
+                    if is_value && self.source().is_mixed(entity, &conflict.path) {
+                        // A value that is written now would be the latest of the kinds.
+                        let reason = resolution.does_not_fit(&conflict, "several kinds are there; they come first");
+                        settled.open.push((conflict.id, Some(reason)));
+                        continue;
+                    }
+                    let (cells, own) = (self.state().cells(entity), self.known_id());
                     match (Settling { cells, own, conflict: &conflict }.outcome(&resolution)) {
                         Ok(Outcome::Open) => settled.open.push((conflict.id, None)),
                         Ok(Outcome::Shows(_)) => settled.shown.push(conflict.id),
-                        Ok(outcome) => outcomes.push((conflict.id, outcome)),
+                        Ok(outcome) => outcomes.push((conflict.id, Spot::of(&conflict)?, outcome)),
                         Err(reason) => settled.open.push((conflict.id, Some(reason))),
                     }
                 }
-                for (id, outcome) in outcomes {
-                    match self.carry_out(id, outcome) {
-                        Ok(written) => settled.written += usize::from(written),
-                        // Settling one can change another at the same path: that one's turn is the next time.
-                        Err(reason @ EditError::Resolve(ResolveError::Stale(_))) => {
-                            settled.open.push((id, Some(reason)))
-                        }
-                        Err(error) => return Err(error),
+                for (id, spot, outcome) in outcomes {
+                    let entity = entity_of(id);
+                    match self.source().same(entity, &spot).is_some_and(|conflict| conflict.id == id) {
+                        true => settled.written += usize::from(self.carry_out(entity, outcome)?),
+                        // Settling one can change another: its turn is the next time.
+                        false => settled.open.push((id, Some(ResolveError::Stale(id).into()))),
                     }
                 }
                 Ok(settled)
             }
 
-            /// Writes an outcome, if the conflict is still the one that it was made for.
-            fn carry_out(&mut self, id: ConflictId, outcome: Outcome) -> Result<bool, EditError> {
-                let entity = entity_of(id);
-                let still = self.source().of(entity).any(|conflict| conflict.id == id);
-                if !still {
-                    return Err(ResolveError::Stale(id).into());
-                }
+            /// Writes an outcome of a conflict that has just been looked at.
+            fn carry_out(&mut self, entity: Entity, outcome: Outcome) -> Result<bool, EditError> {
                 match outcome {
                     Outcome::Open => Ok(false),
                     Outcome::Shows(plan) | Outcome::Write(plan) => {
@@ -274,6 +282,7 @@ impl<'c, 'a> Settling<'c, 'a> {
         }
         match &conflict.kind {
             ConflictKind::ConcurrentEdit => self.values(resolution),
+            ConflictKind::Embedding { model } => self.vectors(model, resolution),
             ConflictKind::Kind => self.kinds(resolution),
             ConflictKind::EditDelete => self.edit_delete(resolution).map(Outcome::Whole),
             ConflictKind::Dangling { missing } => match (resolution, conflict.of) {
@@ -316,6 +325,16 @@ impl<'c, 'a> Settling<'c, 'a> {
         }
     }
 
+    fn vectors(&self, model: &Model, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+        let chosen = self.chosen(resolution)?;
+        let Some(Content::Embedding(vector)) = chosen.map(|candidate| &candidate.content) else {
+            return Err(self.does_not_fit(resolution, "vectors cannot be merged; embed the text again, or choose one"));
+        };
+        let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
+        let plan = Plan::of(embedding_field(model), vector.to_vector().to_payload());
+        Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
     fn kinds(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
         let kind_of = |candidate: &Candidate<'_>| match &candidate.content {
             Content::Kind { kind, .. } => Some(*kind),
@@ -330,6 +349,8 @@ impl<'c, 'a> Settling<'c, 'a> {
             }
             Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.conflict.path)?),
             Resolution::MergeFields => all.contains(&Kind::Map).then_some(Kind::Map),
+            Resolution::PreferLocal => self.kind_by(&all, |writer| Some(writer) == self.own)?,
+            Resolution::PreferRemote => self.kind_by(&all, |writer| Some(writer) != self.own)?,
             _ => self.chosen(resolution)?.and_then(kind_of),
         };
         let Some(kind) = keep else {
@@ -337,6 +358,16 @@ impl<'c, 'a> Settling<'c, 'a> {
         };
         let plan = Plan::keeping(self.cells, &self.place()?, kind, &all);
         Ok(if all.first() == Some(&kind) { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    /// The kind that certain writers wrote to last; if they wrote to none, the one that was written to last.
+    fn kind_by(&self, all: &[Kind], is_wanted: impl Fn(ReplicaId) -> bool) -> Result<Option<Kind>, EditError> {
+        let tree = self.cells.map(|cells| Ok::<_, EditError>(Tree::at(cells, &self.place()?))).transpose()?;
+        let latest = |kind: Kind| {
+            let siblings = tree.as_ref().map(|tree| tree.alone(kind).siblings()).unwrap_or_default();
+            siblings.into_iter().map(|s| (is_wanted(s.dot.replica), s.precedence())).max()
+        };
+        Ok(all.iter().copied().max_by_key(|kind| latest(*kind)))
     }
 
     fn edit_delete(&self, resolution: &Resolution<'_>) -> Result<Whole, EditError> {
@@ -407,7 +438,6 @@ impl<'c, 'a> Settling<'c, 'a> {
     }
 
     fn does_not_fit(&self, resolution: &Resolution<'_>, reason: &str) -> EditError {
-        let (path, resolution) = (self.path(), resolution.name());
-        ResolveError::DoesNotFit { path, resolution, reason: reason.to_owned() }.into()
+        resolution.does_not_fit(self.conflict, reason)
     }
 }

@@ -27,13 +27,16 @@ use crate::types::Totals;
 pub struct PropertiesMut<'e, 'a, T> {
     edit: &'e mut Edit<'a, T>,
     entity: Entity,
-    /// What to say if the entity is not there; for one that always is, nothing.
-    missing: Option<fn(Entity) -> EditError>,
+    /// Says whether the entity is there, if it has to be.
+    require: Option<Require>,
 }
 
+/// Whether an entity with these cells is there; what to say if not.
+pub(crate) type Require = fn(Entity, Option<&Cells>) -> Result<(), EditError>;
+
 impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
-    pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, missing: Option<fn(Entity) -> EditError>) -> Self {
-        Self { edit, entity, missing }
+    pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, require: Option<Require>) -> Self {
+        Self { edit, entity, require }
     }
 
     /// What is there now.
@@ -138,8 +141,12 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// Takes a value out of the set at a path. Returns whether it was there; if not, nothing is written. The same value put
     /// in concurrently stays. With its last element the set is gone, and the path can become something else.
     pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
-        let place = Place::of(path)?;
-        let field = element(&place, value.into())?;
+        let (place, value) = (Place::of(path)?, value.into());
+        let field = match value.to_known_payload() {
+            // What cannot be written can be taken out.
+            Some(payload) => place.cell(Kind::Set, &tree::key_of_element(&payload))?,
+            None => element(&place, value)?,
+        };
         self.cells()?;
         self.edit.erase(self.entity, &field)
     }
@@ -167,8 +174,9 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         let field = place.field(kind);
         let cells = self.cells()?;
         let shown = cells.and_then(|cells| tree::shown(kind, cells.live(&field)));
-        // As it will be read: −0 is 0.
-        if shown.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
+        // As it will be read: −0 is 0. What this version cannot read gives way to what it can.
+        let known = shown.filter(|shown| !matches!(shown, Value::Unknown { .. }));
+        if known.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
             return check(cells, place.as_ref(), kind).map(|()| false);
         }
         self.write(&place, kind, field, payload)?;
@@ -178,18 +186,16 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// The entity's cells, if it is there.
     fn cells(&self) -> Result<Option<&Cells>, EditError> {
         let cells = self.edit.state().cells(self.entity);
-        match self.missing {
-            Some(missing) if !cells.is_some_and(Cells::is_live) => Err(missing(self.entity)),
-            _ => Ok(cells),
-        }
+        self.require.map_or(Ok(()), |require| require(self.entity, cells))?;
+        Ok(cells)
     }
 
     /// Writes one cell, if the entity is there and the path takes that kind. One look-up.
     fn write(&mut self, place: &Place, kind: Kind, field: FieldBytes, payload: Payload) -> Result<(), EditError> {
-        let (entity, missing) = (self.entity, self.missing);
-        let written = self.edit.put(entity, &field, Some(payload), |cells| match missing {
-            Some(missing) if !cells.is_live() => Err(missing(entity)),
-            _ => check(Some(cells), place.as_ref(), kind).map(|()| true),
+        let (entity, require) = (self.entity, self.require);
+        let written = self.edit.put(entity, &field, Some(payload), |cells| {
+            require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
+            check(Some(cells), place.as_ref(), kind).map(|()| true)
         });
         written.map(drop)
     }

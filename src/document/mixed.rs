@@ -1,8 +1,10 @@
 //! Which paths hold several kinds: derived, and kept up with every change.
 
+use std::cmp::Ordering;
+
 use im::OrdSet;
 
-use crate::document::place::{PROPERTY, PlaceRef, Property};
+use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
 use crate::kernel::{Cells, Entity, Field, Sibling, State, Touched};
 use crate::kind::Kind;
@@ -10,30 +12,80 @@ use crate::kind::Kind;
 /// The paths at which more than one kind is alive. Persistent, like the state that it follows.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Mixed {
-    /// Entities and [places](PlaceRef).
-    paths: OrdSet<(Entity, Field)>,
+    paths: OrdSet<(Entity, Prefix)>,
 }
 
+/// A [place](PlaceRef): the beginning of a field, so that it shares the field's memory.
+#[derive(Clone, Debug)]
+struct Prefix {
+    field: Field,
+    len: u16,
+}
+
+impl Prefix {
+    /// A place that a field begins with.
+    fn of(field: &Field, place: PlaceRef<'_>) -> Self {
+        Self { field: field.clone(), len: place.as_bytes().len().try_into().unwrap_or(u16::MAX) }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        let bytes = self.field.as_bytes();
+        &bytes[..bytes.len().min(self.len.into())]
+    }
+}
+
+impl From<&[u8]> for Prefix {
+    /// Longer ones than fields can be are none's.
+    fn from(bytes: &[u8]) -> Self {
+        Self { field: Field::new(bytes), len: bytes.len().try_into().unwrap_or(u16::MAX) }
+    }
+}
+
+impl Ord for Prefix {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for Prefix {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Prefix {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Prefix {}
+
 impl Mixed {
-    /// All of an entity's paths, or all there are, at and below a place.
+    /// All there are.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Entity, PlaceRef<'_>)> + '_ {
         self.paths.iter().map(|(entity, place)| (*entity, PlaceRef::from_bytes(place.as_bytes())))
     }
 
-    /// Those at and below a place.
+    /// Those of an entity at and below a place.
     pub(crate) fn within<'a, P: AsRef<[u8]>>(
         &'a self,
         entity: Entity,
         place: P,
     ) -> impl Iterator<Item = PlaceRef<'a>> + use<'a, P> {
-        let from = self.paths.range((entity, Field::new(place.as_ref()))..);
+        let from = self.paths.range((entity, Prefix::from(place.as_ref()))..);
         let of_entity = from.take_while(move |(e, _)| *e == entity);
         of_entity
             .map(|(_, found)| PlaceRef::from_bytes(found.as_bytes()))
             .take_while(move |found| found.as_bytes().starts_with(place.as_ref()))
     }
 
-    /// Follows one cell. O(depth · log cells); past tombstones of other kinds where the kind changed.
+    /// A place, if several kinds are there.
+    pub(crate) fn at(&self, entity: Entity, place: &Place) -> Option<PlaceRef<'_>> {
+        self.within(entity, place.as_bytes()).next().filter(|found| *found == place.as_ref())
+    }
+
+    /// Follows one cell. O(depth · log cells).
     pub(crate) fn follow(&mut self, state: &State, touched: &Touched) {
         let is_live = touched.now().iter().any(Sibling::is_live);
         if is_live == touched.was_live() || touched.field.as_bytes().first() != Some(&PROPERTY) {
@@ -46,11 +98,11 @@ impl Mixed {
             true => {
                 let Some(cells) = cells else { return };
                 if is_mixed_with(cells, property.place, property.kind) {
-                    self.insert(entity, property.place);
+                    self.insert(entity, &touched.field, property.place);
                 }
                 for above in property.place.ancestors() {
                     if seek::own_kinds(cells, above).any(|kind| kind != Kind::Map) {
-                        self.insert(entity, above);
+                        self.insert(entity, &touched.field, above);
                     }
                 }
             }
@@ -58,7 +110,7 @@ impl Mixed {
             false if self.paths.is_empty() => {}
             false => {
                 for place in property.place.ancestors().chain([property.place]) {
-                    let key = (entity, Field::new(place.as_bytes()));
+                    let key = (entity, Prefix::of(&touched.field, place));
                     if self.paths.contains(&key) && !cells.is_some_and(|cells| is_mixed(cells, place)) {
                         self.paths.remove(&key);
                     }
@@ -67,8 +119,8 @@ impl Mixed {
         }
     }
 
-    fn insert(&mut self, entity: Entity, place: PlaceRef<'_>) {
-        self.paths.insert((entity, Field::new(place.as_bytes())));
+    fn insert(&mut self, entity: Entity, field: &Field, place: PlaceRef<'_>) {
+        self.paths.insert((entity, Prefix::of(field, place)));
     }
 
     #[cfg(feature = "testing")]
@@ -79,7 +131,7 @@ impl Mixed {
             let Some(cells) = state.cells(entity) else { continue };
             for place in property.place.ancestors().chain([property.place]) {
                 if is_mixed(cells, place) {
-                    fresh.insert(entity, place);
+                    fresh.insert(entity, field, place);
                 }
             }
         }

@@ -128,7 +128,7 @@ impl Crdt for Document {
     }
 
     fn describe(touched: &Touched) -> Option<Path> {
-        changed_path(touched)
+        changed_path(touched).filter(|_| touched.entity == Entity::SELF)
     }
 
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {

@@ -62,6 +62,12 @@ impl Nested {
         }
     }
 
+    /// The bytes that tell it from every other value.
+    pub(crate) fn spelled(&self) -> Vec<u8> {
+        // To memory, and nothing that it holds refuses to be serialised.
+        rmp_serde::to_vec(self).unwrap_or_default()
+    }
+
     /// The bytes of an array.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, EditError> {
         let bytes = rmp_serde::to_vec(self).map_err(|error| EditError::Unserialisable(Box::new(error)))?;

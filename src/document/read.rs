@@ -76,7 +76,8 @@ impl<'a> Properties<'a> {
 
     /// Whether a value is in the set at a path. O(log n).
     pub fn contains<'v>(&self, path: impl AsPath, value: impl Into<Value<'v>>) -> bool {
-        let (Ok(place), Ok(payload), Some(cells)) = (Place::of(path), value.into().to_payload(), self.cells) else {
+        let (Ok(place), Some(payload), Some(cells)) = (Place::of(path), value.into().to_known_payload(), self.cells)
+        else {
             return false;
         };
         let field = place.cell(Kind::Set, &tree::key_of_element(&payload));
@@ -106,7 +107,7 @@ impl<'a> Properties<'a> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         let mut live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
-        !live.any(|(_, sibling)| sibling.is_live())
+        !live.any(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
     }
 
     /// Everything at and below a path as JSON: of each path what shows, sets as arrays. O(cells there).

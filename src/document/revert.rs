@@ -16,8 +16,8 @@ pub(crate) fn put_back<T: Crdt>(edit: &mut Edit<'_, T>, cell: &Touched) -> Resul
     let value = |sibling: &Sibling| sibling.payload.clone().map(ByValue);
     match property.kind {
         Kind::Counter => {}
-        Kind::Max => drop(edit.put_back_by(cell, value)?),
-        Kind::Min => drop(edit.put_back_by(cell, |sibling| value(sibling).map(Reverse))?),
+        Kind::Max => drop(edit.put_back_by(cell, |s| value(s).map(|value| (value.is_known(), value)))?),
+        Kind::Min => drop(edit.put_back_by(cell, |s| value(s).map(|value| (value.is_known(), Reverse(value))))?),
         _ => drop(edit.put_back(cell)?),
     }
     Ok(true)

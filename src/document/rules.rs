@@ -1,5 +1,7 @@
 //! Reading rules: how an app wants concurrent values to read.
 
+use std::collections::HashSet;
+
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -97,6 +99,9 @@ impl Rules {
         let path: Path = pattern.parse()?;
         let mut segments: Vec<String> = path.segments().map(str::to_owned).collect();
         let is_open = segments.pop_if(|last| last == "**").is_some();
+        if segments.iter().any(|segment| segment == "**") {
+            return Err(PathError::Wildcard(pattern.to_owned()));
+        }
         self.patterns.push((Pattern { segments, is_open }, rule));
         Ok(self)
     }
@@ -109,15 +114,20 @@ impl Rules {
 
     /// What is at and below a path, as JSON, with every register read by its rule. O(cells there).
     ///
-    /// An error if a rule does not fit what somebody wrote. An app that must go on then reads without rules:
-    /// [`Properties::json`].
+    /// An error if a rule does not fit what somebody wrote; [`read`](Self::read) goes on.
     pub fn json(&self, properties: &Properties<'_>, path: impl AsPath) -> Result<Option<serde_json::Value>, RuleError> {
-        let Some(tree) = properties.tree(&path) else { return Ok(None) };
-        let mut at = Vec::new();
-        if path.segments_to(&mut |segment| at.push(segment.to_owned())).is_err() || tree.kind().is_none() {
-            return Ok(None);
-        }
-        self.read(&tree, &mut at).map(|nested| Some(nested.into_json()))
+        let (value, misfits) = self.read(properties, path);
+        misfits.into_iter().next().map_or(Ok(value), Err)
+    }
+
+    /// Like [`json`](Self::json), but what a rule does not fit reads as without one, and is told beside it: for an app that
+    /// must not fall silent because one peer wrote a text where all others write numbers.
+    pub fn read(&self, properties: &Properties<'_>, path: impl AsPath) -> (Option<serde_json::Value>, Vec<RuleError>) {
+        let (mut at, mut misfits) = (Vec::new(), Vec::new());
+        let is_path = path.segments_to(&mut |segment| at.push(segment.to_owned())).is_ok();
+        let tree = properties.tree(&path).filter(|tree| is_path && tree.kind().is_some());
+        let value = tree.map(|tree| self.nested(&tree, &mut at, &mut misfits).into_json());
+        (value, misfits)
     }
 
     /// What is at and below a path, as whatever deserialises from what [`json`](Self::json) reads.
@@ -129,30 +139,34 @@ impl Rules {
         Ok(self.json(properties, path)?.map(serde_json::from_value).transpose()?)
     }
 
-    fn read(&self, tree: &Tree<'_>, at: &mut Vec<String>) -> Result<Nested, RuleError> {
+    fn nested(&self, tree: &Tree<'_>, at: &mut Vec<String>, misfits: &mut Vec<RuleError>) -> Nested {
         match tree.kind() {
             Some(Kind::Map) => {
                 let entries = tree.children.iter().map(|(name, child)| {
                     at.push(name.clone());
-                    let value = self.read(child, at);
+                    let value = self.nested(child, at, misfits);
                     at.pop();
-                    Ok((name.clone(), value?))
+                    (name.clone(), value)
                 });
-                entries.collect::<Result<_, _>>().map(Nested::Map)
+                Nested::Map(entries.collect())
             }
             Some(kind) => {
                 let path = Path::from_segments(at.clone());
-                match self.rule(&path) {
-                    Rule::LastWriter => Ok(tree.to_nested()),
-                    rule if kind != Kind::Register => Err(RuleError { path, rule, found: format!("a {kind}") }),
-                    rule => {
+                let rule = self.rule(&path);
+                let read = match (rule, kind) {
+                    (Rule::LastWriter, _) => Ok(tree.to_nested()),
+                    (_, Kind::Register) => {
                         let siblings = tree.own.get(&kind).into_iter().flat_map(|cells| cells.values()).flatten();
-                        let values = distinct(siblings.copied());
-                        apply(rule, &values).map_err(|found| RuleError { path, rule, found })
+                        apply(rule, &distinct(siblings.copied()))
                     }
-                }
+                    _ => Err(format!("a {kind}")),
+                };
+                read.unwrap_or_else(|found| {
+                    misfits.push(RuleError { path, rule, found });
+                    tree.to_nested()
+                })
             }
-            None => Ok(Nested::Null),
+            None => Nested::Null,
         }
     }
 }
@@ -195,14 +209,11 @@ fn apply(rule: Rule, values: &[Value<'_>]) -> Result<Nested, String> {
 
 /// One array with the elements of all, each once, those of the first array first.
 pub(crate) fn union(arrays: &[Value<'_>]) -> Result<Nested, String> {
-    let mut all: Vec<Nested> = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for value in arrays {
         let Nested::Array(items) = value.to_nested() else { return Err(format!("{value}, which is no array,")) };
-        for item in items {
-            if !all.contains(&item) {
-                all.push(item);
-            }
-        }
+        // Told apart by what they are written as.
+        all.extend(items.into_iter().filter(|item| seen.insert(item.spelled())));
     }
     Ok(Nested::Array(all))
 }

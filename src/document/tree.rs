@@ -14,7 +14,7 @@ use crate::types::Totals;
 pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
     pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<&'a Sibling>>>,
-    pub(super) children: BTreeMap<String, Tree<'a>>,
+    pub(crate) children: BTreeMap<String, Tree<'a>>,
 }
 
 impl<'a> Tree<'a> {
@@ -40,6 +40,11 @@ impl<'a> Tree<'a> {
         let own = self.own.get_key_value(&kind).map(|(kind, cells)| (*kind, cells.clone())).into_iter().collect();
         let children = if kind == Kind::Map { self.children.clone() } else { BTreeMap::new() };
         Self { own, children }
+    }
+
+    /// What is at the path itself, without what lies below.
+    pub(crate) fn own_alone(&self) -> Self {
+        Self { own: self.own.clone(), children: BTreeMap::new() }
     }
 
     /// All live siblings.
@@ -91,12 +96,16 @@ impl<'a> Tree<'a> {
 /// What the live siblings of a register, a maximum or a minimum show.
 pub(super) fn shown<'a>(kind: Kind, siblings: impl Iterator<Item = &'a Sibling>) -> Option<Value<'a>> {
     let value = |sibling: &'a Sibling| sibling.payload.as_ref().map(Value::from_payload);
-    match kind {
-        Kind::Register => siblings.max_by_key(|s| s.precedence()).and_then(value),
-        Kind::Max => siblings.filter_map(value).max_by(Value::total_cmp),
-        Kind::Min => siblings.filter_map(value).min_by(Value::total_cmp),
+    // What this version cannot read shows only where nothing else does.
+    let known = |value: &Value<'_>| !matches!(value, Value::Unknown { .. });
+    let all = siblings.filter_map(|sibling| Some((value(sibling)?, sibling.precedence())));
+    let shown = match kind {
+        Kind::Register => all.max_by_key(|(_, precedence)| *precedence),
+        Kind::Max => all.max_by(|(a, _), (b, _)| known(a).cmp(&known(b)).then_with(|| a.total_cmp(b))),
+        Kind::Min => all.max_by(|(a, _), (b, _)| known(a).cmp(&known(b)).then_with(|| b.total_cmp(a))),
         _ => None,
-    }
+    };
+    shown.map(|(value, _)| value)
 }
 
 /// The value of an element of a set, which names its cell.

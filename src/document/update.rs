@@ -127,7 +127,7 @@ impl Plan {
             self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
-        let stays_empty = entries.is_empty() && !(self.keeps && !tree.children.is_empty());
+        let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);
         if stays_empty && !tree.own.contains_key(&Kind::Map) {
             self.push(place.field(Kind::Map), Some(tree::presence()))?;
         }

@@ -187,6 +187,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The payload that spells this value, where it is not to be written but found.
+    pub(crate) fn to_known_payload(self) -> Option<Payload> {
+        match self {
+            Self::Unknown { kind, bytes } => Some(Payload::new(kind, bytes)),
+            value => value.to_payload().ok(),
+        }
+    }
+
     /// Equal values have equal payloads.
     pub(crate) fn to_payload(self) -> Result<Payload, Unwritable> {
         Ok(match self {
@@ -246,6 +254,13 @@ impl<'a> Value<'a> {
 /// A payload that sorts as its value does: see [`Value::total_cmp`].
 #[derive(PartialEq, Eq)]
 pub(crate) struct ByValue(pub(crate) Payload);
+
+impl ByValue {
+    /// Whether this version can read it.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(Value::from_payload(&self.0), Value::Unknown { .. })
+    }
+}
 
 impl Ord for ByValue {
     fn cmp(&self, other: &Self) -> Ordering {

@@ -7,7 +7,7 @@ use crate::error::EditError;
 use crate::graph::Graph;
 use crate::graph::keys::{self, Ends, NodeKey, Owner, owner_of};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Crdt, Edit, Entity, Field, MAX_FIELD_LEN, Payload};
+use crate::kernel::{Cells, Crdt, Edit, Entity, Field, MAX_FIELD_LEN, Payload};
 
 /// Editing a graph.
 impl<'a> Edit<'a, Graph> {
@@ -88,7 +88,7 @@ impl<'a> Edit<'a, Graph> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn properties_mut(&mut self, of: impl Into<Owner>) -> PropertiesMut<'_, 'a, Graph> {
-        PropertiesMut::new(self, of.into().entity(), Some(missing_entity))
+        PropertiesMut::new(self, of.into().entity(), Some(require))
     }
 
     /// Sets the property of a node or edge at a path (RFC 6901, such as `/name` or `/address/city`): see
@@ -189,9 +189,14 @@ impl<'a> Edit<'a, Graph> {
     }
 }
 
-/// What to say of an owner that is not there.
-fn missing_entity(entity: Entity) -> EditError {
-    owner_of(entity).map_or_else(|| EditError::abort("no node and no edge"), missing)
+/// An edge whose root tells of other ends is not there.
+fn require(entity: Entity, cells: Option<&Cells>) -> Result<(), EditError> {
+    let owner = owner_of(entity).ok_or_else(|| EditError::abort("no node and no edge"))?;
+    let is_there = cells.is_some_and(|cells| match owner {
+        Owner::Node(_) => cells.is_live(),
+        Owner::Edge(id) => Ends::of(id, cells.siblings(Field::ROOT.as_bytes())).is_some(),
+    });
+    if is_there { Ok(()) } else { Err(missing(owner)) }
 }
 
 fn missing(owner: Owner) -> EditError {

@@ -123,6 +123,17 @@ impl<'a> Embeddings<'a> {
     }
 }
 
+/// The model that a field is of, if it is of a vector.
+pub(crate) fn model_of(field: &Field) -> Option<Model> {
+    let (name, dimension) = keys::embedding_of(field)?;
+    Model::new(name, dimension).ok()
+}
+
+/// The vector that a sibling of a field holds, if it can be read.
+pub(crate) fn embedding_in<'a>(field: &'a Field, sibling: &'a Sibling) -> Option<Embedding<'a>> {
+    read((field, sibling)).map(|(embedding, _)| embedding)
+}
+
 /// Of those that can be read, the one that shows.
 fn greatest<'a>(cell: impl Iterator<Item = (&'a Field, &'a Sibling)>) -> Option<Embedding<'a>> {
     cell.filter_map(read).max_by_key(|(_, sibling)| sibling.precedence()).map(|(embedding, _)| embedding)

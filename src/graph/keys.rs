@@ -179,7 +179,7 @@ pub(crate) fn label_of(field: &Field) -> Option<&str> {
 pub(super) const EMBEDDINGS: &[u8] = &[EMBEDDING];
 
 /// A name has no zero byte, so the first one ends it; one model's name may begin with another's.
-pub(super) fn embedding(model: &Model) -> FieldBytes {
+pub(crate) fn embedding(model: &Model) -> FieldBytes {
     let mut field = FieldBytes::from_slice(EMBEDDINGS);
     field.extend_from_slice(model.name().as_bytes());
     field.push(0);

@@ -38,7 +38,8 @@ pub use nearest::Neighbor;
 pub use read::{Edge, Hidden, Node};
 pub use walk::{Direction, Step, Walk};
 
-pub(crate) use keys::{label_of, owner_of};
+pub(crate) use embed::{embedding_in, model_of};
+pub(crate) use keys::{embedding as embedding_field, label_of, owner_of};
 
 /// A replicated property graph.
 ///

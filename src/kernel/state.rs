@@ -227,6 +227,11 @@ impl State {
         of_entity.take_while(move |field| field.as_bytes().starts_with(prefix.as_ref()))
     }
 
+    /// The field of a cell, if its live siblings differ.
+    pub(crate) fn contested_at(&self, entity: Entity, field: &[u8]) -> Option<&Field> {
+        self.contested_in(entity, field).next().filter(|found| found.as_bytes() == field)
+    }
+
     /// The number of live siblings. O(1).
     pub fn live_len(&self) -> usize {
         self.derived.live.len()
