@@ -49,8 +49,8 @@ pub use lease::{Lease, LeaseError};
 pub use replica::{Prune, Replica};
 pub use report::MergeReport;
 pub use types::{
-    Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
-    PnCounter, RwSet,
+    Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,
+    OrSet, PnCounter, RwSet,
 };
 pub use vector::{Embedding, MAX_DIMENSION, MAX_MODEL_NAME_LEN, Metric, Model, Precision, Vector};
 pub use version::VersionVector;

@@ -109,7 +109,7 @@ impl<K: Element, V: Element> OrMap<K, V> {
     }
 }
 
-impl<K: Element, V: Element> Edit<'_, OrMap<K, V>> {
+impl<'a, K: Element, V: Element> Edit<'a, OrMap<K, V>> {
     /// Sets the value of a key and returns the one that showed before. Always writes, so that it beats a removal made
     /// elsewhere at the same time.
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, EditError> {
@@ -125,15 +125,73 @@ impl<K: Element, V: Element> Edit<'_, OrMap<K, V>> {
         Ok(before)
     }
 
-    /// Changes the value of a key by what shows: an insertion like any other, of what the closure returns.
-    pub fn update(&mut self, key: K, change: impl FnOnce(Option<&V>) -> V) -> Result<Option<V>, EditError> {
-        let value = change(self.get(&key));
-        self.insert(key, value)
+    /// The place of a key, to change or fill by what shows there.
+    ///
+    /// ```
+    /// use driftless::{OrMap, Replica};
+    /// let mut replica = Replica::<OrMap<String, u32>>::new();
+    /// for fruit in ["apple", "pear", "apple"] {
+    ///     replica.edit(|stock| stock.entry(fruit.into()).and_modify(|n| *n += 1)?.or_insert(1))?;
+    /// }
+    /// assert_eq!(replica.state().get(&"apple".into()), Some(&2));
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn entry(&mut self, key: K) -> OrMapEntry<'_, 'a, K, V> {
+        OrMapEntry { edit: self, key }
     }
 
     /// Removes every entry with one write. What others insert concurrently stays.
     pub fn clear(&mut self) -> Result<bool, EditError> {
         self.delete(Entity::SELF)
+    }
+}
+
+/// The place of a key in an [`OrMap`], as [`Edit::entry`](Edit::<OrMap<K, V>>::entry) gives it. Whatever it writes is an
+/// insertion: it beats a removal made elsewhere at the same time, and of two of them made at the same time the later shows.
+pub struct OrMapEntry<'e, 'a, K: Element, V: Element> {
+    edit: &'e mut Edit<'a, OrMap<K, V>>,
+    key: K,
+}
+
+impl<K: Element, V: Element> OrMapEntry<'_, '_, K, V> {
+    /// The key.
+    pub fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// Inserts a value if none shows. Returns the one that shows then.
+    pub fn or_insert(self, value: V) -> Result<V, EditError> {
+        self.or_insert_with(|| value)
+    }
+
+    /// Inserts what a closure gives if no value shows. Returns the one that shows then.
+    pub fn or_insert_with(self, value: impl FnOnce() -> V) -> Result<V, EditError> {
+        match self.edit.get(&self.key) {
+            Some(value) => Ok(value.clone()),
+            None => {
+                let value = value();
+                self.edit.insert(self.key, value.clone())?;
+                Ok(value)
+            }
+        }
+    }
+
+    /// Changes the value if one shows; what it does not change it does not write.
+    pub fn and_modify(self, change: impl FnOnce(&mut V)) -> Result<Self, EditError> {
+        if let Some(before) = self.edit.get(&self.key) {
+            let mut value = before.clone();
+            change(&mut value);
+            if value != *before {
+                self.edit.insert(self.key.clone(), value)?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl<K: Element, V: Element> fmt::Debug for OrMapEntry<'_, '_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrMapEntry").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

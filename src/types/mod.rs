@@ -17,7 +17,7 @@ pub(crate) use counter::Totals;
 pub use counter::{GCounter, PnCounter};
 pub use element::Element;
 pub use flag::{DwFlag, EwFlag};
-pub use map::OrMap;
+pub use map::{OrMap, OrMapEntry};
 pub use register::{LwwRegister, MaxRegister, MinRegister, MvRegister};
 pub use set::{OrSet, RwSet};
 
