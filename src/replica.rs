@@ -233,7 +233,7 @@ impl<T: Crdt> Replica<T> {
         let mut merging = Merging::new(delta, self.target.state_mut());
         let mut touched = Vec::new();
         while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
-            touched.iter().for_each(|touched| self.target.follow(touched));
+            self.target.follow_all(&touched);
             report(&mut touched);
         }
         let now = self.author.environment.now_ms();

@@ -47,9 +47,10 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// Sets the register at a path. A value that somebody sets concurrently is kept beside it: a conflict, in which the
     /// later stamp shows.
     pub fn set<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<(), EditError> {
-        let place = Place::of(path)?;
-        let payload = value.into().to_payload().map_err(|e| e.at(place.as_ref()))?;
-        self.write(&place, Kind::Register, place.field(Kind::Register), payload)
+        let field = Place::of(path)?.into_field(Kind::Register);
+        let place = PlaceRef::of_field(&field);
+        let payload = value.into().to_payload().map_err(|e| e.at(place))?;
+        self.write(place, Kind::Register, &field, payload)
     }
 
     /// Removes everything that is seen at and below a path, whatever its kind: one write for each cell. Returns whether
@@ -117,7 +118,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
         let place = Place::of(path)?;
         let (field, totals) = self.counted(&place, amount.into())?;
-        self.write(&place, Kind::Counter, field, totals.to_payload())
+        self.write(place.as_ref(), Kind::Counter, &field, totals.to_payload())
     }
 
     /// Our cell of a counter, and what it holds once we have added to it.
@@ -134,7 +135,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         let place = Place::of(path)?;
         let field = element(&place, value.into())?;
         let is_new = self.cells()?.is_none_or(|cells| cells.live(&field).next().is_none());
-        self.write(&place, Kind::Set, field, tree::presence())?;
+        self.write(place.as_ref(), Kind::Set, &field, tree::presence())?;
         Ok(is_new)
     }
 
@@ -179,7 +180,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         if known.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
             return check(cells, place.as_ref(), kind).map(|()| false);
         }
-        self.write(&place, kind, field, payload)?;
+        self.write(place.as_ref(), kind, &field, payload)?;
         Ok(true)
     }
 
@@ -191,11 +192,11 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     }
 
     /// Writes one cell, if the entity is there and the path takes that kind. One look-up.
-    fn write(&mut self, place: &Place, kind: Kind, field: FieldBytes, payload: Payload) -> Result<(), EditError> {
+    fn write(&mut self, place: PlaceRef<'_>, kind: Kind, field: &[u8], payload: Payload) -> Result<(), EditError> {
         let (entity, require) = (self.entity, self.require);
-        let written = self.edit.put(entity, &field, Some(payload), |cells| {
+        let written = self.edit.put(entity, field, Some(payload), |cells| {
             require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
-            check(Some(cells), place.as_ref(), kind).map(|()| true)
+            check(Some(cells), place, kind).map(|()| true)
         });
         written.map(drop)
     }
@@ -227,7 +228,7 @@ fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
 
 /// Whether a path takes a kind.
 fn check(cells: Option<&Cells>, place: PlaceRef<'_>, wanted: Kind) -> Result<(), EditError> {
-    let Some(cells) = cells else { return Ok(()) };
+    let Some(cells) = cells.filter(|cells| !seek::is_free(cells, place, wanted)) else { return Ok(()) };
     match seek::kind(cells, place) {
         Some(is) if is != wanted => {
             Err(EditError::OtherKind { path: place.path().unwrap_or_default().to_string(), is, wanted })

@@ -85,18 +85,32 @@ impl Mixed {
         self.within(entity, place.as_bytes()).next().filter(|found| *found == place.as_ref())
     }
 
-    /// Follows one cell. O(depth · log cells).
-    pub(crate) fn follow(&mut self, state: &State, touched: &Touched) {
-        let is_live = touched.now().iter().any(Sibling::is_live);
-        if is_live == touched.was_live() || touched.field.as_bytes().first() != Some(&PROPERTY) {
-            return;
+    /// Follows cells of one entity. O(depth · log cells) each.
+    pub(crate) fn follow(&mut self, state: &State, touched: &[Touched]) {
+        let mut found = None;
+        for touched in touched {
+            if touched.field.as_bytes().first() != Some(&PROPERTY) {
+                continue;
+            }
+            let is_live = touched.now().iter().any(Sibling::is_live);
+            if is_live == touched.was_live() || (!is_live && self.paths.is_empty()) {
+                continue;
+            }
+            let cells = *found.get_or_insert_with(|| state.cells(touched.entity));
+            self.follow_one(cells, touched, is_live);
         }
+    }
+
+    /// Follows a cell that has come to life, or died.
+    fn follow_one(&mut self, cells: Option<&Cells>, touched: &Touched, is_live: bool) {
         let Some(property) = Property::of(touched.field.as_bytes()) else { return };
-        let (entity, cells) = (touched.entity, state.cells(touched.entity));
+        let entity = touched.entity;
         match is_live {
             // More can have become mixed, nothing less.
             true => {
-                let Some(cells) = cells else { return };
+                let Some(cells) = cells.filter(|cells| !seek::is_free(cells, property.place, property.kind)) else {
+                    return;
+                };
                 if is_mixed_with(cells, property.place, property.kind) {
                     self.insert(entity, &touched.field, property.place);
                 }
@@ -107,7 +121,6 @@ impl Mixed {
                 }
             }
             // Less can be mixed, nothing more.
-            false if self.paths.is_empty() => {}
             false => {
                 for place in property.place.ancestors().chain([property.place]) {
                     let key = (entity, Prefix::of(&touched.field, place));

@@ -124,6 +124,10 @@ impl Crdt for Document {
     }
 
     fn follow(&mut self, touched: &Touched) {
+        self.follow_all(std::slice::from_ref(touched));
+    }
+
+    fn follow_all(&mut self, touched: &[Touched]) {
         self.mixed.follow(&self.state, touched);
     }
 

@@ -67,6 +67,12 @@ impl Place {
         self.as_ref().start_of(kind.code())
     }
 
+    /// The field of the one cell of a kind, in place of the place: [`PlaceRef::of_field`] gets it back.
+    pub(crate) fn into_field(mut self, kind: Kind) -> FieldBytes {
+        self.0.extend_from_slice(&[0, kind.code()]);
+        self.0
+    }
+
     /// The field of one of the cells of a kind.
     pub(crate) fn cell(&self, kind: Kind, key: &[u8]) -> Result<FieldBytes, EditError> {
         let mut field = self.field(kind);
@@ -92,6 +98,11 @@ impl<'a> PlaceRef<'a> {
     /// The place of an indexed field, which is one already.
     pub(crate) fn from_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    /// The place of the one cell of a kind.
+    pub(crate) fn of_field(field: &'a [u8]) -> Self {
+        Self(&field[..field.len().saturating_sub(2)])
     }
 
     pub(crate) fn as_bytes(self) -> &'a [u8] {

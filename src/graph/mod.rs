@@ -111,7 +111,11 @@ impl Crdt for Graph {
     }
 
     fn follow(&mut self, touched: &Touched) {
-        self.index.follow(&self.state, touched);
+        self.follow_all(std::slice::from_ref(touched));
+    }
+
+    fn follow_all(&mut self, touched: &[Touched]) {
+        touched.iter().for_each(|touched| self.index.follow(&self.state, touched));
         self.mixed.follow(&self.state, touched);
     }
 

@@ -137,6 +137,14 @@ impl Cells {
         }
     }
 
+    /// All siblings with their fields, if they are few: to look at each is faster than to seek.
+    pub(crate) fn few(&self) -> Option<impl Iterator<Item = (&Field, &Sibling)> + '_> {
+        match &self.0 {
+            Repr::Few(writes) => Some(writes.iter().map(|write| (&write.field, &write.sibling))),
+            Repr::Many(_) => None,
+        }
+    }
+
     /// The number of siblings, tombstones included.
     pub fn len(&self) -> usize {
         match &self.0 {

@@ -102,6 +102,12 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// and loaded again.
     fn follow(&mut self, touched: &Touched);
 
+    /// Follows all cells of one entity that a merge changed. As provided, one after the other; a type that looks at the entity
+    /// for each can look once.
+    fn follow_all(&mut self, touched: &[Touched]) {
+        touched.iter().for_each(|touched| self.follow(touched));
+    }
+
     /// Tells what a changed cell means to a user, when the report of a merge, a [`Diff`](crate::Diff) or a
     /// [`Journal`](crate::Journal) is read.
     fn describe(touched: &Touched) -> Option<Self::Change>;
