@@ -13,7 +13,7 @@ use crate::document::tree;
 use crate::document::update::Plan;
 use crate::document::value::Value;
 use crate::error::EditError;
-use crate::kernel::{Cells, Crdt, Edit, Entity, Payload};
+use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
 use crate::types::Totals;
 
@@ -196,7 +196,10 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         let (entity, require) = (self.entity, self.require);
         let written = self.edit.put(entity, field, Some(payload), |cells| {
             require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
-            check(Some(cells), place, kind).map(|()| true)
+            if seek::is_free(cells, place, kind) {
+                return Ok(Go::Alone);
+            }
+            check(Some(cells), place, kind).map(|()| Go::Yes)
         });
         written.map(drop)
     }
@@ -209,7 +212,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             writes.push((field, Some(totals.to_payload())));
         }
         for (field, payload) in &writes {
-            self.edit.put(self.entity, field, payload.clone(), |_| Ok(true))?;
+            self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes))?;
         }
         Ok(!writes.is_empty())
     }

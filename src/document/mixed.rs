@@ -93,7 +93,7 @@ impl Mixed {
                 continue;
             }
             let is_live = touched.now().iter().any(Sibling::is_live);
-            if is_live == touched.was_live() || (!is_live && self.paths.is_empty()) {
+            if is_live == touched.was_live() || touched.is_alone || (!is_live && self.paths.is_empty()) {
                 continue;
             }
             let cells = *found.get_or_insert_with(|| state.cells(touched.entity));

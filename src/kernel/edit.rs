@@ -185,6 +185,21 @@ impl Author {
     }
 }
 
+/// Whether a cell is to be written, as what its entity holds decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Go {
+    No,
+    Yes,
+    /// And its type has just seen that nothing else in the entity bears on it.
+    Alone,
+}
+
+impl Go {
+    fn if_true(go: bool) -> Self {
+        if go { Self::Yes } else { Self::No }
+    }
+}
+
 /// A type being edited: all its methods for reading, and those for writing.
 ///
 /// Given to the closure of [`Replica::edit`](crate::Replica::edit). All writes of one edit bear one stamp, so where two
@@ -231,14 +246,14 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
     pub fn write(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Dot, EditError> {
-        let dot = self.put(entity, field, Some(payload), |_| Ok(true))?;
+        let dot = self.put(entity, field, Some(payload), |_| Ok(Go::Yes))?;
         // Without a condition something is always written.
         dot.ok_or_else(|| EditError::abort("nothing was written"))
     }
 
     /// Writes a cell of an entity whose root is live. On any other it writes nothing and returns `None`.
     pub fn write_to_live(&mut self, entity: Entity, field: &[u8], payload: Payload) -> Result<Option<Dot>, EditError> {
-        self.put(entity, field, Some(payload), |cells| Ok(cells.is_live()))
+        self.put(entity, field, Some(payload), |cells| Ok(Go::if_true(cells.is_live())))
     }
 
     /// Removes what a cell holds: writes a tombstone. A concurrent write survives. Returns whether anything was there;
@@ -247,7 +262,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         if field.is_empty() {
             return self.delete(entity);
         }
-        Ok(self.put(entity, field, None, |cells| Ok(cells.live(field).next().is_some()))?.is_some())
+        Ok(self.put(entity, field, None, |cells| Ok(Go::if_true(cells.live(field).next().is_some())))?.is_some())
     }
 
     /// Deletes an entity with one dot and one tombstone, whatever it holds: every cell of it that is seen here is dead.
@@ -260,7 +275,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
         fields.dedup();
         // First what can fail.
-        self.put(entity, Field::ROOT.as_bytes(), None, |_| Ok(true))?;
+        self.put(entity, Field::ROOT.as_bytes(), None, |_| Ok(Go::Yes))?;
         for field in fields {
             let touched = self.target.state_mut().replace(entity, &field, Cell::new());
             self.follow(touched);
@@ -274,7 +289,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         entity: Entity,
         field: &[u8],
         payload: Option<Payload>,
-        condition: impl FnOnce(&Cells) -> Result<bool, EditError>,
+        condition: impl FnOnce(&Cells) -> Result<Go, EditError>,
     ) -> Result<Option<Dot>, EditError> {
         let (len, limit) = (field.len(), MAX_FIELD_LEN);
         if len > limit {
@@ -287,12 +302,15 @@ impl<'a, T: Crdt> Edit<'a, T> {
         let author = &mut *self.author;
         let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
         let written: Result<_, EditError> = self.target.state_mut().change(entity, |changing| {
-            if !condition(changing.cells())? {
+            let go = condition(changing.cells())?;
+            if go == Go::No {
                 return Ok(None);
             }
             let dot = author.mint(changing.version)?;
             let field = author.interner.intern(field);
-            Ok(Some((dot, changing.replace(&field, smallvec![Sibling { dot, stamp, payload }]))))
+            let mut touched = changing.replace(&field, smallvec![Sibling { dot, stamp, payload }]);
+            touched.is_alone = go == Go::Alone;
+            Ok(Some((dot, touched)))
         });
         Ok(written?.map(|(dot, touched)| {
             self.follow(touched);

@@ -52,6 +52,6 @@ pub use state::{Contest, State, Touched};
 
 pub(crate) use compare::entity_differences;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
-pub(crate) use edit::Author;
+pub(crate) use edit::{Author, Go};
 pub(crate) use merge::Merging;
 pub(crate) use state::Before;

@@ -117,6 +117,8 @@ pub struct Touched {
     pub is_live: bool,
     /// Whether the change opened or closed a contest: live siblings that differ.
     pub contest: Option<Contest>,
+    /// Whether the writer has seen that nothing else in the entity bears on this cell.
+    pub(crate) is_alone: bool,
     was: Cell,
     now: Cell,
 }
@@ -147,7 +149,7 @@ impl Touched {
         was: Cell,
         now: Cell,
     ) -> Self {
-        Self { entity, field, is_live, contest, was, now }
+        Self { entity, field, is_live, contest, is_alone: false, was, now }
     }
 
     /// The siblings that the cell held before, tombstones among them.
