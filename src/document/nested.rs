@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::document::path::Path;
 use crate::document::serialize::ToNested;
-use crate::error::EditError;
+use crate::error::{EditError, MAX_DEPTH};
 
 /// The longest array in bytes: 256 KiB. One is written, sent and read as a whole, and while it is made a value of, the worst
 /// (of maps of one entry each) takes some 250 times its bytes.
@@ -77,9 +77,14 @@ impl Nested {
         }
     }
 
-    /// From the bytes of an array that has been [checked](crate::document::array::is_array).
+    /// From MessagePack, however it is spelled: what must be spelled as this version does is
+    /// [checked](crate::document::array::is_array) before.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Self::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).ok()
+        let mut rest = bytes;
+        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+        deserializer.set_max_depth(2 * MAX_DEPTH);
+        let nested = Self::deserialize(&mut deserializer).ok()?;
+        rest.is_empty().then_some(nested)
     }
 
     pub(crate) fn into_json(self) -> serde_json::Value {
@@ -189,9 +194,24 @@ impl<'de> Visitor<'de> for NestedVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Nested, A::Error> {
         let mut entries = BTreeMap::new();
-        while let Some((key, value)) = map.next_entry()? {
+        while let Some((Key(key), value)) = map.next_entry()? {
             entries.insert(key, value);
         }
         Ok(Nested::Map(entries))
+    }
+}
+
+/// The key of a map: a text, or what JSON makes a text of.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Nested::deserialize(deserializer)? {
+            Nested::Str(text) => Ok(Self(text)),
+            scalar @ (Nested::Int(_) | Nested::Uint(_) | Nested::Float(_) | Nested::Bool(_)) => {
+                Ok(Self(scalar.into_json().to_string()))
+            }
+            _ => Err(D::Error::custom("a key must be a text, a number or a truth value")),
+        }
     }
 }
