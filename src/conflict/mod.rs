@@ -3,10 +3,12 @@
 //! | file | idea |
 //! |---|---|
 //! | `list` | what the conflicts are |
+//! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
 //! | `text` | three-way merge of texts |
 
 mod list;
+mod resolution;
 mod resolve;
 mod text;
 
@@ -20,7 +22,8 @@ use crate::kernel::Sibling;
 use crate::kind::Kind;
 use crate::vector::{Embedding, Model};
 
-pub use resolve::{Resolution, Settled};
+pub use resolution::Resolution;
+pub use resolve::Settled;
 
 /// Something that replicas disagree on: all of it is kept until somebody settles it with
 /// [`resolve`](crate::Edit::<crate::Graph>::resolve), or just writes there again, having seen it.

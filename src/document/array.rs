@@ -1,13 +1,54 @@
-//! Whether bytes are an array as this version spells it: MessagePack with every number and length as short as can be, the
-//! keys of maps texts in the order of their bytes, no extensions, no NaN, no −0, and no deeper than paths are.
+//! Arrays, and what their bytes may be.
 //!
-//! Told from the bytes alone, without making values of them: who merges or lists what a peer sent shall not pay for it.
+//! MessagePack with every number and length as short as can be, the keys of maps texts in the order of their bytes, no
+//! extensions, no NaN, no −0, and no deeper than paths are. Told from the bytes alone, without making values of them: who
+//! merges or lists what a peer sent shall not pay for it.
+
+use serde::de::DeserializeOwned;
 
 use crate::document::nested::MAX_ARRAY_LEN;
+use crate::document::value::Value;
 use crate::error::MAX_DEPTH;
 
+/// An array in a document: one value, as it was written.
+///
+/// ```
+/// use driftless::{Document, Replica};
+/// let mut replica = Replica::<Document>::new();
+/// replica.edit(|d| d.update("/tags", &["logic", "music"]))?;
+/// let tags = replica.state().get("/tags").and_then(|value| value.as_array()).ok_or("no array")?;
+/// assert_eq!(tags.deserialize::<Vec<String>>()?, ["logic", "music"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Array<'a> {
+    /// Canonical MessagePack.
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// What these bytes spell; `None` if it is no array.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        is_array(bytes).then_some(Self { bytes })
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its elements.
+    pub fn to_json(&self) -> serde_json::Value {
+        Value::Array(*self).to_json()
+    }
+
+    /// Its elements, as whatever they are to become.
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_value(self.to_json())
+    }
+}
+
 /// Whether these bytes are an array.
-pub(super) fn is_array(bytes: &[u8]) -> bool {
+fn is_array(bytes: &[u8]) -> bool {
     let is_array = matches!(bytes.first(), Some(0x90..=0x9f | 0xdc | 0xdd));
     is_array && bytes.len() <= MAX_ARRAY_LEN && value(bytes, 0).is_some_and(<[u8]>::is_empty)
 }

@@ -36,11 +36,12 @@ use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
 use crate::kind::Kind;
 
+pub use array::Array;
 pub use edit::PropertiesMut;
 pub use path::{AsPath, Path};
 pub use read::Properties;
 pub use rules::{ReadError, Rule, RuleError, Rules};
-pub use value::{Array, Value};
+pub use value::Value;
 
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;

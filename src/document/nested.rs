@@ -78,7 +78,7 @@ impl Nested {
     }
 
     /// From MessagePack, however it is spelled: what must be spelled as this version does is
-    /// [checked](crate::document::array::is_array) before.
+    /// [checked](crate::document::Array::of) before.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let mut deserializer = rmp_serde::Deserializer::new(&mut rest);

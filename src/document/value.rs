@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
-
-use crate::document::array::is_array;
+use crate::document::array::Array;
 use crate::document::nested::Nested;
 use crate::document::place::PlaceRef;
 use crate::error::EditError;
@@ -133,7 +131,7 @@ impl<'a> Value<'a> {
             Self::Float(number) => Nested::Float(number),
             Self::Str(text) => Nested::Str(text.to_owned()),
             Self::Bytes(bytes) => Nested::Bytes(bytes.to_owned()),
-            Self::Array(array) => Nested::from_bytes(array.bytes).unwrap_or(Nested::Null),
+            Self::Array(array) => Nested::from_bytes(array.bytes()).unwrap_or(Nested::Null),
         }
     }
 
@@ -152,7 +150,7 @@ impl<'a> Value<'a> {
             (_, Self::Float(b)) if let Some(a) = self.as_whole() => by_number(a, *b),
             (Self::Str(a), Self::Str(b)) => a.cmp(b),
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
-            (Self::Array(a), Self::Array(b)) => a.bytes.cmp(b.bytes),
+            (Self::Array(a), Self::Array(b)) => a.bytes().cmp(b.bytes()),
             (Self::Unknown { kind: a, bytes: b }, Self::Unknown { kind: c, bytes: d }) => (a, b).cmp(&(c, d)),
             _ => (self.rank(), self.as_whole()).cmp(&(other.rank(), other.as_whole())),
         }
@@ -212,7 +210,7 @@ impl<'a> Value<'a> {
             Self::Float(number) => Payload::new(kind::FLOAT, &(number + 0.0).to_be_bytes()),
             Self::Str(text) => Payload::new(kind::STR, text.as_bytes()),
             Self::Bytes(bytes) => Payload::new(kind::BYTES, bytes),
-            Self::Array(array) => Payload::new(kind::ARRAY, array.bytes),
+            Self::Array(array) => Payload::new(kind::ARRAY, array.bytes()),
             Self::Unknown { kind, .. } => return Err(Unwritable::Unknown(kind)),
         })
     }
@@ -245,7 +243,7 @@ impl<'a> Value<'a> {
             },
             kind::STR => str::from_utf8(bytes).map(Self::Str).unwrap_or(unknown),
             kind::BYTES => Self::Bytes(bytes),
-            kind::ARRAY if is_array(bytes) => Self::Array(Array { bytes }),
+            kind::ARRAY => Array::of(bytes).map(Self::Array).unwrap_or(unknown),
             _ => unknown,
         }
     }
@@ -289,34 +287,6 @@ impl Unwritable {
             }
             Self::Unknown(kind) => EditError::UnknownKind(kind),
         }
-    }
-}
-
-/// An array in a document: one value, as it was written.
-///
-/// ```
-/// use driftless::{Document, Replica};
-/// let mut replica = Replica::<Document>::new();
-/// replica.edit(|d| d.update("/tags", &["logic", "music"]))?;
-/// let tags = replica.state().get("/tags").and_then(|value| value.as_array()).ok_or("no array")?;
-/// assert_eq!(tags.deserialize::<Vec<String>>()?, ["logic", "music"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Array<'a> {
-    /// Canonical MessagePack.
-    bytes: &'a [u8],
-}
-
-impl Array<'_> {
-    /// Its elements.
-    pub fn to_json(&self) -> serde_json::Value {
-        Value::Array(*self).to_json()
-    }
-
-    /// Its elements, as whatever they are to become.
-    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_value(self.to_json())
     }
 }
 
