@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::document::path::{AsPath, Path};
-use crate::document::place::{PROPERTY, Place, Property};
+use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
 use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
@@ -28,10 +28,15 @@ impl<'a> Properties<'a> {
     /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map or a set is. O(log n), for a
     /// counter O(replicas that counted).
     pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
-        let place = Place::of(path).ok()?;
-        match seek::kind(self.cells?, place.as_ref())? {
-            Kind::Counter => Some(Value::from_sum(self.sum(&place)?)),
-            kind => tree::shown(kind, self.cells?.live(&place.field(kind))),
+        let (cells, field) = (self.cells?, Place::of(path).ok()?.into_field(Kind::Register));
+        let place = PlaceRef::of_field(&field);
+        if seek::is_free(cells, place, Kind::Register) {
+            // Nearly always: a register, or nothing.
+            return tree::shown(Kind::Register, cells.live(&field));
+        }
+        match seek::kind(cells, place)? {
+            Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?)),
+            kind => tree::shown(kind, cells.live(&place.start_of(kind.code()))),
         }
     }
 
