@@ -12,10 +12,13 @@ pub(crate) const LATER: u8 = 9;
 
 /// Kinds of payloads.
 pub(crate) const NULL: u8 = 1;
+pub(crate) const FALSE: u8 = 2;
 pub(crate) const INT: u8 = 4;
 pub(crate) const STR: u8 = 6;
 pub(crate) const ARRAY: u8 = 8;
 pub(crate) const UNIT: u8 = 16;
+/// What one replica added to a counter and took away: 8 bytes each.
+pub(crate) const TOTALS: u8 = 36;
 
 /// The field of a property: segments of any bytes, a kind, a key.
 pub(crate) fn field(segments: &[&[u8]], kind: u8, key: &[u8]) -> Vec<u8> {
