@@ -444,6 +444,20 @@ fn merging_fields_of_many_empty_segments_takes_memory_or_time_for_each_beginning
         assert_eq!(a.state().conflicts().count(), if segments == 64 { 200 + 200 } else { 200 });
         a.state().check_invariants().unwrap();
     }
+    // A register at every beginning of one long path, so that each is of several kinds.
+    let segments = vec![&[b'k'; 60][..]; 64];
+    let mut hostile = replica(1);
+    let write = |g: &mut Edit<'_, Graph>, n: usize| {
+        let node = Entity::new(1, *id(n).as_bytes());
+        let fields = (0..=64).map(|depth| field(&segments[..depth], REGISTER, b""));
+        fields.into_iter().try_for_each(|field| g.write(node, &field, Payload::new(NULL, b"")).map(drop))
+    };
+    let (_, delta) = hostile.edit(|g| (0..30).try_for_each(|n| write(g, n))).unwrap();
+    let bytes = delta.to_bytes();
+    let mut a = replica(2);
+    let (peak, ()) = peak_of(|| drop(a.merge(&Delta::from_bytes(&bytes).unwrap()).unwrap()));
+    println!("{peak} bytes at the peak of merging {} with 30 times 64 paths of several kinds", bytes.len());
+    assert!(peak <= 30 * 65 * 750 + 4 * bytes.len(), "{peak} bytes for {}", bytes.len());
     // The whole field can be walked some times, but not once for each of its segments.
     for nodes in [1, 30] {
         grows_in_proportion(&format!("merging empty segments of {nodes} nodes"), 500, |segments| {
