@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use driftless::kernel::Payload;
 use driftless::testing::TestEnvironment;
 use driftless::{
-    Conflict, ConflictId, ConflictKind, Content, CutError, Delta, Document, EdgeId, EditError, Graph, Kind, NodeId,
-    Prune, Replica, Resolution, ResolveError, Value,
+    Conflict, ConflictId, ConflictKind, Content, Crdt, CutError, Delta, Document, EdgeId, EditError, Graph, Kind,
+    Model, NodeId, Prune, Replica, Resolution, ResolveError, Value, Vector,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -234,6 +235,24 @@ fn each_resolution_of_values_writes_what_it_says() {
 }
 
 #[test]
+fn a_map_beside_a_register_is_not_buried_when_only_the_values_were_settled() {
+    let mut pair = disputed(json!(1), json!(2));
+    let mut c = pair.b.fork_with(TestEnvironment::new(3));
+    let (_, map) = Replica::<Document>::with_environment(TestEnvironment::new(4))
+        .edit(|d| d.update("/x", &json!({"y": "precious", "z": 1})))
+        .unwrap();
+    pair.a.merge(&map).unwrap();
+    c.merge(&map).unwrap();
+    let id = pair.a.state().conflicts().find(|c| c.kind == ConflictKind::ConcurrentEdit).unwrap().id;
+    // The map grows after the values were listed: they are the same still.
+    let (_, late) = c.edit(|d| d.set("/x/late", "unseen")).unwrap();
+    pair.a.merge(&late).unwrap();
+    pair.a.edit(|d| d.resolve(id, Resolution::Json(json!({"z": 3})))).unwrap();
+    assert_eq!(pair.a.state().to_json(), json!({"x": {"y": "precious", "z": 3, "late": "unseen"}}));
+    assert_eq!(pair.a.state().conflicts().count(), 0);
+}
+
+#[test]
 fn a_closure_sees_the_candidates() {
     let mut pair = disputed(json!(2), json!(40));
     let id = id(&pair.a);
@@ -346,6 +365,65 @@ fn each_resolution_of_kinds_keeps_what_it_says() {
 }
 
 #[test]
+fn of_kinds_the_local_one_is_told_by_all_of_its_writes_and_not_by_the_latest_alone() {
+    // The map is a's own, though somebody else wrote to it later; and c's register is the latest of all.
+    for (resolution, expected) in [
+        (Resolution::PreferLocal, json!({"mine": "a's own", "other": 1})),
+        (Resolution::PreferRemote, json!("c's")),
+        (Resolution::LastWriter, json!("c's")),
+    ] {
+        let mut pair = Pair::<Document>::new();
+        pair.b_is_later();
+        let environment = TestEnvironment::new(3);
+        environment.clock().store(2_001_000, Ordering::Relaxed);
+        let mut c = Replica::<Document>::with_environment(environment);
+        pair.a.edit(|d| d.set("/x/mine", "a's own")).unwrap();
+        pair.b.edit(|d| d.set("/x/other", 1)).unwrap();
+        let (_, latest) = c.edit(|d| d.set("/x", "c's")).unwrap();
+        pair.sync();
+        pair.a.merge(&latest).unwrap();
+        let id = id(&pair.a);
+        pair.a.edit(|d| d.resolve(id, resolution)).unwrap();
+        assert_eq!(pair.a.state().json("/x"), Some(expected));
+        assert_eq!(pair.a.state().conflicts().count(), 0);
+    }
+}
+
+/// Two arrays and a map at one path, of which one or the other was written last; and a policy that would merge the arrays.
+fn arrays_and_a_map(map_is_last: bool) -> Replica<Document> {
+    let mut pair = disputed(json!([1]), json!([2]));
+    let environment = TestEnvironment::new(3);
+    environment.clock().store(if map_is_last { 2_001_000 } else { 1_000 }, Ordering::Relaxed);
+    let (_, map) = Replica::<Document>::with_environment(environment).edit(|d| d.set("/x/y", "of the map")).unwrap();
+    pair.a.merge(&map).unwrap();
+    pair.clocks[0].store(3_000_000, Ordering::Relaxed);
+    pair.a
+}
+
+fn last_kind_and_all_elements(conflict: &Conflict<'_>) -> Resolution<'static> {
+    if conflict.kind == ConflictKind::ConcurrentEdit { Resolution::Union } else { Resolution::LastWriter }
+}
+
+#[test]
+fn settling_values_does_not_make_itself_the_last_writer_of_the_kinds_there() {
+    let mut a = arrays_and_a_map(true);
+    for _ in 0..3 {
+        let (settled, delta) = a.edit(|d| d.settle(last_kind_and_all_elements)).unwrap();
+        assert!(settled.written == 0 && delta.is_empty());
+        assert_eq!(settled.shown.len(), 1, "the map shows");
+        let [(_, Some(reason))] = &settled.open[..] else { panic!("{settled:?}") };
+        assert!(reason.to_string().contains("several kinds are there; they come first"), "{reason}");
+    }
+    assert_eq!(a.state().to_json(), json!({"x": {"y": "of the map"}}));
+    // Once the kinds are settled the values are.
+    let mut a = arrays_and_a_map(false);
+    let written: Vec<_> = (0..3).map(|_| a.edit(|d| d.settle(last_kind_and_all_elements)).unwrap().0.written).collect();
+    assert_eq!(written, [1, 1, 0]);
+    assert_eq!(a.state().to_json(), json!({"x": [2, 1]}));
+    assert_eq!(a.state().conflicts().count(), 0);
+}
+
+#[test]
 fn a_map_that_grew_after_it_was_listed_is_not_buried_with_its_kind() {
     let mut pair = disputed(json!({"y": 1}), json!("text"));
     let id = id(&pair.a);
@@ -448,6 +526,226 @@ fn a_conflict_within_what_is_deleted_waits_for_its_restoration() {
     assert_eq!(only(pair.a.state().conflicts_of(ada)).id, id, "the same conflict, and open now");
     pair.a.edit(|g| g.resolve(id, Resolution::LastWriter)).unwrap();
     assert_eq!(pair.a.state().conflicts_of(ada).count(), 0);
+}
+
+// ---- vectors ----
+
+fn tiny() -> Model {
+    Model::new("tiny", 2).unwrap()
+}
+
+/// A node that both embedded by one model at the same time, b later.
+fn embedded(a: Vector, b: Vector) -> (Pair<Graph>, NodeId) {
+    let (mut pair, ada, _, _) = graph_pair();
+    pair.a.edit(|g| g.embed(ada, &tiny(), &a)).unwrap();
+    pair.b.edit(|g| g.embed(ada, &tiny(), &b)).unwrap();
+    pair.sync();
+    (pair, ada)
+}
+
+fn near() -> Vector {
+    Vector::f32(&[1.0, 0.1]).unwrap()
+}
+
+fn far() -> Vector {
+    Vector::i8(&[-1.0, 0.5]).unwrap()
+}
+
+/// The bytes of all vectors that are there.
+fn vectors(graph: &Graph) -> Vec<Payload> {
+    let cells = graph.state().live_siblings().filter(|(_, field, _)| field.as_bytes().first() == Some(&3));
+    cells.map(|(_, _, sibling)| sibling.payload.clone().unwrap()).collect()
+}
+
+#[test]
+fn vectors_are_in_conflict_unless_they_were_made_from_one_text() {
+    for (a, b, listed) in [
+        (near().of_text("dog"), far().of_text("a dog"), true),
+        (near(), far(), true),
+        (near().of_text("dog"), far(), true),
+        (near(), far().of_text("dog"), true),
+        (near().of_text("dog"), far().of_text("dog"), false),
+        (near().of_text("dog"), near().of_text("dog"), false),
+    ] {
+        let (pair, ada) = embedded(a, b);
+        let graph = pair.a.state();
+        assert_eq!(graph.conflicts().count(), usize::from(listed));
+        assert!(graph.conflicts().eq(graph.conflicts_of(ada)) && graph.conflicts().eq(pair.b.state().conflicts()));
+        assert_eq!(graph.conflicts_at(ada, "").unwrap().count(), 0, "no property");
+        let Some(conflict) = graph.conflicts().next() else { continue };
+        assert_eq!((&conflict.kind, conflict.of), (&ConflictKind::Embedding { model: tiny() }, Some(ada.into())));
+        assert!(conflict.path.segments().len() == 0 && !conflict.is_hidden);
+        let found: Vec<_> = conflict
+            .candidates
+            .iter()
+            .map(|c| if let Content::Embedding(vector) = &c.content { vector.to_vec() } else { panic!("{conflict}") })
+            .collect();
+        assert_eq!(found, [far().to_vec(), near().to_vec()], "the later first");
+        assert_eq!(conflict.winner().unwrap().replica(), pair.b.id().unwrap());
+        assert_eq!(graph.node(ada).unwrap().embedding(&tiny()).unwrap().to_vec(), far().to_vec());
+    }
+    // Of two models each has its own.
+    let (mut pair, ada, _, _) = graph_pair();
+    pair.a.edit(|g| g.embed(ada, &tiny(), &near())).unwrap();
+    pair.b.edit(|g| g.embed(ada, &Model::new("other", 2).unwrap(), &far())).unwrap();
+    pair.sync();
+    assert_eq!(pair.a.state().conflicts().count(), 0);
+}
+
+#[test]
+fn of_vectors_one_is_chosen_and_written_byte_for_byte() {
+    let both = || embedded(near().of_text("dog"), far().of_text("a dog")).0;
+    let [ours, theirs] = [near().of_text("dog"), far().of_text("a dog")].map(|vector| {
+        let (mut pair, ada, _, _) = graph_pair();
+        pair.a.edit(|g| g.embed(ada, &tiny(), &vector)).unwrap();
+        vectors(pair.a.state()).pop().unwrap()
+    });
+    let pair = both();
+    let conflict = only(pair.a.state().conflicts());
+    let [pick_theirs, pick_ours] = [0, 1].map(|n| Resolution::Pick(conflict.candidates[n].dot));
+    for (resolution, expected) in [
+        (pick_ours, &ours),
+        (pick_theirs, &theirs),
+        (Resolution::LastWriter, &theirs),
+        (Resolution::PreferLocal, &ours),
+        (Resolution::PreferRemote, &theirs),
+    ] {
+        let mut pair = both();
+        let id = only(pair.a.state().conflicts()).id;
+        let (written, delta) = pair.a.edit(|g| g.resolve(id, resolution.clone())).unwrap();
+        assert!(written && delta.len() == 1, "{resolution:?}");
+        pair.sync();
+        for graph in [pair.a.state(), pair.b.state()] {
+            assert_eq!(vectors(graph), std::slice::from_ref(expected), "{resolution:?}");
+            assert_eq!(graph.conflicts().count(), 0);
+            graph.check_invariants().unwrap();
+        }
+    }
+}
+
+#[test]
+fn vectors_cannot_be_merged_and_settling_by_the_last_writer_writes_none() {
+    let (mut pair, _) = embedded(near(), far());
+    let id = only(pair.a.state().conflicts()).id;
+    let before = pair.a.fingerprint();
+    for resolution in [
+        Resolution::Union,
+        Resolution::MergeFields,
+        Resolution::MergeText { base: "".into() },
+        Resolution::Value(1.into()),
+        Resolution::Json(json!([1.0, 0.1])),
+        Resolution::Restore,
+        Resolution::Delete,
+    ] {
+        let error = pair.a.edit(|g| g.resolve(id, resolution.clone())).unwrap_err();
+        assert!(matches!(error, EditError::Resolve(ResolveError::DoesNotFit { .. })), "{error}");
+        assert_eq!(pair.a.fingerprint(), before);
+    }
+    assert!(!pair.a.edit(|g| g.resolve(id, Resolution::Manual)).unwrap().0);
+    let (settled, delta) = pair.a.edit(|g| g.settle(|_| Resolution::LastWriter)).unwrap();
+    assert!(settled.written == 0 && delta.is_empty());
+    assert_eq!((settled.shown, settled.open.len()), (vec![id], 0));
+    assert_eq!(vectors(pair.a.state()).len(), 2);
+    // Whoever embeds it again has seen both.
+    let ada = NodeId::named("ada");
+    pair.a.edit(|g| g.embed(ada, &tiny(), &near())).unwrap();
+    assert_eq!(pair.a.state().conflicts().count(), 0);
+}
+
+#[test]
+fn vectors_of_what_is_deleted_wait_for_its_restoration() {
+    let (mut pair, ada, _, _) = graph_pair();
+    let mut c = pair.b.fork_with(TestEnvironment::new(3));
+    pair.a.edit(|g| g.remove_node(ada)).unwrap();
+    pair.b.edit(|g| g.embed(ada, &tiny(), &near())).unwrap();
+    c.edit(|g| g.embed(ada, &tiny(), &far())).unwrap();
+    pair.b.merge(&cut(&c, &pair.b)).unwrap();
+    pair.sync();
+    let graph = pair.a.state();
+    let is_vector = |conflict: &Conflict<'_>| matches!(conflict.kind, ConflictKind::Embedding { .. });
+    let hidden = graph.conflicts_of(ada).find(is_vector).unwrap();
+    assert!(hidden.is_hidden);
+    let (id, whole) = (hidden.id, graph.conflicts_of(ada).find(|c| c.kind == ConflictKind::EditDelete).unwrap());
+    let contents: Vec<_> = whole.candidates.iter().map(|c| c.content.to_string()).collect();
+    assert_eq!(contents.len(), 2, "the vectors are what was written: {contents:?}");
+    let whole = whole.id;
+    let error = pair.a.edit(|g| g.resolve(id, Resolution::LastWriter)).unwrap_err();
+    assert!(matches!(error, EditError::Resolve(ResolveError::Hidden { .. })), "{error}");
+    let (settled, _) =
+        pair.a.edit(|g| g.settle(|c| if is_vector(c) { Resolution::LastWriter } else { Resolution::Manual })).unwrap();
+    assert!(settled.written == 0 && settled.shown.is_empty());
+    pair.a.edit(|g| g.resolve(whole, Resolution::Restore)).unwrap();
+    let open = pair.a.state().conflicts_of(ada).find(is_vector).unwrap();
+    assert!(open.id == id && !open.is_hidden);
+    pair.a.edit(|g| g.resolve(id, Resolution::LastWriter)).unwrap();
+    assert_eq!((pair.a.state().conflicts_of(ada).count(), vectors(pair.a.state()).len()), (0, 1));
+}
+
+// ---- for people ----
+
+/// A candidate of a or b as it is told, when each wrote at its own time.
+fn told<T: Crdt>(content: &str, by: &Replica<T>, millis: u64, shows: bool) -> String {
+    let shows = if shows { ", shows" } else { "" };
+    format!("{content} ({}, 1970-01-01T00:33:20.{millis:03}Z{shows})", &by.id().unwrap().to_string()[..8])
+}
+
+#[test]
+fn every_conflict_says_what_it_is_about_in_the_same_words() {
+    // Of a document: at its root, at a path; values and kinds.
+    for (path, about) in [("", "the document"), ("/a~1b/~0", "/a~1b/~0")] {
+        let mut pair = Pair::<Document>::new();
+        pair.b_is_later();
+        pair.a.edit(|d| d.set(path, 1)).unwrap();
+        pair.b.edit(|d| d.set(path, "zwei")).unwrap();
+        pair.sync();
+        let (one, two) = (told("1", &pair.a, 0, false), told("\"zwei\"", &pair.b, 500, true));
+        assert_eq!(only(pair.a.state().conflicts()).to_string(), format!("{about}: {two} | {one}"));
+
+        let mut pair = Pair::<Document>::new();
+        pair.b_is_later();
+        pair.a.edit(|d| d.update(path, &json!({"y": [1]}))).unwrap();
+        pair.b.edit(|d| d.set(path, 2)).unwrap();
+        pair.sync();
+        let (map, register) = (told("map {\"y\":[1]}", &pair.a, 0, true), told("register 2", &pair.b, 500, false));
+        let text = only(pair.a.state().conflicts()).to_string();
+        assert_eq!(text, format!("{about}, of several kinds: {map} | {register}"));
+    }
+    // Of nodes that have a name and that have none.
+    let anonymous = NodeId::named("nobody's");
+    for (node, about) in [(NodeId::named("ada"), "ada".to_owned()), (anonymous, format!("node {anonymous}"))] {
+        for (path, about) in [("", about.clone()), ("/born", format!("/born of {about}"))] {
+            let mut pair = Pair::<Graph>::new();
+            pair.a.edit(|g| Ok((g.add_node("ada")?, g.add_node(anonymous)?))).unwrap();
+            pair.sync();
+            pair.b_is_later();
+            pair.a.edit(|g| g.set(node, path, 1)).unwrap();
+            pair.b.edit(|g| g.set(node, path, 2)).unwrap();
+            pair.sync();
+            let (one, two) = (told("1", &pair.a, 0, false), told("2", &pair.b, 500, true));
+            assert_eq!(only(pair.a.state().conflicts()).to_string(), format!("{about}: {two} | {one}"));
+        }
+    }
+    let (pair, _) = embedded(near(), far());
+    let (ours, theirs) = ("Embedding(tiny: 2 × f32)", "Embedding(tiny: 2 × i8)");
+    let (one, two) = (told(ours, &pair.a, 0, false), told(theirs, &pair.b, 500, true));
+    assert_eq!(only(pair.a.state().conflicts()).to_string(), format!("the vector of ada by tiny: {two} | {one}"));
+}
+
+#[test]
+fn a_conflict_about_a_whole_node_or_edge_says_so_and_that_nothing_shows() {
+    let (mut pair, ada, note, edge) = graph_pair();
+    pair.clocks[0].store(2_000_000, Ordering::Relaxed);
+    let (likes, _) = pair.a.edit(|g| g.link(ada, "likes", note)).unwrap();
+    pair.a.edit(|g| Ok((g.remove_node(ada)?, g.unlink(edge)?))).unwrap();
+    pair.b.edit(|g| Ok((g.set(ada, "/name", "Ada")?, g.set(edge, "/year", 1843)?))).unwrap();
+    pair.sync();
+    let text = |of: driftless::Owner| only(pair.a.state().conflicts_of(of)).to_string();
+    let name = told("/name = \"Ada\"", &pair.b, 500, false);
+    assert_eq!(text(ada.into()), format!("node {ada}, deleted while it was written to: {name}"));
+    let year = told("/year = 1843", &pair.b, 500, false);
+    assert_eq!(text(edge.into()), format!("edge {edge}, deleted while it was written to: {year}"));
+    let ends = told(&format!("{ada} --likes--> {note}"), &pair.a, 0, false);
+    assert_eq!(text(likes.into()), format!("edge {likes}, which lacks an end: {ends}"));
 }
 
 // ---- unattended ----

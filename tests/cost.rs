@@ -1,10 +1,21 @@
-//! What things cost: bytes of memory and on the wire, and cells looked at. Counted, not timed, so the same everywhere.
+//! What things cost: bytes of memory and on the wire, and cells looked at. Counted where that is possible, so the same
+//! everywhere; where only time tells, how it grows and not what it is.
+
+#[path = "support/spelling.rs"]
+mod spelling;
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
+use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
-use driftless::{Crdt, Delta, Diff, Graph, Metric, Model, NodeId, Prune, Replica, Vector};
+use driftless::{
+    ConflictKind, Crdt, Delta, Diff, Document, Edit, EditError, Graph, Kind, Metric, Model, NodeId, Prune, Replica,
+    Resolution, Rule, Rules, Value, Vector,
+};
 use peak_alloc::PeakAlloc;
+use serde_json::json;
+use spelling::{ARRAY, COUNTER, NULL, REGISTER, field};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -222,4 +233,285 @@ fn a_snapshot_costs_nothing_and_stays_as_it_is() {
     assert_eq!(reader, "\"concept number 5\"");
     assert_eq!(a.state().node(id(5)).unwrap().get("/name"), Some("changed meanwhile".into()));
     assert_eq!(kept.state().live_len(), 40_000);
+}
+
+// ---- documents and conflicts ----
+
+fn document(seed: u64) -> Replica<Document> {
+    Replica::with_environment(TestEnvironment::new(seed))
+}
+
+/// A document that two replicas wrote at the same time.
+fn disputed(
+    ours: impl FnOnce(&mut Edit<'_, Document>) -> Result<(), EditError>,
+    theirs: impl FnOnce(&mut Edit<'_, Document>) -> Result<(), EditError>,
+) -> Replica<Document> {
+    let (mut a, environment) = (document(1), TestEnvironment::new(2));
+    // They are the later.
+    environment.clock().store(9_000_000, std::sync::atomic::Ordering::Relaxed);
+    let (_, delta) = Replica::<Document>::with_environment(environment).edit(theirs).unwrap();
+    a.edit(ours).unwrap();
+    a.merge(&delta).unwrap();
+    a
+}
+
+/// The most memory that something takes while it runs, beyond what was there before.
+fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let result = run();
+    (ALLOCATOR.peak_usage().saturating_sub(before), result)
+}
+
+/// Fails if what takes some time for `n` things takes eight times as long or more for four times as many: four is in
+/// proportion, sixteen is quadratic. The least of several runs is what is compared, and of as many more as it takes before it
+/// is believed that it fails: a machine that is busy with something else makes a run longer, but none shorter.
+#[track_caller]
+fn grows_in_proportion(what: &str, n: usize, run: impl Fn(usize) -> Duration) {
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    for round in 1..=12 {
+        small = small.min(run(n));
+        large = large.min(run(4 * n));
+        if round >= 2 && large < 8 * small {
+            println!("{what}: {small:?} for {n}, {large:?} for four times as many, after {round} rounds");
+            return;
+        }
+    }
+    panic!("{what}: {small:?} for {n}, {large:?} for four times as many");
+}
+
+fn time<R>(run: impl FnOnce() -> R) -> Duration {
+    let start = Instant::now();
+    let result = run();
+    let elapsed = start.elapsed();
+    drop(result);
+    elapsed
+}
+
+#[test]
+fn listing_the_conflict_of_a_deleted_node_copies_its_set_for_each_element() {
+    let _alone = alone();
+    let peaks = [1_000, 4_000].map(|n: u32| {
+        let node = id(0);
+        let mut a = replica(1);
+        a.edit(|g| g.add_node(node)).unwrap();
+        let mut b = a.fork_with(TestEnvironment::new(2));
+        a.edit(|g| g.remove_node(node)).unwrap();
+        let (_, delta) = b.edit(|g| (0..n).try_for_each(|i| g.properties_mut(node).insert("/s", i).map(drop))).unwrap();
+        a.merge(&delta).unwrap();
+        let (peak, kind) = peak_of(|| a.state().conflicts().map(|conflict| conflict.kind).next());
+        assert_eq!(kind, Some(ConflictKind::EditDelete));
+        peak
+    });
+    println!("{peaks:?} bytes to list a conflict with 1,000 and 4,000 survivors");
+    assert!(peaks[1] < 6 * peaks[0], "{peaks:?}");
+    assert!(peaks[1] < 4_000 * 500, "{peaks:?}");
+}
+
+#[test]
+fn settling_looks_at_all_conflicts_for_each() {
+    let _alone = alone();
+    let each = |value: [u8; 1]| {
+        move |d: &mut Edit<'_, Document>, n: usize| (0..n).try_for_each(|i| d.update(format!("/{i}"), &value).map(drop))
+    };
+    for (policy, writes) in [(Resolution::Union, true), (Resolution::LastWriter, false), (Resolution::Manual, false)] {
+        grows_in_proportion(&format!("settling by {policy:?}"), 300, |n| {
+            let mut a = disputed(|d| each([1])(d, n), |d| each([2])(d, n));
+            time(|| {
+                let (settled, _) = a.edit(|d| d.settle(|_| policy.clone())).unwrap();
+                assert_eq!(settled.written, if writes { n } else { 0 });
+            })
+        });
+    }
+}
+
+#[test]
+fn a_union_of_arrays_compares_each_element_with_each() {
+    let _alone = alone();
+    let arrays = |n: usize| {
+        let both = [0..n, n / 2..n + n / 2].map(Vec::from_iter);
+        disputed(|d| d.update("/x", &both[0]).map(drop), |d| d.update("/x", &both[1]).map(drop))
+    };
+    grows_in_proportion("settling by a union", 1_000, |n| {
+        let mut a = arrays(n);
+        time(|| assert_eq!(a.edit(|d| d.settle(|_| Resolution::Union)).unwrap().0.written, 1))
+    });
+    let rules = Rules::new().with("/x", Rule::Union).unwrap();
+    grows_in_proportion("reading a union", 1_000, |n| {
+        let a = arrays(n);
+        time(|| {
+            assert_eq!(rules.json(&a.state().properties(), "/x").unwrap().unwrap().as_array().unwrap().len(), n + n / 2)
+        })
+    });
+}
+
+#[test]
+fn updating_a_set_compares_each_element_with_each() {
+    let _alone = alone();
+    let text = |i: usize| format!("{i:08}");
+    grows_in_proportion("updating a set", 500, |n| {
+        let mut a = document(1);
+        a.edit(|d| (0..n).try_for_each(|i| d.insert("/s", i as u64).map(drop))).unwrap();
+        let next: Vec<_> = (1..=n).collect();
+        time(|| assert_eq!(a.edit(|d| d.update("/s", &next)).unwrap().1.len(), 2))
+    });
+    grows_in_proportion("updating a set of bytes by their JSON", 500, |n| {
+        let mut a = document(1);
+        a.edit(|d| (0..n).try_for_each(|i| d.insert("/s", text(i).as_bytes()).map(drop))).unwrap();
+        let mut read = a.state().to_json();
+        // Not in the order in which they are found.
+        read["s"].as_array_mut().unwrap().reverse();
+        time(|| assert!(!a.edit(|d| d.update("", &read)).unwrap().0))
+    });
+}
+
+#[test]
+fn a_set_that_is_churned_and_never_pruned_is_searched_through_its_tombstones() {
+    let _alone = alone();
+    grows_in_proportion("churning a set", 400, |n| {
+        let mut a = document(1);
+        time(|| {
+            for i in 0..n as u64 {
+                a.edit(|d| Ok((d.insert("/q", i)?, d.remove("/q", i)?))).unwrap();
+            }
+        })
+    });
+    // Reads and writes there, whatever lay there once.
+    grows_in_proportion("reading and writing where a set was churned", 1_000, |n| {
+        let mut a = document(1);
+        a.edit(|d| {
+            (0..n as u64).try_for_each(|i| {
+                d.insert("/q", i)?;
+                d.remove("/q", i).map(drop)
+            })
+        })
+        .unwrap();
+        time(|| {
+            for i in 0..n as u64 / 10 {
+                assert_eq!(a.state().get("/q"), None);
+                a.edit(|d| Ok((d.set("/q/x", i)?, d.unset("/q/x")?))).unwrap();
+            }
+        })
+    });
+}
+
+#[test]
+fn burying_a_big_map_looks_at_all_of_it_for_each_entry() {
+    let _alone = alone();
+    grows_in_proportion("burying a map", 400, |n| {
+        let mut a = disputed(|d| (0..n).try_for_each(|i| d.set(format!("/x/{i}"), i as u64)), |d| d.set("/x", 1));
+        time(|| {
+            assert_eq!(a.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap().0.written, 1);
+            assert_eq!(a.state().kind("/x"), Some(Kind::Register));
+        })
+    });
+    // Whoever hears of it removes as much.
+    grows_in_proportion("merging what buried a map", 400, |n| {
+        let mut a = disputed(|d| (0..n).try_for_each(|i| d.set(format!("/x/{i}"), i as u64)), |d| d.set("/x", 1));
+        let mut b = a.fork_with(TestEnvironment::new(3));
+        let (_, delta) = a.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap();
+        time(|| b.merge(&delta).unwrap())
+    });
+}
+
+/// A register and a counter at the same path of empty segments, of many nodes.
+fn empty_segments(segments: usize, nodes: usize) -> [Delta; 2] {
+    let path = vec![&b""[..]; segments];
+    let mut hostile = replica(1);
+    [(REGISTER, Vec::new()), (COUNTER, vec![7; 16])].map(|(kind, key)| {
+        let field = field(&path, kind, &key);
+        let write = |g: &mut Edit<'_, Graph>, n: usize| {
+            g.write(Entity::new(1, *id(n).as_bytes()), &field, Payload::new(NULL, b"")).map(drop)
+        };
+        hostile.edit(|g| (0..nodes).try_for_each(|n| write(g, n))).unwrap().1
+    })
+}
+
+#[test]
+fn merging_fields_of_many_empty_segments_takes_memory_or_time_for_each_beginning_of_their_paths() {
+    let _alone = alone();
+    // As many as a path can have, and as many as a field can hold.
+    for segments in [64, 2_038] {
+        let deltas = empty_segments(segments, 200).map(|delta| delta.to_bytes());
+        // Nodes share the field; each beginning of it would be as much again, and so would one for each node.
+        let limit = 200 * 1_024 + 4 * (2 * segments + 20);
+        let mut a = replica(2);
+        for bytes in deltas {
+            let (peak, ()) = peak_of(|| drop(a.merge(&Delta::from_bytes(&bytes).unwrap()).unwrap()));
+            println!("{peak} bytes at the peak of merging {segments} segments of 200 nodes each");
+            assert!(peak <= limit, "{peak} bytes for {segments} segments of 200 nodes each");
+        }
+        assert_eq!(a.state().conflicts().count(), if segments == 64 { 200 + 200 } else { 200 });
+        a.state().check_invariants().unwrap();
+    }
+    // A register at every beginning of one long path, so that each is of several kinds.
+    let segments = vec![&[b'k'; 60][..]; 64];
+    let mut hostile = replica(1);
+    let write = |g: &mut Edit<'_, Graph>, n: usize| {
+        let node = Entity::new(1, *id(n).as_bytes());
+        let fields = (0..=64).map(|depth| field(&segments[..depth], REGISTER, b""));
+        fields.into_iter().try_for_each(|field| g.write(node, &field, Payload::new(NULL, b"")).map(drop))
+    };
+    let (_, delta) = hostile.edit(|g| (0..30).try_for_each(|n| write(g, n))).unwrap();
+    let bytes = delta.to_bytes();
+    let mut a = replica(2);
+    let (peak, ()) = peak_of(|| drop(a.merge(&Delta::from_bytes(&bytes).unwrap()).unwrap()));
+    println!("{peak} bytes at the peak of merging {} with 30 times 64 paths of several kinds", bytes.len());
+    assert!(peak <= 30 * 65 * 750 + 4 * bytes.len(), "{peak} bytes for {}", bytes.len());
+    // The whole field can be walked some times, but not once for each of its segments.
+    for nodes in [1, 30] {
+        grows_in_proportion(&format!("merging empty segments of {nodes} nodes"), 500, |segments| {
+            let deltas = empty_segments(segments, nodes);
+            let mut a = replica(2);
+            time(|| deltas.iter().for_each(|delta| drop(a.merge(delta).unwrap())))
+        });
+    }
+}
+
+/// An array of as many of one item as fit into so many bytes.
+fn packed(item: &[u8], len: usize) -> Vec<u8> {
+    let items = (len - 5) / item.len();
+    [&[0xdd], &(items as u32).to_be_bytes()[..], &item.repeat(items)].concat()
+}
+
+#[test]
+fn reading_that_an_array_is_there_makes_a_value_of_it() {
+    let _alone = alone();
+    const LONGEST: usize = 256 << 10;
+    for item in [&[0xc0u8][..], &[0], &[0x90], &[0x91, 0], &[0x80], &[0x81, 0xa0, 0xc0], &[0xa0], &[0xa1, b'a']] {
+        let bytes = packed(item, LONGEST);
+        let mut a = document(1);
+        let x = field(&[b"x"], REGISTER, b"");
+        a.edit(|d| d.write(Entity::SELF, &x, Payload::new(ARRAY, &bytes))).unwrap();
+        let (peak, is_array) = peak_of(|| matches!(a.state().get("/x"), Some(Value::Array(_))));
+        assert!(is_array, "{item:?}");
+        assert!(peak <= 1_024, "{peak} bytes to find an array of {item:?}");
+        let (peak, shown) = peak_of(|| a.state().properties().iter().count());
+        assert!(shown == 1 && peak <= 1_024, "{peak} bytes to go over an array of {item:?}");
+        let (peak, read) = peak_of(|| a.state().to_json());
+        println!("{peak} bytes, {} times its own, to read an array of {item:?}", peak / bytes.len());
+        assert!(peak <= 300 * bytes.len(), "{peak} bytes to read {} of {item:?}", bytes.len());
+        assert!(read["x"].is_array());
+    }
+}
+
+#[test]
+fn an_array_beyond_the_limit_is_read() {
+    let _alone = alone();
+    const LONGEST: usize = 256 << 10;
+    for (len, is_read) in [(LONGEST, true), (LONGEST + 1, false), (1 << 20, false)] {
+        let bytes = packed(&[0xc0], len);
+        assert_eq!(bytes.len(), len);
+        let mut a = document(1);
+        let x = field(&[b"x"], REGISTER, b"");
+        a.edit(|d| d.write(Entity::SELF, &x, Payload::new(ARRAY, &bytes))).unwrap();
+        assert_eq!(matches!(a.state().get("/x"), Some(Value::Array(_))), is_read, "{len} bytes");
+        assert_eq!(matches!(a.state().get("/x"), Some(Value::Unknown { kind: ARRAY, .. })), !is_read, "{len} bytes");
+        let (peak, json) = peak_of(|| a.state().to_json());
+        assert_eq!(json["x"].is_array(), is_read);
+        assert!(is_read || (peak <= 8_192 && json == json!({"x": null})), "{peak} bytes");
+        // Nor is one written.
+        let written = a.edit(|d| d.update("/y", &vec![(); len - 5]));
+        assert_eq!(written.is_ok(), is_read, "{len} bytes");
+    }
 }

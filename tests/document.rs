@@ -1,13 +1,19 @@
 //! What the documentation of documents says, line by line; whole values in and out; bad input.
 
+#[path = "support/spelling.rs"]
+mod spelling;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{Crdt, Document, EditError, Graph, Kind, NodeId, PathError, Prune, Replica, Rule, Rules, Value};
 use proptest::prelude::*;
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use spelling::{INT, LATER, MAX, REGISTER, SET, UNIT, field};
 
 fn replica(seed: u64) -> Replica<Document> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -268,6 +274,128 @@ fn any_struct_goes_in_and_comes_out_and_only_what_differs_is_written() {
     assert_eq!(delta.len(), 4, "the mood, what was below it, a weight, the year");
 }
 
+#[test]
+fn bytes_over_an_equal_array_are_written_though_both_read_alike() {
+    let (mut a, _) = pair(&json!({"x": [1, 2]}));
+    assert!(a.edit(|d| d.update("/x", serde_bytes::Bytes::new(&[1, 2]))).unwrap().0);
+    assert_eq!(a.state().get("/x"), Some(Value::Bytes(&[1, 2])));
+    // The other way round nobody can tell: JSON has no bytes.
+    assert!(!a.edit(|d| d.update("/x", &[1, 2])).unwrap().0);
+    assert_eq!(a.state().get("/x"), Some(Value::Bytes(&[1, 2])));
+}
+
+#[test]
+fn a_set_with_bytes_that_goes_through_json_keeps_them() {
+    let (mut a, _) = pair(&json!({}));
+    let bytes = &[1u8, 2][..];
+    a.edit(|d| Ok((d.insert("/s", bytes)?, d.insert("/s", "a")?))).unwrap();
+    let mut read = a.state().to_json();
+    read["s"].as_array_mut().unwrap().push(json!("b"));
+    let (_, delta) = a.edit(|d| d.update("", &read)).unwrap();
+    assert_eq!(delta.len(), 1, "the new element alone");
+    let elements: Vec<_> = a.state().properties().elements("/s").collect();
+    assert_eq!(elements, [Value::Str("a"), Value::Str("b"), Value::Bytes(bytes)]);
+}
+
+#[test]
+fn bytes_and_the_array_that_reads_like_them_do_not_hide_a_new_element_or_each_other() {
+    let both = || {
+        let (mut a, _) = pair(&json!({}));
+        a.edit(|d| {
+            d.insert("/s", "q")?;
+            d.update("/s", &json!([[1]]))?;
+            d.insert("/s", &[1u8][..])
+        })
+        .unwrap();
+        reads(a.state(), &json!({"s": [[1], [1]]}));
+        a
+    };
+    // As many elements as before.
+    let mut a = both();
+    a.edit(|d| d.update("/s", &json!([[1], "x"]))).unwrap();
+    reads(a.state(), &json!({"s": ["x", [1]]}));
+    // What was read, and one more.
+    let mut a = both();
+    a.edit(|d| d.update("/s", &json!([[1], [1], "x"]))).unwrap();
+    reads(a.state(), &json!({"s": ["x", [1], [1]]}));
+    assert!(a.state().contains("/s", &[1u8][..]));
+    let read = a.state().to_json();
+    assert!(!a.edit(|d| d.update("", &read)).unwrap().0);
+}
+
+#[test]
+fn values_and_keys_have_the_shape_that_json_gives_them() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Marker;
+    #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+    enum Variant {
+        Plain,
+    }
+    /// A map with keys of every sort that JSON makes a text of.
+    struct Keys;
+    impl Serialize for Keys {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry(&1.0, &1)?;
+            map.serialize_entry(&-0.5, &2)?;
+            map.serialize_entry(&1e300, &3)?;
+            map.serialize_entry(&true, &4)?;
+            map.serialize_entry(&'c', &5)?;
+            map.serialize_entry(&7u128, &6)?;
+            map.serialize_entry(&-7i128, &7)?;
+            map.serialize_entry(&u64::MAX, &8)?;
+            map.serialize_entry(&Variant::Plain, &9)?;
+            map.end()
+        }
+    }
+    let (mut a, _) = pair(&json!({}));
+    a.edit(|d| {
+        d.update("/marker", &Marker)?;
+        d.update("/wide", &5u128)?;
+        d.update("/widest", &u128::from(u64::MAX))?;
+        d.update("/negative", &-7i128)?;
+        d.update("/keys", &Keys)
+    })
+    .unwrap();
+    let expected = json!({
+        "marker": Marker, "wide": 5, "widest": u64::MAX, "negative": -7, "keys": serde_json::to_value(Keys).unwrap(),
+    });
+    reads(a.state(), &expected);
+    assert_eq!(a.state().deserialize::<Marker>("/marker").unwrap(), Some(Marker));
+    assert_eq!(a.state().deserialize::<u128>("/wide").unwrap(), Some(5));
+    // What JSON does not take for a key either.
+    for refused in
+        [a.edit(|d| d.update("", &BTreeMap::from([((), 1)]))), a.edit(|d| d.update("", &BTreeMap::from([([1], 1)])))]
+    {
+        assert!(refused.is_err());
+    }
+}
+
+#[test]
+fn what_was_read_can_be_written_back_however_deep_it_lies() {
+    let nested = |levels: usize, has_maps: bool| {
+        (0..levels).fold(json!(1), |inner, n| if has_maps && n % 2 == 1 { json!({"k": inner}) } else { json!([inner]) })
+    };
+    for has_maps in [false, true] {
+        for above in [0, 1, 2, 63, 64] {
+            let path = "/a".repeat(above);
+            for levels in 0..=66 {
+                let (mut a, _) = pair(&json!({}));
+                let value = nested(levels, has_maps);
+                let updated = a.edit(|d| d.update(&path, &value));
+                assert_eq!(updated.is_ok(), above + levels <= 64, "{levels} levels below {above} segments");
+                let Err(error) = updated.map(drop) else {
+                    assert_eq!(a.state().json(&path), Some(value));
+                    let read: Json = serde_json::from_str(&a.state().to_json().to_string()).unwrap();
+                    assert!(!a.edit(|d| d.update("", &read)).unwrap().0);
+                    continue;
+                };
+                assert!(error.to_string().contains("nests deeper than 64"), "{error}");
+            }
+        }
+    }
+}
+
 fn arbitrary_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -451,6 +579,98 @@ fn properties_of_what_is_not_there_cannot_be_written() {
     }
     assert!(matches!(graph.edit(|g| g.set(ada, "no path", 1)), Err(EditError::Path(PathError::NoSlash(_)))));
     assert_eq!(graph.state().state().live_len(), 0);
+}
+
+// ---- what this version cannot read ----
+
+#[test]
+fn a_kind_of_a_later_version_does_not_block_the_update_of_the_rest() {
+    let (mut a, _) = pair(&json!({"a": 1}));
+    a.edit(|d| d.write(Entity::SELF, &field(&[b"list"], LATER, b"k"), Payload::new(99, b"v"))).unwrap();
+    let mut read = a.state().to_json();
+    assert_eq!((&read, a.state().kind("/list")), (&json!({"a": 1, "list": null}), Some(Kind::Other(LATER))));
+    assert!(!a.edit(|d| d.update("", &read)).unwrap().0);
+    read["a"] = json!(2);
+    assert_eq!(a.edit(|d| d.update("", &read)).unwrap().1.len(), 1);
+    reads(a.state(), &json!({"a": 2, "list": null}));
+    // What says something else of it is refused, and whoever leaves it out removes it.
+    let refused = a.edit(|d| d.update("/list", &1)).unwrap_err();
+    assert!(matches!(refused, EditError::Misfit { is: Kind::Other(LATER), .. }), "{refused}");
+    a.edit(|d| d.update("", &json!({"a": 2}))).unwrap();
+    assert_eq!(a.state().kind("/list"), None);
+}
+
+/// A number with a byte too many, and a kind of payload that no version has.
+const UNREADABLE: [(u8, &[u8]); 2] = [(INT, &[0, 5]), (99, b"later")];
+
+#[test]
+fn a_register_that_cannot_be_read_shows_as_unknown_and_can_be_set() {
+    for (kind, bytes) in UNREADABLE {
+        let (mut a, _) = pair(&json!({}));
+        a.edit(|d| d.write(Entity::SELF, &field(&[b"x"], REGISTER, b""), Payload::new(kind, bytes))).unwrap();
+        assert_eq!(a.state().get("/x"), Some(Value::Unknown { kind, bytes }));
+        reads(a.state(), &json!({"x": null}));
+        // It is not 5: two payloads would be one value.
+        assert!(a.edit(|d| d.update("/x", &5)).unwrap().0);
+        reads(a.state(), &json!({"x": 5}));
+        let copied = a.edit(|d| d.set("/y", Value::Unknown { kind, bytes })).unwrap_err();
+        assert!(matches!(copied, EditError::UnknownKind(k) if k == kind));
+    }
+}
+
+#[test]
+fn an_element_that_cannot_be_read_can_be_found_and_taken_out_but_not_put_in() {
+    for (kind, bytes) in UNREADABLE {
+        let (mut a, _) = pair(&json!({}));
+        let key = [&[kind], bytes].concat();
+        a.edit(|d| {
+            d.insert("/s", 1)?;
+            d.write(Entity::SELF, &field(&[b"s"], SET, &key), Payload::new(UNIT, b"")).map(drop)
+        })
+        .unwrap();
+        let element = Value::Unknown { kind, bytes };
+        let elements: Vec<_> = a.state().properties().elements("/s").collect();
+        assert!(elements.len() == 2 && elements.contains(&element), "{elements:?}");
+        assert!(a.state().contains("/s", element) && !a.state().contains("/s", 5));
+        assert!(a.edit(|d| d.insert("/s", element)).is_err());
+        assert!(a.edit(|d| d.remove("/s", element)).unwrap().0);
+        reads(a.state(), &json!({"s": [1]}));
+        assert!(!a.edit(|d| d.remove("/s", element)).unwrap().0);
+    }
+}
+
+#[test]
+fn a_maximum_that_cannot_be_read_gives_way_to_what_can() {
+    for (kind, bytes) in UNREADABLE {
+        let unreadable = Payload::new(kind, bytes);
+        let (mut a, mut b) = pair(&json!({}));
+        a.edit(|d| d.write(Entity::SELF, &field(&[b"m"], MAX, b""), unreadable.clone())).unwrap();
+        assert_eq!(a.state().get("/m"), Some(Value::Unknown { kind, bytes }));
+        // Written at the same time, and written knowing it.
+        b.edit(|d| d.raise("/m", 1)).unwrap();
+        sync(&mut a, &mut b);
+        reads(a.state(), &json!({"m": 1}));
+        a.edit(|d| d.write(Entity::SELF, &field(&[b"n"], MAX, b""), unreadable.clone())).unwrap();
+        assert!(a.edit(|d| d.raise("/n", "low")).unwrap().0);
+        reads(a.state(), &json!({"m": 1, "n": "low"}));
+    }
+}
+
+#[test]
+fn what_a_later_version_keeps_beside_a_document_is_no_change_and_no_conflict_of_it() {
+    let (mut a, mut b) = pair(&json!({}));
+    let elsewhere = Entity::new(9, [7; 16]);
+    for (replica, text) in [(&mut a, b"1"), (&mut b, b"2")] {
+        let name = field(&[b"name"], REGISTER, b"");
+        replica.edit(|d| d.write(elsewhere, &name, Payload::new(spelling::STR, text))).unwrap();
+    }
+    let report = b.merge(&a.delta_since(b.version()).unwrap()).unwrap();
+    assert_eq!(report.changes().count(), 0);
+    sync(&mut a, &mut b);
+    reads(b.state(), &json!({}));
+    assert_eq!((b.state().conflicts().count(), b.state().conflicts_at("").unwrap().count()), (0, 0));
+    // It is kept all the same.
+    assert_eq!(b.state().state().live_len(), 2);
 }
 
 // ---- reading rules ----

@@ -135,11 +135,11 @@ impl<'a> Properties<'a> {
         Some(Tree::at(self.cells?, &Place::of(path).ok()?))
     }
 
-    /// The live siblings of all cells of a kind.
+    /// The live siblings of all cells of a kind: those that somebody could have written.
     fn cells_of(&self, place: &Place, kind: Kind) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
         let prefix = place.field(kind);
         let cells = self.cells;
         let live = cells.into_iter().flat_map(move |cells| cells.with_prefix(prefix.clone()));
-        live.filter(|(_, sibling)| sibling.is_live())
+        live.filter(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
     }
 }

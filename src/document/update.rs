@@ -136,19 +136,28 @@ impl Plan {
 
     fn update_set(&mut self, place: &Place, tree: &Tree<'_>, items: &[Nested]) -> Result<(), EditError> {
         let own = tree.own.get(&Kind::Set);
-        // An array may stand for bytes that JSON could not tell from it.
-        let mut bytes: Vec<(&[u8], Nested)> = own
-            .into_iter()
-            .flat_map(|own| own.keys())
-            .filter_map(|key| Some((*key, tree::element(key)?.to_nested())))
-            .filter(|(_, element)| element.holds_bytes())
-            .collect();
+        // An array may stand for bytes that JSON could not tell from it: here by what they read as.
+        let mut bytes: BTreeMap<String, Vec<(&[u8], Nested)>> = BTreeMap::new();
+        for key in own.into_iter().flat_map(|own| own.keys()) {
+            let element = tree::element(key).map(Value::to_nested);
+            if let Some(element) = element.filter(Nested::holds_bytes) {
+                bytes.entry(element.clone().into_json().to_string()).or_default().push((key, element));
+            }
+        }
         let mut wanted = BTreeSet::new();
         for item in items {
             let key = tree::key_of_element(&payload(place, item)?);
-            let is_new = own.is_none_or(|own| !own.contains_key(&key[..]));
-            let stands_for = bytes.iter().position(|(_, element)| is_new && element.reads_as(item));
-            wanted.insert(stands_for.map_or(key, |i| bytes.swap_remove(i).0.to_vec()));
+            // New, or there already for an equal item before it.
+            let is_spare = wanted.contains(&key) || own.is_none_or(|own| !own.contains_key(&key[..]));
+            let alike = match is_spare && !bytes.is_empty() {
+                true => bytes.get_mut(&item.clone().into_json().to_string()),
+                false => None,
+            };
+            let stands_for = alike.and_then(|alike| {
+                let at = alike.iter().position(|(_, element)| element.reads_as(item))?;
+                Some(alike.swap_remove(at).0.to_vec())
+            });
+            wanted.insert(stands_for.unwrap_or(key));
         }
         if !self.keeps {
             for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
