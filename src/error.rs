@@ -68,7 +68,7 @@ pub enum EditError {
         /// What is there.
         is: Kind,
     },
-    /// A value nests deeper than [`MAX_DEPTH`].
+    /// A path in a value has more segments than [`MAX_DEPTH`], or an array in it nests deeper.
     #[error("the value at `{path}` nests deeper than {MAX_DEPTH} levels; flatten it")]
     TooDeep {
         /// Where it was to be written.

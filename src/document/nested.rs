@@ -33,9 +33,8 @@ pub(crate) enum Nested {
 
 impl Nested {
     /// From whatever serialises, in the shape that it has as JSON: see [`serialize`](crate::document::serialize).
-    /// Its depth counts from the root of the document.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T, path: &Path) -> Result<Self, EditError> {
-        value.serialize(ToNested::at(path.segments().len())).map_err(|fault| fault.at(path.to_string()))
+        value.serialize(ToNested::default()).map_err(|fault| fault.at(path.to_string()))
     }
 
     pub(crate) fn holds_bytes(&self) -> bool {

@@ -69,21 +69,19 @@ const NUMBER: &str = "$serde_json::private::Number";
 /// And a piece of JSON that it has not taken apart.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// Makes a nested value of whatever it is given, no deeper than [`MAX_DEPTH`].
+/// As deep as a path and an array at its end together.
+const MAX_NESTING: usize = 2 * MAX_DEPTH;
+
+/// Makes a nested value of whatever it is given, no deeper than [`MAX_NESTING`].
 #[derive(Clone, Copy, Default)]
 pub(super) struct ToNested {
     depth: usize,
 }
 
 impl ToNested {
-    /// For a value that lies so many levels deep.
-    pub(super) fn at(depth: usize) -> Self {
-        Self { depth }
-    }
-
     fn below(self) -> Result<Self, Fault> {
         match self.depth {
-            MAX_DEPTH.. => Err(Fault::new(What::TooDeep)),
+            MAX_NESTING.. => Err(Fault::new(What::TooDeep)),
             depth => Ok(Self { depth: depth + 1 }),
         }
     }

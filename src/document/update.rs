@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::document::array::Array;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place};
 use crate::document::tree::{self, Tree};
 use crate::document::value::{Value, kind};
-use crate::error::EditError;
+use crate::error::{EditError, MAX_DEPTH};
 use crate::kernel::{Cells, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
 use crate::kind::Kind;
 
@@ -124,6 +125,9 @@ impl Plan {
         let nothing = Tree::default();
         for (name, value) in entries {
             let place = place.child(name);
+            if place.as_ref().ancestors().count() > MAX_DEPTH {
+                return Err(EditError::TooDeep { path: text(&place) });
+            }
             self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
@@ -220,7 +224,11 @@ fn payload(place: &Place, value: &Nested) -> Result<Payload, EditError> {
         Nested::Float(number) => Value::Float(*number),
         Nested::Str(text) => Value::Str(text),
         Nested::Bytes(bytes) => Value::Bytes(bytes),
-        Nested::Array(_) => return value.to_bytes().map(|bytes| Payload::new(kind::ARRAY, &bytes)),
+        Nested::Array(_) => {
+            let bytes = value.to_bytes()?;
+            let too_deep = || EditError::TooDeep { path: text(place) };
+            return Array::of(&bytes).map(|_| Payload::new(kind::ARRAY, &bytes)).ok_or_else(too_deep);
+        }
         Nested::Map(_) => {
             let takes = "arrays without maps in them";
             return Err(EditError::Misfit { path: text(place), is: Kind::Set, takes });
