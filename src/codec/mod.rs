@@ -15,6 +15,8 @@ mod wire;
 
 pub use error::DecodeError;
 
+pub(crate) use envelope::{read_number, write_number};
+
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
 
