@@ -33,6 +33,7 @@ pub(super) enum Kind {
     State = 4,
     Version = 5,
     Dots = 6,
+    Devices = 7,
 }
 
 impl Kind {
@@ -42,6 +43,7 @@ impl Kind {
             Self::State => "a saved state",
             Self::Version => "a version",
             Self::Dots => "a set of dots",
+            Self::Devices => "a list of devices",
         }
     }
 
@@ -94,6 +96,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
         4 => Kind::State,
         5 => Kind::Version,
         6 => Kind::Dots,
+        7 => Kind::Devices,
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok((kind, rest))

@@ -8,14 +8,17 @@
 //! | `shape` | the tree of stretches that a reconciliation descends |
 //! | `bits` | sparse sets of numbers, in the fewest bytes |
 //! | `cut` | the delta that follows from the difference |
+//! | `devices` | who has seen what, and which tombstones can go |
 
 mod bits;
 mod blocks;
 mod cut;
+mod devices;
 mod reconcile;
 mod shape;
 mod turn;
 
+pub use devices::{Budget, Devices};
 pub use reconcile::{Difference, ReconcileError, Reconciling, Step};
 pub use turn::Turn;
 

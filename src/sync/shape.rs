@@ -35,7 +35,7 @@ impl Shape {
         let small = |top: &u32| blocks.div_ceil(1 << (fan * top)) <= FIRST;
         let top = (LEAST_FIRST..LEVELS - 1).find(small).unwrap_or(LEVELS - 1);
         // Were all stretches to differ, of which there are fewer than 1.5 times the blocks, one of them would seem equal
-        // in less than one descent of a hundred and seventy; with a thousand that differ on four levels, in one of four
+        // in less than one descent of a hundred and seventy; with a thousand that differ on four levels, in one of five
         // thousand. The check finds it, and what it costs is a whole bitmap.
         let width = (3..8).find(|width| blocks < 1 << (8 * (width - 1))).unwrap_or(8);
         Self { blocks, fan, top, width }
