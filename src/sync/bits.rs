@@ -13,9 +13,6 @@ pub(super) struct Bits(Vec<(u64, u64)>);
 const GAPS: u8 = 0;
 const WORDS: u8 = 1;
 
-/// The fewest bytes of a run of words: how many are left out before it, how many it holds, and one of them.
-const LEAST_RUN: usize = 2 + 8;
-
 impl Bits {
     /// From words sorted by place; those that are 0 are left out.
     pub(super) fn from_words(words: impl IntoIterator<Item = (u64, u64)>) -> Self {
@@ -79,47 +76,38 @@ impl Bits {
 
     /// A number has a bit of its own, or a byte and more if it is far from the one before: whatever is less in all.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let runs = self.runs();
+        let runs: u64 =
+            self.runs().map(|(gap, run)| len_of(gap) + len_of(run.len() as u64) + 8 * run.len() as u64).sum();
+        let runs = runs + len_of(self.runs().count() as u64);
         // Each gap takes a byte at least.
-        let gaps = (self.len() < runs.len() as u64).then(|| self.gaps());
-        match gaps.filter(|gaps| gaps.len() <= runs.len()) {
-            Some(gaps) => {
-                out.push(GAPS);
-                out.extend(gaps);
-            }
-            None => {
-                out.push(WORDS);
-                out.extend(runs);
-            }
+        if self.len() < runs && len_of(self.len()) + self.gaps().map(len_of).sum::<u64>() <= runs {
+            out.push(GAPS);
+            write_number(out, self.len());
+            self.gaps().for_each(|gap| write_number(out, gap));
+            return;
         }
-    }
-
-    fn gaps(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        write_number(&mut out, self.len());
-        let mut next = 0;
-        for number in self.numbers() {
-            write_number(&mut out, number - next);
-            // The last number that there is has no next.
-            next = number.saturating_add(1);
-        }
-        out
-    }
-
-    /// Runs of words without gaps: how many places lie between it and the last one, how many words, the words.
-    fn runs(&self) -> Vec<u8> {
-        let runs: Vec<_> = self.0.chunk_by(|a, b| a.0 + 1 == b.0).collect();
-        let mut out = Vec::with_capacity(self.0.len() * 8 + runs.len() * LEAST_RUN);
-        write_number(&mut out, runs.len() as u64);
-        let mut next = 0;
-        for run in runs {
-            let (first, last) = (run[0].0, run[run.len() - 1].0);
-            write_number(&mut out, first - next);
-            write_number(&mut out, run.len() as u64);
+        out.push(WORDS);
+        write_number(out, self.runs().count() as u64);
+        for (gap, run) in self.runs() {
+            write_number(out, gap);
+            write_number(out, run.len() as u64);
             run.iter().for_each(|(_, word)| out.extend(word.to_le_bytes()));
-            next = last + 1;
         }
-        out
+    }
+
+    /// How many numbers are left out before each.
+    fn gaps(&self) -> impl Iterator<Item = u64> + '_ {
+        // The last number that there is has no next.
+        self.numbers()
+            .scan(0, |next: &mut u64, number| Some(number - std::mem::replace(next, number.saturating_add(1))))
+    }
+
+    /// Runs of words without gaps, and how many places are left out before each.
+    fn runs(&self) -> impl Iterator<Item = (u64, &[(u64, u64)])> + '_ {
+        self.0.chunk_by(|a, b| a.0 + 1 == b.0).scan(0, |next: &mut u64, run| {
+            let end = run[0].0 + run.len() as u64;
+            Some((run[0].0 - std::mem::replace(next, end), run))
+        })
     }
 
     /// Reads a set and returns what follows it. Within sixteen times the bytes. What is not spelled as
@@ -135,7 +123,9 @@ impl Bits {
 
     fn read_gaps(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let (count, mut bytes) = read_number(bytes)?;
-        let (mut bits, mut next) = (Self::default(), Some(0u64));
+        // Each number takes a byte at least.
+        let room = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
+        let (mut bits, mut next) = (Self(Vec::with_capacity(room)), Some(0u64));
         for _ in 0..count {
             let (gap, rest) = read_number(bytes)?;
             let number = next.and_then(|next| next.checked_add(gap)).ok_or(TOO_FAR)?;
@@ -161,6 +151,11 @@ impl Bits {
         }
         Ok((Self::from_words(words), bytes))
     }
+}
+
+/// How many bytes [`write_number`] takes.
+fn len_of(number: u64) -> u64 {
+    u64::from(number.max(1).ilog2() / 7 + 1)
 }
 
 const TOO_FAR: DecodeError = DecodeError::Malformed("a number of more than 64 bits");
