@@ -515,3 +515,17 @@ fn an_array_beyond_the_limit_is_read() {
         assert_eq!(written.is_ok(), is_read, "{len} bytes");
     }
 }
+
+/// A set of numbers that lie so far apart that each has a word to itself, and so near that each gap is one byte.
+#[test]
+fn reading_a_turn_takes_at_most_thirty_two_times_the_input() {
+    let _alone = alone();
+    // A difference, as gaps: 200,000 of them.
+    let mut bytes = vec![5, 0, 0xc0, 0x9a, 0x0c];
+    bytes.resize(bytes.len() + 200_000, 0x7f);
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.current_usage();
+    let turn = driftless::sync::Turn::from_bytes(&bytes);
+    let took = ALLOCATOR.peak_usage() - before;
+    assert!(turn.is_ok() && took <= 32 * bytes.len() + 65_536, "{took} for {}, {:?}", bytes.len(), turn.err());
+}

@@ -33,6 +33,7 @@ pub(super) enum Kind {
     State = 4,
     Version = 5,
     Dots = 6,
+    Devices = 7,
 }
 
 impl Kind {
@@ -42,6 +43,7 @@ impl Kind {
             Self::State => "a saved state",
             Self::Version => "a version",
             Self::Dots => "a set of dots",
+            Self::Devices => "a list of devices",
         }
     }
 
@@ -56,12 +58,7 @@ pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
     message.extend_from_slice(&MAGIC);
     message.extend_from_slice(&[FORMAT, kind as u8, 0]);
     message.extend_from_slice(&[0; 8]);
-    let mut length = body.len() as u64;
-    while length >= 0x80 {
-        message.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    message.push(length as u8);
+    write_number(&mut message, body.len() as u64);
     message.extend_from_slice(&body);
     let checksum = checksum(&message);
     message[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
@@ -79,7 +76,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
     if head[4] != FORMAT {
         return Err(DecodeError::Format(head[4]));
     }
-    let (length, rest) = length(&bytes[HEAD..])?;
+    let (length, rest) = read_number(&bytes[HEAD..])?;
     let have = rest.len() as u64;
     if have < length {
         return Err(DecodeError::Truncated { missing: length - have });
@@ -99,6 +96,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
         4 => Kind::State,
         5 => Kind::Version,
         6 => Kind::Dots,
+        7 => Kind::Devices,
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok((kind, rest))
@@ -112,18 +110,27 @@ pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<&[u8], DecodeError> {
     }
 }
 
+/// A number as LEB128, in its shortest form.
+pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 /// A LEB128 number in its shortest form, and what follows it.
-fn length(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
-    let mut length = 0u64;
+pub(crate) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
+    let mut number = 0u64;
     for (i, byte) in bytes.iter().enumerate() {
         let bits = u64::from(byte & 0x7f);
         if i == 9 && *byte > 1 || i > 9 {
-            return Err(DecodeError::Malformed("a length of more than 64 bits"));
+            return Err(DecodeError::Malformed("a number of more than 64 bits"));
         }
-        length |= bits << (7 * i);
+        number |= bits << (7 * i);
         if byte & 0x80 == 0 {
             let overlong = i > 0 && *byte == 0;
-            return if overlong { Err(DecodeError::NotCanonical) } else { Ok((length, &bytes[i + 1..])) };
+            return if overlong { Err(DecodeError::NotCanonical) } else { Ok((number, &bytes[i + 1..])) };
         }
     }
     Err(DecodeError::Truncated { missing: 1 })
@@ -214,10 +221,10 @@ mod tests {
 
     #[test]
     fn an_overlong_length_is_not_canonical() {
-        assert_eq!(length(&[0x80, 0x00]), Err(DecodeError::NotCanonical));
-        assert_eq!(length(&[0xff; 11]).map(|_| ()), Err(DecodeError::Malformed("a length of more than 64 bits")));
+        assert_eq!(read_number(&[0x80, 0x00]), Err(DecodeError::NotCanonical));
+        assert_eq!(read_number(&[0xff; 11]).map(|_| ()), Err(DecodeError::Malformed("a number of more than 64 bits")));
         let mut most = vec![0xff; 9];
         most.push(1);
-        assert_eq!(length(&most), Ok((u64::MAX, &[][..])));
+        assert_eq!(read_number(&most), Ok((u64::MAX, &[][..])));
     }
 }

@@ -15,6 +15,9 @@ mod wire;
 
 pub use error::DecodeError;
 
+pub(crate) use envelope::{read_number, write_number};
+pub(crate) use seen::{decode_devices, encode_devices};
+
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
 

@@ -1,8 +1,9 @@
-//! What a peer says when it asks: its version, and the dots that it holds alive.
+//! What a peer says when it asks: its version, and the dots that it holds alive; and what is known of several peers.
 //!
 //! A version is a count and as many [`SeenBy`], by id; a set of dots a count and as many ([`Dots`], its `words` ×
-//! [`Word`]).
+//! [`Word`]); a list of devices a count and as many (name, version), by name.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ mod least {
     pub(super) const SEEN_BY: u64 = 20;
     pub(super) const DOTS: u64 = 20;
     pub(super) const WORD: u64 = 3;
+    pub(super) const DEVICE: u64 = 2;
 }
 
 impl VersionVector {
@@ -63,21 +65,25 @@ impl VersionVector {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let body = envelope::open_as(bytes, Kind::Version)?;
         let mut reader = Reader::new(body);
-        let count: u64 = reader.read("the number of writers")?;
-        let mut entries = reader.room(count, least::SEEN_BY)?;
-        for _ in 0..count {
-            let SeenBy { id, counter } = reader.read("a writer")?;
-            let id = replica_id(id)?;
-            check([
-                (entries.last().is_none_or(|(last, _)| *last < id), "writers out of order"),
-                (counter > 0, "a writer that no version has heard of"),
-            ])?;
-            entries.push((id, counter));
-        }
-        let version = Self::from_sorted(entries);
+        let version = read_version(&mut reader)?;
         envelope::check_canonical(body, |out| write_version(out, &version))?;
         Ok(version)
     }
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<VersionVector, DecodeError> {
+    let count: u64 = reader.read("the number of writers")?;
+    let mut entries = reader.share(count, least::SEEN_BY)?;
+    for _ in 0..count {
+        let SeenBy { id, counter } = reader.read("a writer")?;
+        let id = replica_id(id)?;
+        check([
+            (entries.last().is_none_or(|(last, _)| *last < id), "writers out of order"),
+            (counter > 0, "a writer that no version has heard of"),
+        ])?;
+        entries.push((id, counter));
+    }
+    Ok(VersionVector::from_sorted(entries))
 }
 
 fn write_version(out: &mut impl Write, version: &VersionVector) {
@@ -122,5 +128,36 @@ fn write_dots(out: &mut impl Write, dots: &DotSet) {
         write(out, &Dots { id: Bytes::new(id.as_bytes()), words: words.len() as u64 });
         let mut blocks = Differences::default();
         words.iter().for_each(|(block, word)| write(out, &Word { block: blocks.encode(*block), word: *word }));
+    }
+}
+
+/// The last known versions of peers, by name.
+pub(crate) fn encode_devices(devices: &BTreeMap<String, VersionVector>) -> Vec<u8> {
+    let mut body = Vec::new();
+    write_devices(&mut body, devices);
+    envelope::seal(Kind::Devices, body)
+}
+
+pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, VersionVector>, DecodeError> {
+    let body = envelope::open_as(bytes, Kind::Devices)?;
+    let mut reader = Reader::new(body);
+    let count: u64 = reader.read("the number of devices")?;
+    reader.share::<()>(count, least::DEVICE)?;
+    let mut devices = BTreeMap::new();
+    for _ in 0..count {
+        let name: &str = reader.read("the name of a device")?;
+        let version = read_version(&mut reader)?;
+        devices.insert(name.to_owned(), version);
+    }
+    // Names that come twice or out of order are not written so.
+    envelope::check_canonical(body, |out| write_devices(out, &devices))?;
+    Ok(devices)
+}
+
+fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, VersionVector>) {
+    write(out, &(devices.len() as u64));
+    for (name, version) in devices {
+        write(out, name);
+        write_version(out, version);
     }
 }

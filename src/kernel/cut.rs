@@ -68,6 +68,22 @@ impl State {
         self.cut(schema, DeltaKind::Reconciled { at: at.clone(), dead }, at)
     }
 
+    /// The same from what is known to be alive there and was dead here at version `then`.
+    ///
+    /// What died here since is told by the cells that killed it, unless their tombstones were pruned.
+    pub(crate) fn reconcile_since(
+        &self,
+        schema: &str,
+        then: &VersionVector,
+        at: &VersionVector,
+        only_there: &DotSet,
+    ) -> Result<Delta, CutError> {
+        match then.includes(&self.pruned) {
+            true => Ok(self.reconcile(schema, at, only_there)),
+            false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
+        }
+    }
+
     fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
         // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
         let since = since.meet(&self.version);

@@ -1,12 +1,25 @@
 //! Forgetting tombstones.
 
+use crate::clock::Stamp;
 use crate::id::Dot;
+use crate::kernel::key::{Field, Sibling};
 use crate::kernel::state::State;
 
 impl State {
     /// The dots of all tombstones held.
     pub(crate) fn tombstones(&self) -> impl Iterator<Item = Dot> + '_ {
         self.derived.tombstones.iter().map(|(dot, _)| dot)
+    }
+
+    /// All tombstones held, with when they were written and about how many bytes of memory each takes. O(n log n).
+    pub(crate) fn dated_tombstones(&self) -> impl Iterator<Item = (Dot, Stamp, u64)> + '_ {
+        self.derived.tombstones.iter().filter_map(|(dot, entity)| {
+            let cells = self.cells(entity)?;
+            let field = cells.field_of(dot)?;
+            let stamp = cells.siblings(field.as_bytes()).find(|sibling| sibling.dot == dot)?.stamp;
+            let bytes = size_of::<Sibling>() + size_of::<Field>() + field.as_bytes().len();
+            Some((dot, stamp, bytes as u64))
+        })
     }
 
     /// Drops the tombstones with these dots and remembers that it did. Returns how many. What is alive stays as it is.

@@ -1,0 +1,232 @@
+//! The live dots of all writers in a row, and keyed fingerprints of any stretch of it.
+
+use std::ops::Range;
+
+use xxhash_rust::xxh3::{SecretInput, xxh3_64, xxh3_128, xxh3_128_with_secret_input};
+
+use crate::id::ReplicaId;
+use crate::kernel::DotSet;
+use crate::sync::bits::Bits;
+use crate::version::VersionVector;
+
+/// Counters in a block.
+const BLOCK: u64 = 64;
+
+/// The dots that both sides cover. Their blocks stand in a row, writer after writer, so thousands of writers with few
+/// dots each are no more to compare than one with as many; and no id is ever spelled.
+#[derive(Clone, Debug)]
+pub(super) struct Universe {
+    /// By id: the highest counter that both cover, and the place of the writer's first block.
+    writers: Vec<(ReplicaId, u64, u64)>,
+    blocks: u64,
+}
+
+impl Universe {
+    /// `None` if there are 2⁵⁷ blocks or more: their numbers, and those of their dots, have to fit in 64 bits.
+    pub(super) fn new(both: &VersionVector) -> Option<Self> {
+        let mut blocks = 0u64;
+        let mut writers = Vec::with_capacity(both.len());
+        for (replica, upto) in both.iter() {
+            writers.push((replica, upto, blocks));
+            blocks = blocks.checked_add(upto / BLOCK + 1).filter(|blocks| *blocks < 1 << 57)?;
+        }
+        Some(Self { writers, blocks })
+    }
+
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Tells whether two sides speak of the same dots.
+    pub(super) fn digest(&self) -> u64 {
+        let writer =
+            |(replica, upto, _): &(ReplicaId, u64, u64)| [&replica.as_bytes()[..], &upto.to_le_bytes()].concat();
+        xxh3_64(&self.writers.iter().flat_map(writer).collect::<Vec<u8>>())
+    }
+
+    /// The dots of a set that both cover, in a row.
+    pub(super) fn in_a_row(&self, set: &DotSet) -> Bits {
+        let mut writers = self.writers.iter().peekable();
+        let words = set.writers().filter_map(|(replica, words)| {
+            while writers.next_if(|(r, ..)| *r < replica).is_some() {}
+            writers.next_if(|(r, ..)| *r == replica).map(|(_, upto, first)| {
+                let covered = words.iter().take_while(move |(block, _)| *block <= upto / BLOCK);
+                covered.map(move |(block, word)| (first + block, word & within(*block, *upto)))
+            })
+        });
+        Bits::from_words(words.flatten())
+    }
+
+    /// The dots of a row; `None` if one of them is none of these.
+    pub(super) fn dots(&self, row: &Bits) -> Option<DotSet> {
+        let mut rest = row.words();
+        let mut sets = Vec::new();
+        for (replica, upto, first) in &self.writers {
+            let end = first + upto / BLOCK + 1;
+            let (own, after) = rest.split_at(rest.partition_point(|(place, _)| *place < end));
+            rest = after;
+            if own.iter().any(|(place, word)| word & !within(place - first, *upto) != 0) {
+                return None;
+            }
+            if !own.is_empty() {
+                sets.push((*replica, own.iter().map(|(place, word)| (place - first, *word)).collect()));
+            }
+        }
+        DotSet::from_sorted(sets).filter(|_| rest.is_empty())
+    }
+}
+
+/// The counters of a block that a version covers which ends at `upto`, and that exist: they start at 1.
+fn within(block: u64, upto: u64) -> u64 {
+    let above = match block == upto / BLOCK {
+        true => !(u64::MAX >> (BLOCK - 1 - upto % BLOCK)),
+        false => 0,
+    };
+    !above & !u64::from(block == 0)
+}
+
+/// A row with the key that its fingerprints are made with.
+///
+/// The fingerprint of a stretch is the sum, modulo 2¹²⁸, of a keyed hash of each word in it that is not 0, with its place:
+/// so any stretch costs two look-ups in the sums from the beginning, and a changed word changes the whole by its own hash.
+pub(super) struct Row {
+    words: Bits,
+    /// Of all words before each, and of all.
+    sums: Vec<u128>,
+    key: Key,
+}
+
+impl Row {
+    pub(super) fn new(words: Bits, nonce: [u8; 16]) -> Self {
+        let key = Key::new(nonce);
+        let mut sums = vec![0];
+        let mut sum = 0u128;
+        sums.extend(words.words().iter().map(|(place, word)| {
+            sum = sum.wrapping_add(key.hash(*place, *word));
+            sum
+        }));
+        Self { words, sums, key }
+    }
+
+    pub(super) fn bits(&self) -> &Bits {
+        &self.words
+    }
+
+    fn stretch(&self, blocks: &Range<u64>) -> Range<usize> {
+        let from = |place: u64| self.words.words().partition_point(|(p, _)| *p < place);
+        from(blocks.start)..from(blocks.end)
+    }
+
+    /// The words of some blocks that are not 0.
+    pub(super) fn words(&self, blocks: &Range<u64>) -> &[(u64, u64)] {
+        &self.words.words()[self.stretch(blocks)]
+    }
+
+    pub(super) fn fingerprint(&self, blocks: &Range<u64>) -> u128 {
+        let Range { start, end } = self.stretch(blocks);
+        self.sums[end].wrapping_sub(self.sums[start])
+    }
+
+    /// The fingerprint of everything.
+    pub(super) fn check(&self) -> u128 {
+        self.sums[self.sums.len() - 1]
+    }
+
+    /// The fingerprint of everything, if this were changed.
+    pub(super) fn check_with(&self, change: &Bits) -> u128 {
+        change.words().iter().fold(self.check(), |sum, (place, flipped)| {
+            let word = self.words(&(*place..place + 1)).first().map_or(0, |(_, word)| *word);
+            let hash = |word| if word == 0 { 0 } else { self.key.hash(*place, word) };
+            sum.wrapping_sub(hash(word)).wrapping_add(hash(word ^ flipped))
+        })
+    }
+}
+
+/// XXH3 under a secret of its full length. Not a cryptographic hash; but whoever would have two states collide has to
+/// have written them before the nonce was drawn.
+struct Key {
+    nonce: [u8; 16],
+    secret: SecretInput<[u8; SECRET]>,
+}
+
+const SECRET: usize = 192;
+
+impl Key {
+    fn new(nonce: [u8; 16]) -> Self {
+        let mut secret = [0; SECRET];
+        for (number, part) in secret.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let mut seed = [number as u8; 17];
+            seed[1..].copy_from_slice(&nonce);
+            *part = xxh3_128(&seed).to_le_bytes();
+        }
+        Self { nonce, secret: SecretInput::new(secret) }
+    }
+
+    fn hash(&self, place: u64, word: u64) -> u128 {
+        // Of this length, XXH3 lets every part of the input meet two parts of the secret.
+        let mut input = [0; 32];
+        input[..8].copy_from_slice(&place.to_le_bytes());
+        input[8..16].copy_from_slice(&word.to_le_bytes());
+        input[16..].copy_from_slice(&self.nonce);
+        xxh3_128_with_secret_input(&input, &self.secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::Dot;
+
+    fn replica(n: u8) -> ReplicaId {
+        ReplicaId::from([n; 16])
+    }
+
+    fn dots() -> impl Strategy<Value = Vec<Dot>> {
+        let dot = (0u8..6, 1u64..200).prop_map(|(r, counter)| Dot { replica: replica(r), counter });
+        prop::collection::vec(dot, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_holds_what_both_cover_and_leads_back(
+            dots in dots(),
+            both in prop::collection::vec((0u8..6, prop_oneof![1u64..200, Just(63), Just(64), Just(127), Just(128)]), 0..6),
+        ) {
+            let both: VersionVector = both.into_iter().map(|(r, c)| (replica(r), c)).collect();
+            let universe = Universe::new(&both).unwrap();
+            let row = universe.in_a_row(&dots.iter().copied().collect());
+            let covered: DotSet = dots.into_iter().filter(|dot| both.covers(*dot)).collect();
+            prop_assert_eq!(row.len(), covered.len() as u64);
+            prop_assert!(row.words().iter().all(|(place, _)| *place < universe.blocks()));
+            prop_assert_eq!(universe.dots(&row), Some(covered));
+        }
+
+        #[test]
+        fn fingerprints_of_stretches_are_those_of_their_words(a in dots(), b in dots(), cut in 0u64..20, nonce: [u8; 16]) {
+            let universe = Universe::new(&(0..6).map(|r| (replica(r), 200)).collect()).unwrap();
+            let bits = |dots: Vec<Dot>| universe.in_a_row(&dots.into_iter().collect());
+            let (a, b) = (Row::new(bits(a), nonce), Row::new(bits(b), nonce));
+            let (low, high) = (a.fingerprint(&(0..cut)), a.fingerprint(&(cut..24)));
+            prop_assert_eq!(low.wrapping_add(high), a.check());
+            prop_assert_eq!(a.check() == b.check(), a.bits() == b.bits());
+            prop_assert_eq!(a.check_with(&a.bits().xor(b.bits())), b.check());
+        }
+    }
+
+    #[test]
+    fn dots_outside_are_none() {
+        let universe = Universe::new(&[(replica(1), 64), (replica(2), 3)].into_iter().collect()).unwrap();
+        assert_eq!(universe.blocks(), 3);
+        for number in [0, 65, 127, 128, 132, 192, u64::MAX] {
+            assert_eq!(universe.dots(&Bits::from_numbers([number])), None, "{number}");
+        }
+        for number in [1, 64, 129, 131] {
+            assert!(universe.dots(&Bits::from_numbers([number])).is_some(), "{number}");
+        }
+        let many = |n: u8| Universe::new(&(0..n).map(|r| (replica(r), u64::MAX / 4)).collect());
+        assert!(many(1).is_some());
+        assert!(many(2).is_none());
+    }
+}

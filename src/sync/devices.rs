@@ -1,0 +1,130 @@
+//! Who has seen what, and which tombstones can go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::Stamp;
+use crate::codec::{DecodeError, decode_devices, encode_devices};
+use crate::id::Dot;
+use crate::kernel::Crdt;
+use crate::replica::Replica;
+use crate::version::VersionVector;
+
+/// The devices that a replica syncs with, and what each has last acknowledged: which tombstones can go.
+///
+/// A tombstone that every known device has seen costs nobody anything to prune. One that a device has not seen makes that
+/// device [reconcile](crate::sync::Reconciling) when it comes back; nothing is lost by it. So a device that stays away
+/// holds tombstones up only until the [`Budget`] is exceeded, and forgetting one that comes back after all is no harm.
+///
+/// ```
+/// use driftless::sync::{Budget, Devices};
+/// use driftless::{Graph, NodeId, Prune, Replica};
+/// let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+/// laptop.edit(|g| g.add_node("person:ada"))?;
+/// let (_, removal) = laptop.edit(|g| g.remove_node(NodeId::named("person:ada")))?;
+///
+/// let mut devices = Devices::new();
+/// devices.acknowledge("phone", phone.version().clone());
+/// let now_ms = 1_800_000_000_000;
+/// let budget = Budget { age: std::time::Duration::MAX, ..Budget::default() };
+/// let plan = devices.plan(&laptop, &budget, now_ms);
+/// assert_eq!(laptop.prune(Prune::SeenBy(&plan)), 0); // the phone has not heard of it
+///
+/// phone.merge(&laptop.delta_since(phone.version())?)?;
+/// devices.acknowledge("phone", phone.version().clone());
+/// let plan = devices.plan(&laptop, &budget, now_ms);
+/// assert_eq!(laptop.prune(Prune::SeenBy(&plan)), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    acknowledged: BTreeMap<String, VersionVector>,
+}
+
+/// How much may be held of tombstones that some device has not seen. Past any of these the oldest go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many.
+    pub count: usize,
+    /// How many bytes of memory, about.
+    pub bytes: u64,
+    /// How long, by their stamps.
+    pub age: Duration,
+}
+
+/// A hundred thousand, 16 MiB, ninety days: a device that is used every season never has to reconcile.
+impl Default for Budget {
+    fn default() -> Self {
+        Self { count: 100_000, bytes: 16 << 20, age: Duration::from_secs(90 * 24 * 60 * 60) }
+    }
+}
+
+impl Devices {
+    /// No device is known: nobody has to be told of any removal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers that a device has seen this much, durably. The last word counts, even if it is less than the one before:
+    /// the device may have been restored from a backup.
+    ///
+    /// A device that has acknowledged nothing yet is made known by an empty version.
+    pub fn acknowledge(&mut self, device: impl Into<String>, version: VersionVector) {
+        self.acknowledged.insert(device.into(), version);
+    }
+
+    /// Waits for a device no longer, and returns what it had seen. It may come back at any time and reconcile.
+    pub fn forget(&mut self, device: &str) -> Option<VersionVector> {
+        self.acknowledged.remove(device)
+    }
+
+    /// What a device has last acknowledged.
+    pub fn acknowledged(&self, device: &str) -> Option<&VersionVector> {
+        self.acknowledged.get(device)
+    }
+
+    /// The known devices by name, with what each has last acknowledged.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &VersionVector)> {
+        self.acknowledged.iter().map(|(device, version)| (&device[..], version))
+    }
+
+    /// What all known devices have acknowledged, of what has been seen here. O(devices · writers).
+    pub fn seen_by_all(&self, ours: &VersionVector) -> VersionVector {
+        self.acknowledged.values().fold(ours.clone(), |seen, version| seen.meet(version))
+    }
+
+    /// Which tombstones to prune: give it to [`Prune::SeenBy`](crate::Prune::SeenBy). All that every known device has
+    /// acknowledged; and, while the rest exceeds the budget, the oldest of it. `now_ms` is the time in milliseconds since
+    /// 1970. O(tombstones · log n).
+    ///
+    /// With a tombstone go all earlier ones of its writer: whoever has not seen those has not seen it, and has to
+    /// reconcile because of it anyway.
+    pub fn plan<T: Crdt>(&self, replica: &Replica<T>, budget: &Budget, now_ms: u64) -> VersionVector {
+        let mut plan = self.seen_by_all(replica.version());
+        let tombstones = replica.state().state().dated_tombstones();
+        let mut held: Vec<(Stamp, Dot, u64)> =
+            tombstones.filter(|(dot, ..)| !plan.covers(*dot)).map(|(dot, stamp, bytes)| (stamp, dot, bytes)).collect();
+        held.sort_unstable();
+        let (mut count, mut bytes) = (held.len(), held.iter().map(|(.., bytes)| bytes).sum::<u64>());
+        let age = u64::try_from(budget.age.as_millis()).unwrap_or(u64::MAX);
+        for (stamp, dot, own) in held {
+            let expired = now_ms.saturating_sub(stamp.millis()) > age;
+            if count <= budget.count && bytes <= budget.bytes && !expired {
+                break;
+            }
+            plan.observe(dot);
+            (count, bytes) = (count - 1, bytes - own);
+        }
+        plan
+    }
+
+    /// The list as bytes, to keep beside the state.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode_devices(&self.acknowledged)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self { acknowledged: decode_devices(bytes)? })
+    }
+}
