@@ -26,6 +26,7 @@ mod version;
 
 pub mod clock;
 pub mod kernel;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -24,8 +24,9 @@ const RANKS: &[(&str, u8)] = &[
     ("conflict", 7),
     ("replica", 7),
     ("following", 8),
-    ("testing", 8),
-    ("lib", 9),
+    ("sync", 8),
+    ("testing", 9),
+    ("lib", 10),
 ];
 
 fn rank(module: &str) -> Option<u8> {

@@ -1,0 +1,54 @@
+//! Ways for replicas to meet.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `folder` | [`Folder`]: a folder of files that anything moves, by git, Syncthing, a stick |
+//! | `pull` | reading what others wrote |
+//! | `push` | writing what others lack |
+//! | `chain` | what the files of one device give to somebody who has nothing |
+//! | `files` | names, listing, reading, writing: all that touches the disk |
+//! | `device` | names of devices |
+//! | `report` | what a sync did, what it left out and why |
+//!
+//! # Deltas by themselves
+//!
+//! A delta needs none of this. It is a message for publish and subscribe, a row in a queue, a file: send the bytes of what
+//! [`Replica::edit`](crate::Replica::edit) returns, and merge what comes. What comes twice or late changes nothing. What comes
+//! too early, or after something that was lost, is refused with a [`Gap`](crate::MergeError::Gap) that says what to ask for:
+//!
+//! ```
+//! use driftless::{Delta, Graph, MergeError, Replica};
+//! let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+//! let (_, _lost) = laptop.edit(|g| g.add_node("person:ada"))?;
+//! let (_, delta) = laptop.edit(|g| g.add_node("note:g"))?;
+//! let message: Vec<u8> = delta.to_bytes();
+//!
+//! // On the phone; what is not a delta at all, or is damaged, is an error of `from_bytes`.
+//! match phone.merge(&Delta::from_bytes(&message)?) {
+//!     Ok(_) => {}
+//!     Err(MergeError::Gap { have, .. }) => {
+//!         let request: Vec<u8> = have.to_bytes(); // to whoever sent it
+//!         let missing = laptop.delta_since(&driftless::VersionVector::from_bytes(&request)?)?;
+//!         phone.merge(&Delta::from_bytes(&missing.to_bytes())?)?;
+//!     }
+//!     Err(other) => return Err(other.into()), // own dots: `rotate`; another type: not for us
+//! }
+//! assert_eq!(laptop.state(), phone.state());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! If tombstones were pruned meanwhile that the phone has not seen, `delta_since` says so
+//! ([`CutError::Pruned`](crate::CutError::Pruned)); then send [`complete`](crate::Replica::complete), or
+//! [`reconcile`](crate::Replica::reconcile) with the phone's live dots.
+
+mod chain;
+mod device;
+mod files;
+mod folder;
+mod pull;
+mod push;
+mod report;
+
+pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
+pub use folder::{Folder, MAX_CHAIN_FILES, MAX_FILE_LEN, MIN_CHAIN_LEN};
+pub use report::{FolderError, FolderReport, MergedFile, SkipReason, SkippedFile, WrittenFile};
