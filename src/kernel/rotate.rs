@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::id::{Dot, ReplicaId};
+use crate::kernel::delta::{Delta, DeltaWrite};
 use crate::kernel::key::{Entity, Field, Sibling};
 use crate::kernel::state::{State, Touched};
 
@@ -14,6 +15,23 @@ impl State {
             dots.filter_map(|(dot, entity)| Some((dot, entity, self.cells(entity)?.field_of(dot)?.clone()))).collect();
         written.sort_unstable_by_key(|(dot, ..)| *dot);
         written
+    }
+
+    /// Whether a delta holds another write than we do under a dot of this writer: two that went on from one state, each
+    /// under the same id. What either has since overwritten cannot be compared. O(|delta| · log n).
+    pub(crate) fn contradicts(&self, delta: &Delta, replica: ReplicaId) -> bool {
+        let differs = |entity, field: &[u8], dot: Dot, write: &DeltaWrite| {
+            let here = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot));
+            here.is_some_and(|here| {
+                let same = |s: &Sibling| s.dot == dot && s.stamp == write.stamp && s.payload == write.payload;
+                here != entity || !self.cells(here).is_some_and(|cells| cells.siblings(field).any(same))
+            })
+        };
+        delta.parts().any(|part| {
+            let writes = part.writes.iter().map(|write| (delta.write_dot(write), write));
+            let mut own = writes.filter(|(dot, _)| dot.replica == replica);
+            own.any(|(dot, write)| differs(part.entity, delta.fields.get(write.field), dot, write))
+        })
     }
 
     /// Gives a sibling another dot.

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{SecretInput, xxh3_64, xxh3_128, xxh3_128_with_secret_inp
 
 use crate::id::ReplicaId;
 use crate::kernel::DotSet;
-use crate::sync::bits::Bits;
+use crate::sync::reconcile::bits::Bits;
 use crate::version::VersionVector;
 
 /// Counters in a block.

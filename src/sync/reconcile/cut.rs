@@ -2,7 +2,7 @@
 
 use crate::kernel::{Crdt, CutError, Delta};
 use crate::replica::Replica;
-use crate::sync::reconcile::Difference;
+use crate::sync::reconcile::descent::Difference;
 
 impl<T: Crdt> Replica<T> {
     /// What the peer of a [`Reconciling`](crate::sync::Reconciling) lacks: the same as [`reconcile`](Self::reconcile)

@@ -12,7 +12,7 @@
 //! Numbers are little-endian or LEB128. There is no envelope: whoever frames the turn has a length and a checksum.
 
 use crate::codec::{DecodeError, read_number, write_number};
-use crate::sync::bits::Bits;
+use crate::sync::reconcile::bits::Bits;
 
 /// One message of a [`Reconciling`](crate::sync::Reconciling).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,10 +17,10 @@
 use thiserror::Error;
 
 use crate::kernel::DotSet;
-use crate::sync::bits::Bits;
-use crate::sync::blocks::{Row, Universe};
-use crate::sync::shape::Shape;
-use crate::sync::turn::{Says, Turn};
+use crate::sync::reconcile::bits::Bits;
+use crate::sync::reconcile::blocks::{Row, Universe};
+use crate::sync::reconcile::shape::Shape;
+use crate::sync::reconcile::turn::{Says, Turn};
 use crate::version::VersionVector;
 
 /// Bytes that fingerprints may cost beyond a whole bitmap, in percent of it: what a descent that finds everything

@@ -2,9 +2,9 @@
 
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::DotSet;
-use crate::sync::bits::Bits;
-use crate::sync::reconcile::{Difference, ReconcileError, Reconciling, Step};
-use crate::sync::turn::{Says, Turn};
+use crate::sync::reconcile::bits::Bits;
+use crate::sync::reconcile::descent::{Difference, ReconcileError, Reconciling, Step};
+use crate::sync::reconcile::turn::{Says, Turn};
 use crate::version::VersionVector;
 
 const ALL: u64 = 100_000;
