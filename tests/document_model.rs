@@ -33,16 +33,16 @@ fn ops() -> impl Strategy<Value = Op> {
     let at = |home: Path| prop_oneof![4 => Just(home), 1 => path()];
     let number = || -2i64..3;
     prop_oneof![
-        7 => (at("c"), -9i64..9).prop_map(|(p, n)| Op::Set(p, n)),
+        9 => (at("c"), -9i64..9).prop_map(|(p, n)| Op::Set(p, n)),
         3 => path().prop_map(Op::Unset),
         3 => (at("ax"), number()).prop_map(|(p, n)| Op::Add(p, n)),
         3 => (at("ay"), number()).prop_map(|(p, n)| Op::Insert(p, n)),
-        2 => (at("ay"), number()).prop_map(|(p, n)| Op::Remove(p, n)),
+        3 => (at("ay"), number()).prop_map(|(p, n)| Op::Remove(p, n)),
         3 => (at("bx"), number()).prop_map(|(p, n)| Op::Raise(p, n)),
         3 => (at("by"), number()).prop_map(|(p, n)| Op::Lower(p, n)),
         3 => path().prop_map(Op::Empty),
         4 => (path(), number()).prop_map(|(p, n)| Op::Update(p, n)),
-        2 => Just(Op::Clear),
+        3 => Just(Op::Clear),
     ]
 }
 
