@@ -433,6 +433,26 @@ fn a_map_that_grew_after_it_was_listed_is_not_buried_with_its_kind() {
     assert!(matches!(stale, EditError::Resolve(ResolveError::Stale(_))));
 }
 
+/// What lies below the map keeps its kind, and a counter there is brought to its number.
+#[test]
+fn a_map_that_settles_kinds_brings_its_counters_and_sets_to_what_it_says() {
+    let mut pair = Pair::<Document>::new();
+    pair.a
+        .edit(|d| {
+            d.add("/x/n", 5)?;
+            d.insert("/x/s", "a")?;
+            d.raise("/x/max", 9)
+        })
+        .unwrap();
+    pair.b.edit(|d| d.set("/x", "text")).unwrap();
+    pair.sync();
+    let (settled, id) = (json!({"n": 7, "s": ["a", "b"], "max": 3}), id(&pair.a));
+    pair.a.edit(|d| d.resolve(id, Resolution::Json(settled.clone()))).unwrap();
+    assert_eq!(pair.a.state().json("/x"), Some(settled));
+    assert_eq!((pair.a.state().kind("/x/n"), pair.a.state().counter("/x/n")), (Some(Kind::Counter), Some(7)));
+    pair.sync();
+}
+
 // ---- settling what is about whole nodes and edges ----
 
 /// A node deleted by a while b wrote to it.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use crate::conflict::list::{Disputed, Spot, entity_of};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Document, Nested, Place, Plan, Tree, Value, union};
+use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Tree, Value, union};
 use crate::error::{EditError, ResolveError};
 use crate::graph::{Graph, Owner, embedding_field};
 use crate::id::{ConflictId, NodeId, ReplicaId};
@@ -112,12 +112,7 @@ macro_rules! resolving {
                 match outcome {
                     Outcome::Open => Ok(false),
                     Outcome::Shows(plan) | Outcome::Write(plan) => {
-                        for (field, payload) in plan.writes {
-                            match payload {
-                                Some(payload) => drop(self.write(entity, &field, payload)?),
-                                None => drop(self.erase(entity, &field)?),
-                            }
-                        }
+                        PropertiesMut::new(self, entity, None).carry_out(plan)?;
                         Ok(true)
                     }
                     Outcome::Whole(whole) => self.carry_out_whole(whole),
@@ -337,10 +332,7 @@ impl<'c, 'a> Settling<'c, 'a> {
     /// In place of what is there of these kinds.
     fn write_nested(&self, kinds: &[Kind], nested: &Nested) -> Result<Outcome, EditError> {
         let plan = Plan::replacing(self.cells, &self.place()?, kinds, nested)?;
-        let shows = match &plan.writes[..] {
-            [(_, Some(payload))] => self.shows(Value::from_payload(payload)),
-            _ => false,
-        };
+        let shows = plan.only_payload().is_some_and(|payload| self.shows(Value::from_payload(payload)));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 

@@ -178,7 +178,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         // As it will be read: −0 is 0. What this version cannot read gives way to what it can.
         let known = shown.filter(|shown| !matches!(shown, Value::Unknown { .. }));
         if known.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
-            return check(cells, place.as_ref(), kind).map(|()| false);
+            return cells.map_or(Ok(Go::Yes), |cells| check(cells, place.as_ref(), kind)).map(|_| false);
         }
         self.write(place.as_ref(), kind, &field, payload)?;
         Ok(true)
@@ -196,16 +196,13 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         let (entity, require) = (self.entity, self.require);
         let written = self.edit.put(entity, field, Some(payload), |cells| {
             require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
-            if seek::is_free(cells, place, kind) {
-                return Ok(Go::Alone);
-            }
-            check(Some(cells), place, kind).map(|()| Go::Yes)
+            check(cells, place, kind)
         });
         written.map(drop)
     }
 
-    /// Writes what has been found to be right.
-    fn carry_out(&mut self, plan: Plan) -> Result<bool, EditError> {
+    /// Writes what has been found to be right. Returns whether that was anything.
+    pub(crate) fn carry_out(&mut self, plan: Plan) -> Result<bool, EditError> {
         let mut writes = plan.writes;
         for (place, difference) in &plan.counted {
             let (field, totals) = self.counted(place, *difference)?;
@@ -229,19 +226,21 @@ fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
     place.cell(Kind::Set, &tree::key_of_element(&payload))
 }
 
-/// Whether a path takes a kind.
-fn check(cells: Option<&Cells>, place: PlaceRef<'_>, wanted: Kind) -> Result<(), EditError> {
-    let Some(cells) = cells.filter(|cells| !seek::is_free(cells, place, wanted)) else { return Ok(()) };
+/// Whether a path takes a kind, and nothing else bears on it.
+fn check(cells: &Cells, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
+    if seek::is_free(cells, place, wanted) {
+        return Ok(Go::Alone);
+    }
     match seek::kind(cells, place) {
         Some(is) if is != wanted => {
             Err(EditError::OtherKind { path: place.path().unwrap_or_default().to_string(), is, wanted })
         }
-        _ => check_above(cells, place),
+        _ => check_above(cells, place).map(|()| Go::Yes),
     }
 }
 
 /// Whether a path leads through maps alone.
-pub(super) fn check_above(cells: &Cells, place: PlaceRef<'_>) -> Result<(), EditError> {
+fn check_above(cells: &Cells, place: PlaceRef<'_>) -> Result<(), EditError> {
     let text = |place: PlaceRef<'_>| place.path().unwrap_or_default().to_string();
     let blocked = place.ancestors().find_map(|above| Some((above, seek::above(cells, above)?)));
     match blocked {

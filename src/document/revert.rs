@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::document::place::{Place, PlaceRef, Property};
+use crate::document::edit::PropertiesMut;
+use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
+use crate::document::update::Plan;
 use crate::document::value::ByValue;
 use crate::error::EditError;
-use crate::kernel::{Crdt, Edit, Entity, Sibling, Touched};
+use crate::kernel::{Crdt, Edit, Entity, Field, Sibling, Touched};
 use crate::kind::Kind;
 use crate::types::Totals;
 
@@ -39,29 +41,23 @@ pub(crate) fn put_back_counters<T: Crdt>(
             _ => continue,
         }
     }
+    let mut plan = Plan::default();
     for (place, cells) in counters {
         let place = Place::from(PlaceRef::from_bytes(place));
-        let was_there = cells.iter().any(|cell| cell.was_live()) || {
-            // What is alive and did not change was there.
-            let differs = |field: &[u8]| cells.iter().any(|cell| cell.field.as_bytes() == field);
-            let now = edit.state().cells(entity);
-            let mut live = now.into_iter().flat_map(|cells| cells.with_prefix(place.field(Kind::Counter)));
-            live.any(|(field, sibling)| sibling.is_live() && !differs(field.as_bytes()))
+        let live_now = || {
+            let now = edit.state().cells(entity).into_iter();
+            now.flat_map(|cells| cells.with_prefix(place.field(Kind::Counter))).filter(|(_, sibling)| sibling.is_live())
         };
-        if was_there {
+        // What is alive and did not change was there.
+        let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);
+        if cells.iter().any(|cell| cell.was_live()) || live_now().any(|(field, _)| !differs(field)) {
             let missing = cells.iter().map(|cell| Totals::of(cell.was()).net() - Totals::of(cell.now()).net()).sum();
-            let field = place.cell(Kind::Counter, edit.own_id().as_bytes())?;
-            let mine = edit.state().cells(entity).map(|cells| Totals::of(cells.siblings(&field))).unwrap_or_default();
-            let totals = mine.and(missing).ok_or(EditError::CounterOverflow)?;
-            let now =
-                edit.state().cells(entity).into_iter().flat_map(|cells| cells.with_prefix(place.field(Kind::Counter)));
-            let is_there = now.into_iter().any(|(_, sibling)| sibling.is_live());
-            if missing != 0 || !is_there {
-                edit.write(entity, &field, totals.to_payload())?;
+            if missing != 0 || live_now().next().is_none() {
+                plan.counted.push((place, missing));
             }
         } else {
-            cells.iter().try_for_each(|cell| edit.erase(entity, cell.field.as_bytes()).map(drop))?;
+            plan.writes.extend(cells.iter().map(|cell| (FieldBytes::from_slice(cell.field.as_bytes()), None)));
         }
     }
-    Ok(())
+    PropertiesMut::new(edit, entity, None).carry_out(plan).map(drop)
 }

@@ -14,9 +14,9 @@ use crate::kind::Kind;
 /// Writes, all of which have been found to be right before the first is made.
 #[derive(Default)]
 pub(crate) struct Plan {
-    pub(crate) writes: Vec<(FieldBytes, Option<Payload>)>,
+    pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
-    pub(crate) counted: Vec<(Place, i128)>,
+    pub(super) counted: Vec<(Place, i128)>,
     /// Whether what the value does not name stays.
     keeps: bool,
 }
@@ -72,6 +72,14 @@ impl Plan {
         let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
         of.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
         plan
+    }
+
+    /// What is written, if that is one cell and nothing else.
+    pub(crate) fn only_payload(&self) -> Option<&Payload> {
+        match (&self.writes[..], self.counted.is_empty()) {
+            ([(_, payload)], true) => payload.as_ref(),
+            _ => None,
+        }
     }
 
     fn update(&mut self, place: &Place, tree: &Tree<'_>, to: &Nested) -> Result<(), EditError> {
