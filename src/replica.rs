@@ -249,7 +249,7 @@ impl<T: Crdt> Replica<T> {
         let state = self.target.state_mut();
         let dots: Vec<Dot> = match tombstones {
             Prune::All => state.tombstones().collect(),
-            Prune::SeenBy(version) => state.tombstones().filter(|dot| version.covers(*dot)).collect(),
+            Prune::Upto(version) => state.tombstones().filter(|dot| version.covers(*dot)).collect(),
         };
         state.prune(dots)
     }
@@ -334,9 +334,10 @@ impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Prune<'a> {
-    /// Those that everybody has seen: give it the [meet](VersionVector::meet) of all peers' versions. It costs nobody
-    /// anything.
-    SeenBy(&'a VersionVector),
+    /// Those that a version covers. The [meet](VersionVector::meet) of all peers' versions covers those that everybody has
+    /// seen, and then it costs nobody anything; peers that have not seen some of them reconcile.
+    /// [`Devices`](crate::sync::Devices) keeps such a version.
+    Upto(&'a VersionVector),
     /// All of them: peers that have not seen them reconcile.
     All,
 }

@@ -30,13 +30,13 @@ fn what_a_device_has_not_acknowledged_stays() {
     let (mut a, mut b) = two(3);
     let mut devices = Devices::new();
     devices.acknowledge("b", b.version().clone());
-    assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &EVER, 0))), 0);
+    assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &EVER, 0))), 0);
     b.merge(&a.delta_since(b.version()).unwrap()).unwrap();
     // Seen, and not acknowledged.
-    assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &EVER, 0))), 0);
+    assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &EVER, 0))), 0);
     devices.acknowledge("b", b.version().clone());
     a.edit(|g| g.remove_node(node(19))).unwrap();
-    assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &EVER, 0))), 3);
+    assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &EVER, 0))), 3);
     assert!(a.delta_since(b.version()).is_ok());
 }
 
@@ -52,12 +52,12 @@ fn a_device_that_stays_away_holds_up_no_more_than_the_budget() {
         let mut devices = Devices::new();
         devices.acknowledge("b", b.version().clone());
         let plan = devices.plan(&a, &budget, u64::MAX);
-        assert_eq!(a.prune(Prune::SeenBy(&plan)), 10 - kept, "{budget:?}");
+        assert_eq!(a.prune(Prune::Upto(&plan)), 10 - kept, "{budget:?}");
         // The youngest are left, and an older device is told to reconcile.
         assert_eq!(a.state().state().tombstones_len(), kept);
         assert_eq!(matches!(a.delta_since(b.version()), Err(CutError::Pruned { .. })), kept < 10);
         // What is within the budget is left alone.
-        assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &budget, u64::MAX))), 0);
+        assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &budget, u64::MAX))), 0);
     }
 }
 
@@ -68,10 +68,10 @@ fn a_forgotten_device_holds_nothing_up_and_one_restored_does() {
     devices.acknowledge("b", a.version().clone());
     devices.acknowledge("b", b.version().clone());
     assert_eq!(devices.seen_by_all(a.version()), *b.version());
-    assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &EVER, 0))), 0);
+    assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &EVER, 0))), 0);
     assert_eq!(devices.forget("b").as_ref(), Some(b.version()));
     assert_eq!(devices.forget("b"), None);
-    assert_eq!(a.prune(Prune::SeenBy(&devices.plan(&a, &EVER, 0))), 2);
+    assert_eq!(a.prune(Prune::Upto(&devices.plan(&a, &EVER, 0))), 2);
 }
 
 fn devices() -> impl Strategy<Value = Devices> {

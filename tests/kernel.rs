@@ -210,7 +210,7 @@ impl World {
             }
             Step::PruneSome { by, seen_by } => {
                 let version = self.replicas[seen_by].version().clone();
-                self.replicas[by].prune(Prune::SeenBy(&version));
+                self.replicas[by].prune(Prune::Upto(&version));
                 self.check(by)?;
             }
             Step::PruneAll { by } => {

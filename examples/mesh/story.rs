@@ -237,7 +237,7 @@ impl Teller<'_> {
         let Some(seen_by_all) = meet(self.mesh.peers.iter().map(|peer| peer.replica.version())) else { return };
         let after = self.story.healing.len();
         for peer in &mut self.mesh.peers {
-            let tombstones = peer.replica.prune(Prune::SeenBy(&seen_by_all));
+            let tombstones = peer.replica.prune(Prune::Upto(&seen_by_all));
             self.story.pruned.push(Pruned { peer: peer.name, tombstones, after, seen_by_all: true });
         }
     }

@@ -28,12 +28,12 @@ use crate::version::VersionVector;
 /// let now_ms = 1_800_000_000_000;
 /// let budget = Budget { age: std::time::Duration::MAX, ..Budget::default() };
 /// let plan = devices.plan(&laptop, &budget, now_ms);
-/// assert_eq!(laptop.prune(Prune::SeenBy(&plan)), 0); // the phone has not heard of it
+/// assert_eq!(laptop.prune(Prune::Upto(&plan)), 0); // the phone has not heard of it
 ///
 /// phone.merge(&laptop.delta_since(phone.version())?)?;
 /// devices.acknowledge("phone", phone.version().clone());
 /// let plan = devices.plan(&laptop, &budget, now_ms);
-/// assert_eq!(laptop.prune(Prune::SeenBy(&plan)), 1);
+/// assert_eq!(laptop.prune(Prune::Upto(&plan)), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Devices {
         self.acknowledged.values().fold(ours.clone(), |seen, version| seen.meet(version))
     }
 
-    /// Which tombstones to prune: give it to [`Prune::SeenBy`](crate::Prune::SeenBy). All that every known device has
+    /// Which tombstones to prune: give it to [`Prune::Upto`](crate::Prune::Upto). All that every known device has
     /// acknowledged; and, while the rest exceeds the budget, the oldest of it. `now_ms` is the time in milliseconds since
     /// 1970. O(tombstones · log n).
     ///
