@@ -109,6 +109,13 @@ fn only_reason(report: &FolderReport) -> &SkipReason {
 
 // ---- what should happen ----
 
+/// Somebody who has nothing but the folder.
+fn newcomer(directory: &Path) -> Device {
+    let mut newcomer = Device::new(directory, "newcomer");
+    newcomer.clean_sync();
+    newcomer
+}
+
 #[test]
 fn two_that_share_a_folder_become_equal_and_then_write_nothing() {
     let directory = temporary();
@@ -153,8 +160,7 @@ fn what_only_a_reader_still_holds_is_written_by_it_once_its_writers_files_are_go
     reader.clean_sync();
     fs::remove_dir_all(directory.path().join("writer")).unwrap();
     assert!(reader.clean_sync().written.is_some());
-    let mut newcomer = Device::new(directory.path(), "newcomer");
-    newcomer.clean_sync();
+    let newcomer = newcomer(directory.path());
     assert_eq!(newcomer.keys(), [1]);
 }
 
@@ -203,8 +209,7 @@ fn a_gap_in_one_chain_is_filled_by_another_devices_files() {
     zoe.add(100);
     zoe.clean_sync();
     fs::remove_file(&files[1]).unwrap();
-    let mut newcomer = Device::new(directory.path(), "newcomer");
-    newcomer.clean_sync();
+    let newcomer = newcomer(directory.path());
     assert_eq!(newcomer.keys(), [0, 1, 2, 3, 4, 100]);
     drop(laptop);
 }
@@ -440,8 +445,7 @@ fn a_chain_that_grows_is_dropped_for_a_checkpoint_and_a_newcomer_needs_no_more()
     assert!((4..=20).contains(&checkpoints), "{checkpoints}");
     assert_eq!(dropped + a.files().len(), 60);
     assert!(written < 4 * 60 * 10_000, "{written}");
-    let mut newcomer = Device::new(directory.path(), "newcomer");
-    newcomer.clean_sync();
+    let newcomer = newcomer(directory.path());
     assert_eq!(newcomer.replica.state(), a.replica.state());
 }
 
@@ -527,8 +531,7 @@ fn a_crash_before_old_files_were_dropped_is_made_up_for() {
     assert_eq!(report.dropped, 5);
     old.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
 
-    let mut newcomer = Device::new(directory.path(), "newcomer");
-    newcomer.clean_sync();
+    let newcomer = newcomer(directory.path());
     assert_eq!(newcomer.replica.state(), laptop.replica.state());
     let saved = laptop.save();
     laptop.restart_from(saved, 77);
@@ -562,8 +565,7 @@ fn a_crash_before_the_save_is_found_out_and_reclaimed() {
     assert_eq!(laptop.folder.reclaim(&mut laptop.replica).unwrap().merged.len(), 1);
     laptop.clean_sync();
     assert_eq!(laptop.keys(), [1, 2, 3]);
-    let mut newcomer = Device::new(directory.path(), "newcomer");
-    newcomer.clean_sync();
+    let newcomer = newcomer(directory.path());
     assert_eq!(newcomer.replica.state(), laptop.replica.state());
 }
 
@@ -834,8 +836,7 @@ impl World {
             assert!(report.written.is_none() && report.merged.is_empty(), "{}: {report:?}", device.name);
             assert_eq!(device.keys(), expected, "{}", device.name);
         }
-        let mut newcomer = Device::new(self.folders[0].path(), "newcomer");
-        newcomer.clean_sync();
+        let newcomer = newcomer(self.folders[0].path());
         for device in self.devices.iter().chain([&newcomer]) {
             assert_eq!(device.replica.version(), self.devices[0].replica.version());
             assert_eq!(device.replica.state(), self.devices[0].replica.state());

@@ -50,7 +50,7 @@ pub(crate) use revert::{put_back, put_back_counters};
 pub(crate) use rules::union;
 pub(crate) use tree::Tree;
 pub(crate) use update::Plan;
-pub(crate) use value::kind;
+pub(crate) use value::{hex, kind};
 
 /// A replicated nested value, such as JSON has, addressed by path.
 ///

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::Stamp;
-use crate::document::{Nested, Property, Value};
+use crate::document::{Nested, Property, Value, hex};
 use crate::id::{Dot, ReplicaId};
 use crate::journal::entry::{Entry, Origin};
 use crate::kernel::{Payload, Sibling};
@@ -108,8 +108,4 @@ impl Serialize for Shown<'_> {
             (None, value) => value.to_json().serialize(serializer),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -136,7 +136,17 @@ impl Delta {
         &self.kind
     }
 
-    /// What the receiver must have seen.
+    /// What the receiver must have seen for the delta to apply: nothing, for one that is complete. O(1).
+    pub fn need(&self) -> VersionVector {
+        match &self.kind {
+            DeltaKind::Incremental => self.since.clone(),
+            DeltaKind::Reconciled { at, .. } => at.clone(),
+            // Holds nothing that builds on anything.
+            DeltaKind::Complete => VersionVector::new(),
+        }
+    }
+
+    /// What was left out, since whom it was cut for had seen it.
     pub fn since(&self) -> &VersionVector {
         &self.since
     }

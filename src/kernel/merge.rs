@@ -54,14 +54,9 @@ pub enum MergeError {
 impl State {
     /// Everything that can be wrong with a well-formed delta, before anything changes.
     pub(crate) fn check(&self, delta: &Delta, own: Option<ReplicaId>) -> Result<(), MergeError> {
-        let need = match &delta.kind {
-            DeltaKind::Incremental => &delta.since,
-            DeltaKind::Reconciled { at, .. } => at,
-            // Holds nothing that builds on anything.
-            DeltaKind::Complete => &VersionVector::new(),
-        };
-        if !self.version.includes(need) {
-            return Err(MergeError::Gap { have: self.version.clone(), need: need.clone() });
+        let need = delta.need();
+        if !self.version.includes(&need) {
+            return Err(MergeError::Gap { have: self.version.clone(), need });
         }
         if let Some(replica) = own {
             let (ours, theirs) = (self.version.get(replica), delta.upto.get(replica));

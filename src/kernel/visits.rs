@@ -1,5 +1,5 @@
-//! How many cells cutting, merging and comparing have looked at, counted for tests: "the cost follows the change" is a claim about this
-//! number, and it is the same on every machine.
+//! How many cells cutting, merging and comparing have looked at, counted for tests: "the cost follows the change" is a
+//! claim about this number, and it is the same on every machine.
 
 #[cfg(feature = "testing")]
 thread_local! {

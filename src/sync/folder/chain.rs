@@ -16,12 +16,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn of(delta: &Delta) -> Self {
-        let need = match delta.kind() {
-            DeltaKind::Incremental => delta.since().clone(),
-            DeltaKind::Complete => VersionVector::new(),
-            DeltaKind::Reconciled { at, .. } => at.clone(),
-        };
-        Self { need, upto: delta.upto().clone(), is_checkpoint: *delta.kind() == DeltaKind::Complete }
+        Self { need: delta.need(), upto: delta.upto().clone(), is_checkpoint: *delta.kind() == DeltaKind::Complete }
     }
 }
 
