@@ -42,13 +42,13 @@ pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbo
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
-    Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, State,
-    SystemEnvironment,
+    Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, RepairError,
+    State, SystemEnvironment,
 };
 pub use kind::Kind;
 pub use lease::{Lease, LeaseError};
 pub use replica::{Prune, Replica};
-pub use report::MergeReport;
+pub use report::{MergeReport, Repair};
 pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,
     OrSet, PnCounter, RwSet,

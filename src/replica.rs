@@ -8,11 +8,11 @@ use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Environment, Fingerprint, MergeError, Merging,
-    SystemEnvironment, Touched,
+    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Environment, Fingerprint, MergeError, Merging, RepairError,
+    Repairing, SystemEnvironment, Touched,
 };
 use crate::lease::Lease;
-use crate::report::MergeReport;
+use crate::report::{MergeReport, Repair};
 use crate::version::VersionVector;
 
 /// A value of type `T` with an identity: it can be edited and merged.
@@ -160,12 +160,14 @@ impl<T: Crdt> Replica<T> {
         self.target.clone()
     }
 
-    /// The id that this replica writes under; none before its first write.
+    /// The id that this replica writes under; none before its first write, and the first after a
+    /// [`repair`](Self::repair) that took the id away.
     pub fn id(&self) -> Option<ReplicaId> {
         self.author.id
     }
 
-    /// The fingerprint of all that is alive: replicas of equal versions have equal ones. O(1).
+    /// The fingerprint of all that is alive: replicas of equal versions have equal ones, or they need
+    /// [`repair`](Self::repair). O(1).
     pub fn fingerprint(&self) -> Fingerprint {
         self.target.state().fingerprint()
     }
@@ -239,6 +241,79 @@ impl<T: Crdt> Replica<T> {
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
         delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect()
+    }
+
+    /// Makes two replicas equal that have seen the same and are not: their [versions](Self::version) are equal and their
+    /// [fingerprints](Self::fingerprint) differ. That is bit rot, or one dot with two contents (a restored backup that
+    /// wrote on and made exactly as many writes as were lost, so that no merge found it).
+    ///
+    /// `theirs` is the peer's [`complete`](Self::complete) delta, and the peer repairs by ours; cut before or after the
+    /// peer's own repair, it comes to the same. Then both hold the same. Among more than two, repair in pairs: in whatever
+    /// order, all end with the same.
+    ///
+    /// - A write that is dead on either side is dead.
+    /// - Of two contents under one dot the canonically greater one keeps it, in its own cell: by entity (kind, then id), field,
+    ///   stamp, kind of payload and payload, bytes compared as bytes.
+    /// - What was alive here and no longer is comes back in [`Repair::dropped`]: to be shown to somebody, or written again.
+    ///
+    /// If they differ in a write of our own id, somebody else writes under it too: our next write takes a new one.
+    ///
+    /// A peer that has not seen some write in which they differed reconciles, as if its tombstone had been pruned.
+    ///
+    /// What is refused is refused whole. Idempotent. O(n).
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut laptop = Replica::<Graph>::new();
+    /// let ada = NodeId::named("person:ada");
+    /// laptop.edit(|g| g.add_node("person:ada"))?;
+    ///
+    /// // The disk is copied, lease and all, and both go on with as many writes.
+    /// let (bytes, lease) = laptop.save();
+    /// let mut copy = Replica::<Graph>::resume(&bytes, lease)?;
+    /// laptop.edit(|g| g.set(ada, "/born", 1815))?;
+    /// copy.edit(|g| g.set(ada, "/died", 1852))?;
+    /// assert_eq!(laptop.version(), copy.version());
+    /// assert_ne!(laptop.fingerprint(), copy.fingerprint());
+    ///
+    /// let (for_copy, for_laptop) = (laptop.complete(), copy.complete());
+    /// let repairs = [laptop.repair(&for_laptop)?, copy.repair(&for_copy)?];
+    /// assert_eq!(laptop.state(), copy.state());
+    ///
+    /// // One of the two lost a write to the other: it is told, and writes it again.
+    /// assert_eq!(repairs[0].dropped().len(), 1);
+    /// assert_eq!(repairs[1].dropped().len(), 0);
+    /// let born = repairs[0].before().node(ada).and_then(|node| node.get("/born")).ok_or("as it was")?;
+    /// laptop.edit(|g| g.set(ada, "/born", born))?;
+    /// copy.merge(&laptop.delta_since(copy.version())?)?;
+    /// let node = copy.state().node(ada).ok_or("there")?;
+    /// assert_eq!((node.get("/born"), node.get("/died")), (Some(1815.into()), Some(1852.into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
+        if theirs.schema() != T::SCHEMA {
+            return Err(RepairError::Schema { ours: T::SCHEMA, theirs: theirs.schema().to_owned() });
+        }
+        let author = &mut self.author;
+        let mut repairing = Repairing::new(self.target.state(), theirs, author.id, &mut author.interner)?;
+        let before = self.target.clone();
+        let mut step = Vec::new();
+        while repairing.step(self.target.state_mut(), &mut step) {
+            self.target.follow_all(&step);
+        }
+        if repairing.own_differs {
+            self.author.id = None;
+            self.forked_at = None;
+        }
+        let (dropped, touched) = repairing.finish(self.target.state());
+        let now = self.author.environment.now_ms();
+        let come = dropped.iter().filter_map(|dropped| dropped.now.as_ref());
+        let stamps = come.map(|held| (held.sibling.dot, held.sibling.stamp));
+        let ahead = stamps.filter(|(_, stamp)| !self.author.clock.observe(*stamp, now)).collect();
+        if let Some(journal) = &mut self.journal {
+            journal.record_merge(&touched, self.target.state(), before.state().version(), now);
+        }
+        Ok(Repair::new(MergeReport::new(touched, ahead), dropped, before))
     }
 
     /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).

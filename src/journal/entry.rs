@@ -11,7 +11,7 @@ use crate::kernel::{Crdt, Sibling, Touched};
 pub enum Origin {
     /// By an edit of this replica, or its `rotate`.
     Edit,
-    /// By a merge of what others wrote.
+    /// By a merge of what others wrote, or a `repair`.
     Merge,
 }
 
@@ -67,7 +67,8 @@ impl Entry {
         kind: Kind,
         writes_of_root: impl FnOnce() -> Writes,
     ) -> Self {
-        let is_new = |sibling: &&Sibling| !touched.was().iter().any(|was| was.dot == sibling.dot);
+        // Not by dot alone: a repair may put another content under one.
+        let is_new = |sibling: &&Sibling| !touched.was().contains(sibling);
         let mut writes: Writes = touched.now().iter().filter(is_new).map(|s| (s.dot, s.stamp)).collect();
         if writes.is_empty() && !touched.field.is_root() {
             writes = writes_of_root();
@@ -92,7 +93,7 @@ impl Entry {
 
     /// The writes that did it, each with its stamp: those that the cell holds now and did not before, removals too. If it
     /// was killed by the deletion of its entity, that deletion. None if whoever told us of the removal had forgotten the
-    /// tombstone.
+    /// tombstone, or a `repair` dropped it.
     pub fn writes(&self) -> &[(Dot, Stamp)] {
         &self.writes
     }

@@ -17,6 +17,7 @@
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
 //! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
+//! | `repair` | making two states of one version equal that are not |
 //! | `compare` | where two states differ, and the way back |
 //! | `edit` | where dots are minted |
 //!
@@ -35,6 +36,7 @@ mod join;
 mod key;
 mod merge;
 mod prune;
+mod repair;
 mod rotate;
 mod state;
 pub(crate) mod visits;
@@ -48,10 +50,12 @@ pub use fingerprint::Fingerprint;
 pub use join::JoinError;
 pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 pub use merge::MergeError;
+pub use repair::{Dropped, Held, RepairError};
 pub use state::{Contest, State, Touched};
 
 pub(crate) use compare::entity_differences;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
 pub(crate) use edit::{Author, Go};
 pub(crate) use merge::Merging;
+pub(crate) use repair::Repairing;
 pub(crate) use state::Before;
