@@ -321,7 +321,7 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, D
     };
     check_kind(&delta, &head)?;
     read_parts(reader, &head, &mut delta)?;
-    check_dots_are_distinct(&delta)?;
+    check([(delta.has_distinct_dots(), "one dot in two places")])?;
     Ok(delta)
 }
 
@@ -480,19 +480,4 @@ fn read_write(wire: &WireWrite<'_>, counter: u64, stamp: u64) -> Result<DeltaWri
         None => return Err(DecodeError::Malformed("a tombstone with content")),
     };
     Ok(DeltaWrite { field: wire.field, replica: wire.replica, counter, stamp: Stamp::from_bits(stamp), payload })
-}
-
-/// A dot names one write to one cell.
-fn check_dots_are_distinct(delta: &Delta) -> Result<(), DecodeError> {
-    // Four bytes a dot: places in the two lists end to end.
-    let dot = |i: &u32| match delta.known.get(*i as usize) {
-        Some(known) => (known.replica, known.counter),
-        None => {
-            let write = &delta.writes[*i as usize - delta.known.len()];
-            (write.replica, write.counter)
-        }
-    };
-    let mut order: Vec<u32> = (0..(delta.known.len() + delta.writes.len()) as u32).collect();
-    order.sort_unstable_by_key(dot);
-    check([(order.windows(2).all(|pair| dot(&pair[0]) != dot(&pair[1])), "one dot in two places")])
 }
