@@ -8,8 +8,8 @@ use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Environment, Fingerprint, MergeError, Merging, RepairError,
-    Repairing, SystemEnvironment, Touched,
+    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Fingerprint, MergeError, Merging,
+    RepairError, Repairing, SystemEnvironment, Touched,
 };
 use crate::lease::Lease;
 use crate::report::{MergeReport, Repair};
@@ -378,6 +378,19 @@ impl<T: Crdt> Replica<T> {
     /// [`complete`](Self::complete).
     pub fn delta_since(&self, since: &VersionVector) -> Result<Delta, CutError> {
         self.target.state().delta_since(T::SCHEMA, since)
+    }
+
+    /// How to go on with a [`delta_since`](Self::delta_since) that was broken off: see [`State::delta_since_beyond`].
+    ///
+    /// [`State::delta_since_beyond`]: crate::State::delta_since_beyond
+    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
+    pub(crate) fn delta_since_beyond(
+        &self,
+        since: &VersionVector,
+        then: &VersionVector,
+        last: Entity,
+    ) -> Option<(Delta, Delta)> {
+        self.target.state().delta_since_beyond(T::SCHEMA, since, then, last)
     }
 
     /// Everything, as a delta that applies to every replica whatever it has seen. O(n). Tombstones are left out and

@@ -37,6 +37,19 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        Ok(match byte {
+            1 => Self::Incremental,
+            2 => Self::Complete,
+            3 => Self::Reconciled,
+            4 => Self::State,
+            5 => Self::Version,
+            6 => Self::Dots,
+            7 => Self::Devices,
+            other => return Err(DecodeError::UnknownKind(other)),
+        })
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Incremental | Self::Complete | Self::Reconciled => "a delta",
@@ -89,17 +102,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
     if head[6] != 0 {
         return Err(DecodeError::Flags(head[6]));
     }
-    let kind = match head[5] {
-        1 => Kind::Incremental,
-        2 => Kind::Complete,
-        3 => Kind::Reconciled,
-        4 => Kind::State,
-        5 => Kind::Version,
-        6 => Kind::Dots,
-        7 => Kind::Devices,
-        other => return Err(DecodeError::UnknownKind(other)),
-    };
-    Ok((kind, rest))
+    Ok((Kind::from_byte(head[5])?, rest))
 }
 
 /// Opens a message that must be of one kind.

@@ -6,17 +6,22 @@
 //! order.
 //!
 //! What a stranger's bytes can do is return a [`DecodeError`]. Memory while decoding stays within eight times the input
-//! and 64 KiB; nothing is reserved because a length field says so unless as many bytes are there.
+//! and 64 KiB; nothing is reserved because a length field says so unless as many bytes are there. A [slice](encode_slice)
+//! is read with versions that both sides know: memory is within that and a few times these versions.
 
 mod envelope;
 mod error;
 mod seen;
+mod slice;
 mod wire;
 
 pub use error::DecodeError;
 
 pub(crate) use envelope::{read_number, write_number};
 pub(crate) use seen::{decode_devices, encode_devices};
+pub(crate) use slice::Reference;
+#[expect(unused_imports, reason = "for sessions")]
+pub(crate) use slice::{decode_slice, encode_slice};
 
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
@@ -39,7 +44,7 @@ impl Delta {
     /// The delta as bytes, the same for the same delta. O(|delta|).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        wire::write_delta(&mut body, self);
+        wire::write_delta(&mut body, self, &Reference::default());
         envelope::seal(kind_of(self), body)
     }
 
@@ -56,15 +61,19 @@ impl Delta {
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (kind, body) = envelope::open(bytes)?;
-        match kind {
-            Kind::Incremental | Kind::Complete | Kind::Reconciled => {}
-            other => return Err(other.instead_of("a delta")),
-        }
-        let mut reader = wire::Reader::new(body);
-        let delta = wire::read_delta(&mut reader, kind)?;
-        envelope::check_canonical(body, |out| wire::write_delta(out, &delta))?;
-        Ok(delta)
+        decode_delta(kind, body, &Reference::default())
     }
+}
+
+/// Reads a body that holds a delta and nothing else.
+fn decode_delta(kind: Kind, body: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
+    match kind {
+        Kind::Incremental | Kind::Complete | Kind::Reconciled => {}
+        other => return Err(other.instead_of("a delta")),
+    }
+    let delta = wire::read_delta(&mut wire::Reader::new(body), kind, reference)?;
+    envelope::check_canonical(body, |out| wire::write_delta(out, &delta, reference))?;
+    Ok(delta)
 }
 
 pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
@@ -77,7 +86,7 @@ pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedSt
     let body = envelope::open_as(bytes, Kind::State)?;
     let mut reader = wire::Reader::new(body);
     let (owner, generation) = wire::read_owner(&mut reader)?;
-    let delta = wire::read_delta(&mut reader, Kind::Complete)?;
+    let delta = wire::read_delta(&mut reader, Kind::Complete, &Reference::default())?;
     let state = SavedState { delta, owner, generation };
     envelope::check_canonical(body, |out| write_state(out, &state))?;
     if state.delta.schema() != schema {
@@ -88,7 +97,7 @@ pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedSt
 
 fn write_state(out: &mut impl std::io::Write, state: &SavedState) {
     wire::write_owner(out, state.owner, state.generation);
-    wire::write_delta(out, &state.delta);
+    wire::write_delta(out, &state.delta, &Reference::default());
 }
 
 fn kind_of(delta: &Delta) -> Kind {

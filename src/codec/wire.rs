@@ -2,12 +2,13 @@
 //!
 //! 1. in a saved state only, an [`Owner`];
 //! 2. a [`Head`] with the number of everything that follows;
-//! 3. `replicas` × [`Writer`], by id: the version vectors, one entry of each;
+//! 3. `replicas` × [`Writer`], by id: the version vectors, one entry of each; in a slice only those writers of whom a
+//!    [`Reference`] says something else;
 //! 4. `fields` × binary, sorted: the names of cells;
 //! 5. in a reconciled delta only, `dead` × ([`DeadWriter`], its `words` × [`DeadWord`]);
 //! 6. `parts` × ([`WirePart`], its `known` × [`WireKnown`], its `writes` × [`WireWrite`]), by entity.
 //!
-//! Fields and writers are named by their place in 3 and 4. Numbers that grow with time are differences, modulo 2⁶⁴, from
+//! Fields are named by their place in 4, writers by their place among all that the version vectors name. Numbers that grow with time are differences, modulo 2⁶⁴, from
 //! the one before.
 
 use std::io::Write;
@@ -18,6 +19,7 @@ use serde_bytes::Bytes;
 use crate::clock::Stamp;
 use crate::codec::envelope::Kind;
 use crate::codec::error::DecodeError;
+use crate::codec::slice::{Reference, counters};
 use crate::id::ReplicaId;
 use crate::kernel::{
     Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
@@ -135,17 +137,22 @@ pub(super) fn write_owner(out: &mut impl Write, owner: Option<ReplicaId>, genera
     write(out, &Owner(owner.as_ref().map(|id| Bytes::new(id.as_bytes())), generation));
 }
 
-pub(super) fn write_delta(out: &mut impl Write, delta: &Delta) {
+pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference) {
     let none = (VersionVector::new(), DotSet::new());
-    let (at, dead) = match delta.kind() {
-        DeltaKind::Reconciled { at, dead } => (at, dead),
-        _ => (&none.0, &none.1),
+    let (at, dead, known_at) = match delta.kind() {
+        DeltaKind::Reconciled { at, dead } => (at, dead, &reference.at),
+        _ => (&none.0, &none.1, &none.0),
+    };
+    let listed = || {
+        let known = [&reference.since, &reference.upto, &reference.pruned, known_at];
+        let ours = [&delta.since, &delta.upto, &delta.pruned, at];
+        counters([ours, known]).filter(|(_, [ours, known])| ours != known)
     };
     write(
         out,
         &Head {
             schema: delta.schema(),
-            replicas: delta.replicas.len() as u64,
+            replicas: listed().count() as u64,
             fields: delta.fields.len() as u64,
             dead: dead.writers().len() as u64,
             parts: delta.parts.len() as u64,
@@ -153,25 +160,16 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta) {
             writes: delta.writes.len() as u64,
         },
     );
-    for replica in &delta.replicas {
-        let since = delta.since.get(*replica);
-        let from_since = |version: &VersionVector| Differences(since).encode(version.get(*replica));
-        write(
-            out,
-            &Writer {
-                id: Bytes::new(replica.as_bytes()),
-                since,
-                upto: from_since(&delta.upto),
-                pruned: from_since(&delta.pruned),
-                at: from_since(at),
-            },
-        );
+    for (id, [[since, upto, pruned, at], _]) in listed() {
+        let from_since = |counter| Differences(since).encode(counter);
+        let (upto, pruned, at) = (from_since(upto), from_since(pruned), from_since(at));
+        write(out, &Writer { id: Bytes::new(id.as_bytes()), since, upto, pruned, at });
     }
     for field in delta.fields.iter() {
         write(out, Bytes::new(field));
     }
     for (replica, words) in dead.writers() {
-        // Every writer of a dead dot is in the table: `upto` covers it.
+        // Every writer of a dead dot is there: `upto` covers it.
         let replica = delta.replicas.partition_point(|r| *r < replica) as u32;
         write(out, &DeadWriter { replica, words: words.len() as u64 });
         let mut blocks = Differences::default();
@@ -279,7 +277,7 @@ pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<(Option<ReplicaId>, 
     Ok((id.map(|bytes| replica_id(bytes)).transpose()?, generation))
 }
 
-pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, DecodeError> {
+pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Reference) -> Result<Delta, DecodeError> {
     let head: Head<'_> = reader.read("the head")?;
     within("the name of the type", head.schema.len(), MAX_SCHEMA_LEN)?;
     let siblings = head.known.saturating_add(head.writes);
@@ -310,7 +308,10 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, D
         known: Vec::new(),
         writes: Vec::new(),
     };
-    let at = read_versions(reader, &head, &mut delta)?;
+    let none = VersionVector::new();
+    let known_at = if kind == Kind::Reconciled { &reference.at } else { &none };
+    let known = [&reference.since, &reference.upto, &reference.pruned, known_at];
+    let at = read_versions(reader, head.replicas, known, &mut delta)?;
     read_fields(reader, &head, &mut delta)?;
     let dead = read_dead(reader, &head, &delta)?;
     delta.kind = match kind {
@@ -321,38 +322,85 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind) -> Result<Delta, D
     };
     check_kind(&delta, &head)?;
     read_parts(reader, &head, &mut delta)?;
-    check_dots_are_distinct(&delta)?;
+    check([(delta.has_distinct_dots(), "one dot in two places")])?;
     Ok(delta)
 }
 
 /// Reads the versions into the delta and returns `at`.
-fn read_versions(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Result<VersionVector, DecodeError> {
-    let room = || reader.room::<(ReplicaId, u64)>(head.replicas, least::WRITER);
-    let (mut since, mut upto, mut pruned) = (room()?, room()?, room()?);
-    let mut at = Vec::new();
-    delta.replicas = reader.room(head.replicas, least::WRITER)?;
-    for _ in 0..head.replicas {
+fn read_versions(
+    reader: &mut Reader<'_>,
+    listed: u64,
+    reference: [&VersionVector; 4],
+    delta: &mut Delta,
+) -> Result<VersionVector, DecodeError> {
+    let mut versions = Versions {
+        replicas: reader.room(listed, least::WRITER)?,
+        since: reader.room(listed, least::WRITER)?,
+        upto: reader.room(listed, least::WRITER)?,
+        pruned: reader.room(listed, least::WRITER)?,
+        at: Vec::new(),
+    };
+    let mut known = counters([reference]).peekable();
+    let mut last = None;
+    for _ in 0..listed {
         let writer: Writer<'_> = reader.read("a writer")?;
         let id = replica_id(writer.id)?;
+        check([(last < Some(id), "writers out of order")])?;
+        last = Some(id);
+        while let Some((before, [counters])) = known.next_if(|(replica, _)| *replica < id) {
+            versions.push(before, counters)?;
+        }
+        let is_known = known.next_if(|(replica, _)| *replica == id).is_some();
         let counter = |difference| Differences(writer.since).decode(difference);
-        let (u, p, a) = (counter(writer.upto), counter(writer.pruned), counter(writer.at));
-        check([
-            (delta.replicas.last().is_none_or(|last| *last < id), "writers out of order"),
-            (writer.since <= u, "a delta that ends before it begins"),
-            (p <= u, "a pruned version beyond what was seen"),
-            (u > 0 || a > 0, "a writer that no version has heard of"),
-        ])?;
-        delta.replicas.push(id);
-        let entries = [(&mut since, writer.since), (&mut upto, u), (&mut pruned, p), (&mut at, a)];
-        entries
-            .into_iter()
-            .filter(|(_, counter)| *counter > 0)
-            .for_each(|(entries, counter)| entries.push((id, counter)));
+        let counters = [writer.since, counter(writer.upto), counter(writer.pruned), counter(writer.at)];
+        // Of one that the reference knows, this says that there is nothing of it any more.
+        match is_known && counters == [0; 4] {
+            true => {}
+            false => versions.push(id, counters)?,
+        }
     }
-    delta.since = VersionVector::from_sorted(since);
-    delta.upto = VersionVector::from_sorted(upto);
-    delta.pruned = VersionVector::from_sorted(pruned);
-    Ok(VersionVector::from_sorted(at))
+    known.try_for_each(|(replica, [counters])| versions.push(replica, counters))?;
+
+    let [since, upto, pruned, at] = reference;
+    delta.replicas = versions.replicas;
+    delta.since = shared(since, versions.since);
+    delta.upto = shared(upto, versions.upto);
+    delta.pruned = shared(pruned, versions.pruned);
+    Ok(shared(at, versions.at))
+}
+
+/// The versions of a delta while they are read, and all writers that they name.
+struct Versions {
+    replicas: Vec<ReplicaId>,
+    since: Vec<(ReplicaId, u64)>,
+    upto: Vec<(ReplicaId, u64)>,
+    pruned: Vec<(ReplicaId, u64)>,
+    at: Vec<(ReplicaId, u64)>,
+}
+
+impl Versions {
+    /// Adds a writer with its counters, whoever said so: what does not hold of it in one delta is an error.
+    fn push(&mut self, id: ReplicaId, counters: [u64; 4]) -> Result<(), DecodeError> {
+        let [since, upto, pruned, at] = counters;
+        check([
+            (since <= upto, "a delta that ends before it begins"),
+            (pruned <= upto, "a pruned version beyond what was seen"),
+            (upto > 0 || at > 0, "a writer that no version has heard of"),
+        ])?;
+        self.replicas.push(id);
+        let entries = [&mut self.since, &mut self.upto, &mut self.pruned, &mut self.at];
+        let entries = entries.into_iter().zip(counters).filter(|(_, counter)| *counter > 0);
+        entries.for_each(|(entries, counter)| entries.push((id, counter)));
+        Ok(())
+    }
+}
+
+/// A version, in the memory of the known one if it is the same.
+fn shared(known: &VersionVector, entries: Vec<(ReplicaId, u64)>) -> VersionVector {
+    match known.iter().eq(entries.iter().copied()) {
+        true => known.clone(),
+        false => VersionVector::from_sorted(entries),
+    }
 }
 
 fn read_fields(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Result<(), DecodeError> {
@@ -480,19 +528,4 @@ fn read_write(wire: &WireWrite<'_>, counter: u64, stamp: u64) -> Result<DeltaWri
         None => return Err(DecodeError::Malformed("a tombstone with content")),
     };
     Ok(DeltaWrite { field: wire.field, replica: wire.replica, counter, stamp: Stamp::from_bits(stamp), payload })
-}
-
-/// A dot names one write to one cell.
-fn check_dots_are_distinct(delta: &Delta) -> Result<(), DecodeError> {
-    // Four bytes a dot: places in the two lists end to end.
-    let dot = |i: &u32| match delta.known.get(*i as usize) {
-        Some(known) => (known.replica, known.counter),
-        None => {
-            let write = &delta.writes[*i as usize - delta.known.len()];
-            (write.replica, write.counter)
-        }
-    };
-    let mut order: Vec<u32> = (0..(delta.known.len() + delta.writes.len()) as u32).collect();
-    order.sort_unstable_by_key(dot);
-    check([(order.windows(2).all(|pair| dot(&pair[0]) != dot(&pair[1])), "one dot in two places")])
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
-use crate::kernel::key::{Field, Sibling};
+use crate::kernel::key::{Entity, Field, Sibling};
 use crate::kernel::state::State;
 use crate::kernel::visits;
 use crate::version::{VersionVector, news};
@@ -25,15 +25,41 @@ pub enum CutError {
 impl State {
     /// What `since` lacks. O(changes · log n + writers), never a walk of the state.
     pub(crate) fn delta_since(&self, schema: &str, since: &VersionVector) -> Result<Delta, CutError> {
-        if since.includes(&self.pruned) {
-            return Ok(self.delta_of_edit(schema, since));
+        match self.kind_since(since) {
+            Some(kind) => Ok(self.cut(schema, kind, since)),
+            None => Err(CutError::Pruned { pruned: self.pruned.clone() }),
         }
-        match since.is_empty() {
+    }
+
+    fn kind_since(&self, since: &VersionVector) -> Option<DeltaKind> {
+        match since.includes(&self.pruned) {
+            true => Some(DeltaKind::Incremental),
             // A peer that holds nothing holds nothing dead. But it may when the answer comes, or somebody else may get
             // it: so it has to be a delta that judges what its receiver has learnt since.
-            true => Ok(self.reconcile(schema, since, &DotSet::new())),
-            false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
+            false => since.is_empty().then(|| DeltaKind::Reconciled { at: since.clone(), dead: DotSet::new() }),
         }
+    }
+
+    /// How to go on with a delta from `since` to `then` that was broken off, for a peer that has all of it up to and
+    /// including an entity: what was done since then to these entities, and what `since` lacks of those beyond.
+    /// [`Delta::resume`] makes one delta of it all. O(changes · log n + writers).
+    ///
+    /// `since` is what the delta itself says: what the peer has seen beyond it, the delta was not cut for. `None` if only
+    /// beginning again is right: this state is not `then` and what came after, or tombstones were pruned that `then` or
+    /// `since` does not cover.
+    pub(crate) fn delta_since_beyond(
+        &self,
+        schema: &str,
+        since: &VersionVector,
+        then: &VersionVector,
+        last: Entity,
+    ) -> Option<(Delta, Delta)> {
+        let kind = self.kind_since(since)?;
+        if !then.includes(since) || !self.version.includes(then) || !then.includes(&self.pruned) {
+            return None;
+        }
+        let changes = self.cut_of(schema, DeltaKind::Incremental, then, |entity| entity <= last);
+        Some((changes, self.cut_of(schema, kind, since, |entity| entity > last)))
     }
 
     /// What was done since a version that this very state had: no tombstone that it lacks can have been pruned.
@@ -85,6 +111,11 @@ impl State {
     }
 
     fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
+        self.cut_of(schema, kind, since, |_| true)
+    }
+
+    /// Cuts a delta of some entities alone.
+    fn cut_of(&self, schema: &str, kind: DeltaKind, since: &VersionVector, of: impl Fn(Entity) -> bool) -> Delta {
         // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
         let since = since.meet(&self.version);
         let (mut changed, news) = (Vec::new(), news(&since, &self.version).collect::<Vec<_>>());
@@ -92,6 +123,7 @@ impl State {
             self.derived.live.entities_after(replica, seen, &mut changed);
             self.derived.tombstones.entities_after(replica, seen, &mut changed);
         }
+        changed.retain(|entity| of(*entity));
         changed.sort_unstable();
         changed.dedup();
 

@@ -60,8 +60,15 @@ impl Delta {
         Ok(joined.finish())
     }
 
-    fn join_parts(&self, later: &Self, x: Option<PartRef<'_>>, y: Option<PartRef<'_>>, joined: &mut DeltaBuilder) {
-        let Some(entity) = x.or(y).map(|part| part.entity) else { return };
+    /// Joins what both say of one entity. Returns whether that is anything.
+    pub(super) fn join_parts(
+        &self,
+        later: &Self,
+        x: Option<PartRef<'_>>,
+        y: Option<PartRef<'_>>,
+        joined: &mut DeltaBuilder,
+    ) -> bool {
+        let Some(entity) = x.or(y).map(|part| part.entity) else { return false };
         let later_whole = y.is_some_and(|part| part.whole);
         let whole = later_whole || x.is_some_and(|part| part.whole);
         let mut cells: BTreeMap<&[u8], (Option<Sent>, Option<Sent>)> = BTreeMap::new();
@@ -96,7 +103,7 @@ impl Delta {
                 }
             }
         }
-        joined.part(entity, whole);
+        joined.part(entity, whole)
     }
 
     fn cells_of<'a>(&'a self, part: &PartRef<'a>) -> BTreeMap<&'a [u8], Sent> {

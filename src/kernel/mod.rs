@@ -16,6 +16,7 @@
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
+//! | `slice` | a delta in stretches of entities, and how to go on with one that was broken off |
 //! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
 //! | `repair` | making two states of one version equal that are not |
 //! | `compare` | where two states differ, and the way back |
@@ -38,6 +39,7 @@ mod merge;
 mod prune;
 mod repair;
 mod rotate;
+mod slice;
 mod state;
 pub(crate) mod visits;
 

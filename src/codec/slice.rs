@@ -1,0 +1,253 @@
+//! Slices of deltas as bytes: the body of a delta, relative to versions that both sides know.
+//!
+//! A version takes some 25 bytes for each writer ever heard of. Who sends a series of slices has said what the versions are
+//! and need not say it with each. Whoever frames a slice has a checksum and a length, so there is no envelope.
+
+use std::iter;
+
+use crate::codec::decode_delta;
+use crate::codec::envelope::Kind;
+use crate::codec::error::DecodeError;
+use crate::codec::{kind_of, wire};
+use crate::id::ReplicaId;
+use crate::kernel::Delta;
+use crate::version::VersionVector;
+
+/// Versions that both sides know: only what differs from them is written. `at` is for reconciled deltas alone.
+///
+/// It may be anything, such as what a peer claims: what comes out is checked all the same.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Reference {
+    pub(crate) since: VersionVector,
+    pub(crate) upto: VersionVector,
+    pub(crate) pruned: VersionVector,
+    pub(crate) at: VersionVector,
+}
+
+/// A byte for the kind and the body. O(|delta| + writers).
+#[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
+pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
+    let mut bytes = vec![kind_of(delta) as u8];
+    wire::write_delta(&mut bytes, delta, reference);
+    bytes
+}
+
+/// Reads what [`encode_slice`] wrote with the same reference. Any other bytes are an error, and with another reference
+/// these are an error or another delta. O(|bytes| + writers).
+#[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
+pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
+    let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
+    decode_delta(Kind::from_byte(*kind)?, body, reference)
+}
+
+/// All writers that several sets of versions name, sorted, with their counters in each. O(writers).
+pub(super) fn counters<const SETS: usize, const VERSIONS: usize>(
+    sets: [[&VersionVector; VERSIONS]; SETS],
+) -> impl Iterator<Item = (ReplicaId, [[u64; VERSIONS]; SETS])> {
+    let mut sets = sets.map(|versions| versions.map(|version| version.iter().peekable()));
+    iter::from_fn(move || {
+        let next = sets.iter_mut().flatten().filter_map(|version| Some(version.peek()?.0)).min()?;
+        let counter = |(_, counter)| counter;
+        let mut take = |version: &mut iter::Peekable<_>| version.next_if(|(id, _)| *id == next).map_or(0, counter);
+        Some((next, sets.each_mut().map(|versions| versions.each_mut().map(&mut take))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+    use crate::kernel::{DeltaKind, Environment};
+    use crate::{Graph, NodeId, Prune, Replica};
+
+    struct Seeded(u8);
+
+    impl Environment for Seeded {
+        fn now_ms(&mut self) -> u64 {
+            1_000
+        }
+
+        fn random(&mut self) -> [u8; 16] {
+            self.0 += 10;
+            [self.0; 16]
+        }
+    }
+
+    fn replica(seed: u8) -> Replica<Graph> {
+        Replica::with_environment(Seeded(seed))
+    }
+
+    fn id(n: u128) -> ReplicaId {
+        ReplicaId::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+    }
+
+    /// One of each kind, of three writers; the reconciled one with dead dots.
+    fn deltas() -> [Delta; 3] {
+        let (mut a, mut b, mut c) = (replica(1), replica(2), replica(3));
+        let names = ["ada", "eve", "joe"].map(NodeId::named);
+        let (_, first) =
+            a.edit(|g| ["ada", "eve", "joe"].into_iter().try_for_each(|n| g.add_node(n).map(drop))).unwrap();
+        b.merge(&first).unwrap();
+        c.merge(&first).unwrap();
+        let (_, set) = c.edit(|g| g.set(names[1], "/name", "Eve")).unwrap();
+        b.edit(|g| g.set(names[0], "/name", "Ada")).unwrap();
+        a.merge(&set).unwrap();
+        a.edit(|g| g.set(names[0], "/name", "Countess").and_then(|_| g.set(names[1], "/age", 3))).unwrap();
+        let incremental = a.delta_since(b.version()).unwrap();
+        a.edit(|g| g.remove_node(names[2])).unwrap();
+        a.prune(Prune::All);
+        let deltas = [incremental, a.complete(), a.reconcile(b.version(), &b.live_dots())];
+        assert!(matches!(deltas[2].kind(), DeltaKind::Reconciled { dead, .. } if !dead.is_empty()));
+        deltas
+    }
+
+    fn versions(delta: &Delta) -> Reference {
+        let at = match delta.kind() {
+            DeltaKind::Reconciled { at, .. } => at.clone(),
+            _ => VersionVector::new(),
+        };
+        Reference { since: delta.since.clone(), upto: delta.upto.clone(), pruned: delta.pruned.clone(), at }
+    }
+
+    /// How a reference comes about from the versions of a delta: writers with another counter, or 0.
+    type Differences = [Vec<(prop::sample::Index, u64)>; 4];
+
+    fn differences() -> impl Strategy<Value = Differences> {
+        let some = || prop::collection::vec((any::<prop::sample::Index>(), 0..4u64), 0..3);
+        [some(), some(), some(), some()]
+    }
+
+    fn differing(delta: &Delta, differences: &Differences) -> Reference {
+        let mut reference = versions(delta);
+        let Reference { since, upto, pruned, at } = &mut reference;
+        for (version, differences) in [since, upto, pruned, at].into_iter().zip(differences) {
+            for (writer, counter) in differences {
+                // Two that the delta has not heard of come before, between or after the others.
+                let writers: Vec<_> = delta.replicas.iter().copied().chain([id(1), id(2)]).collect();
+                version.set(writers[writer.index(writers.len())], *counter);
+            }
+        }
+        reference
+    }
+
+    #[test]
+    fn with_nothing_known_a_slice_is_what_a_delta_is() {
+        for delta in deltas() {
+            let (slice, whole) = (encode_slice(&delta, &Reference::default()), delta.to_bytes());
+            assert_eq!(slice[0], whole[5]);
+            assert!(whole.ends_with(&slice[1..]));
+        }
+    }
+
+    #[test]
+    fn a_slice_survives_its_bytes_whatever_the_reference_says() {
+        let mut runner = TestRunner::new(Config { cases: 1000, failure_persistence: None, ..Config::default() });
+        let misread = Cell::new(0);
+        let run = runner.run(&(0..3usize, differences(), differences()), |(which, known, other)| {
+            let delta = &deltas()[which];
+            let (known, other) = (differing(delta, &known), differing(delta, &other));
+            let bytes = encode_slice(delta, &known);
+            prop_assert_eq!(&decode_slice(&bytes, &known), &Ok(delta.clone()));
+            prop_assert!(bytes.len() >= encode_slice(delta, &versions(delta)).len());
+            // With another reference it is refused, or is a delta that those bytes spell, valid as any.
+            if let Ok(read) = decode_slice(&bytes, &other) {
+                misread.set(misread.get() + usize::from(&read != delta));
+                prop_assert_eq!(encode_slice(&read, &other), bytes);
+                prop_assert_eq!(Delta::from_bytes(&read.to_bytes()), Ok(read));
+            }
+            Ok(())
+        });
+        run.unwrap();
+        assert!(misread.get() > 10, "{misread:?}");
+    }
+
+    #[test]
+    fn damage_of_a_slice_is_found_or_spells_another_delta() {
+        let (mut read, mut all) = (0u32, 0u32);
+        for (delta, kind) in deltas().iter().zip(1..) {
+            let mut known = versions(delta);
+            // One writer is listed, one comes to nothing, the others are known.
+            known.upto.set(delta.replicas[0], 1);
+            known.upto.set(id(1), 4);
+            known.since.set(id(1), 3);
+            let bytes = encode_slice(delta, &known);
+            assert_eq!(bytes[0], kind);
+            for i in 0..bytes.len() {
+                assert!(decode_slice(&bytes[..i], &known).is_err(), "{i}");
+                for value in [0, 1, 2, 0x7f, 0x80, 0x90, 0xc4, 0xcf, 0xff, bytes[i] ^ 1, bytes[i] ^ 2, bytes[i] ^ 0x10]
+                {
+                    let mut damaged = bytes.clone();
+                    damaged[i] = value;
+                    all += u32::from(damaged != bytes);
+                    let Ok(delta) = decode_slice(&damaged, &known) else { continue };
+                    read += u32::from(damaged != bytes);
+                    assert_eq!(encode_slice(&delta, &known), damaged, "byte {i} = {value}");
+                    assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta), "byte {i} = {value}");
+                }
+            }
+            let trailing = [&bytes[..], &[0]].concat();
+            assert_eq!(decode_slice(&trailing, &known), Err(DecodeError::NotCanonical));
+        }
+        assert!(read * 50 > all, "only {read} of {all} were read");
+    }
+
+    #[test]
+    fn what_a_reference_claims_is_checked_as_what_is_listed() {
+        let [incremental, ..] = deltas();
+        let good = versions(&incremental);
+        let bytes = encode_slice(&incremental, &good);
+        let with = |change: &dyn Fn(&mut Reference)| {
+            let mut known = good.clone();
+            change(&mut known);
+            decode_slice(&bytes, &known)
+        };
+        assert_eq!(with(&|_| {}), Ok(incremental.clone()));
+        // What a kind does not have is not taken from the reference either.
+        assert_eq!(with(&|known| known.at.set(id(1), 7)), Ok(incremental.clone()));
+        let malformed = |what| Err(DecodeError::Malformed(what));
+        assert_eq!(with(&|known| known.since.set(id(1), 1)), malformed("a delta that ends before it begins"));
+        assert_eq!(with(&|known| known.pruned.set(id(1), 1)), malformed("a pruned version beyond what was seen"));
+    }
+
+    #[test]
+    fn a_writer_is_listed_only_if_that_changes_something() {
+        let [incremental, ..] = deltas();
+        let known = versions(&incremental);
+        let mut less = known.clone();
+        less.upto.set(incremental.replicas[0], 1);
+        let listed = encode_slice(&incremental, &less);
+        assert_eq!(decode_slice(&listed, &less), Ok(incremental));
+        assert_eq!(decode_slice(&listed, &known), Err(DecodeError::NotCanonical));
+    }
+
+    #[test]
+    fn a_slice_with_one_changed_cell_is_small_however_many_writers_there_are() {
+        let mut a = replica(1);
+        a.edit(|g| g.add_node("ada")).unwrap();
+        let mut all = a.complete();
+        all.upto = all.upto.iter().chain((0..5_000).map(|n| (id(n), 1 << 20))).collect();
+        all.replicas = all.upto.iter().map(|(replica, _)| replica).collect();
+        all.pruned = all.upto.clone();
+        let mut b = replica(2);
+        b.merge(&all).unwrap();
+        let (since, live) = (b.version().clone(), b.live_dots());
+        b.edit(|g| g.set(NodeId::named("ada"), "/name", "Ada")).unwrap();
+
+        let delta = b.delta_since(&since).unwrap();
+        assert!(delta.to_bytes().len() > 5_000 * 25);
+        // The peer's own version is all that is known before; the sender's and what it pruned are soon known as well.
+        let known = Reference { since: since.clone(), upto: since.clone(), pruned: since.clone(), at: since.clone() };
+        for delta in [delta, b.reconcile(&since, &live)] {
+            for known in [&known, &versions(&delta)] {
+                let bytes = encode_slice(&delta, known);
+                println!("{} bytes", bytes.len());
+                assert!(bytes.len() < 150, "{}", bytes.len());
+                assert_eq!(decode_slice(&bytes, known), Ok(delta.clone()));
+            }
+        }
+    }
+}
