@@ -20,6 +20,7 @@ mod lease;
 mod replica;
 mod report;
 mod revert;
+mod standing;
 mod types;
 mod vector;
 mod version;

@@ -383,7 +383,6 @@ impl<T: Crdt> Replica<T> {
     /// How to go on with a [`delta_since`](Self::delta_since) that was broken off: see [`State::delta_since_beyond`].
     ///
     /// [`State::delta_since_beyond`]: crate::State::delta_since_beyond
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
     pub(crate) fn delta_since_beyond(
         &self,
         since: &VersionVector,

@@ -8,6 +8,7 @@ const RANKS: &[(&str, u8)] = &[
     ("id", 1),
     ("clock", 1),
     ("version", 1),
+    ("standing", 1),
     ("error", 1),
     ("kind", 1),
     ("kernel", 2),

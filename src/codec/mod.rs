@@ -9,6 +9,7 @@
 //! and 64 KiB; nothing is reserved because a length field says so unless as many bytes are there. A [slice](encode_slice)
 //! is read with versions that both sides know: memory is within that and a few times these versions.
 
+mod cursor;
 mod envelope;
 mod error;
 mod seen;
@@ -17,10 +18,10 @@ mod wire;
 
 pub use error::DecodeError;
 
+pub(crate) use cursor::Cursor;
 pub(crate) use envelope::{read_number, write_number};
 pub(crate) use seen::{decode_devices, encode_devices};
 pub(crate) use slice::Reference;
-#[expect(unused_imports, reason = "for sessions")]
 pub(crate) use slice::{decode_slice, encode_slice};
 
 #[cfg(feature = "testing")]

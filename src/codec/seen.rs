@@ -1,7 +1,7 @@
 //! What a peer says when it asks: its version, and the dots that it holds alive; and what is known of several peers.
 //!
 //! A version is a count and as many [`SeenBy`], by id; a set of dots a count and as many ([`Dots`], its `words` ×
-//! [`Word`]); a list of devices a count and as many (name, version), by name.
+//! [`Word`]); a list of devices a count and as many (name, count, as many [`Stand`]), by name.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,6 +13,7 @@ use crate::codec::envelope::{self, Kind};
 use crate::codec::error::DecodeError;
 use crate::codec::wire::{Differences, Reader, check, replica_id, write};
 use crate::kernel::DotSet;
+use crate::standing::Standing;
 use crate::version::VersionVector;
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +30,15 @@ struct Dots<'a> {
     words: u64,
 }
 
+/// What was seen of a writer, and up to where it was pruned.
+#[derive(Serialize, Deserialize)]
+struct Stand<'a> {
+    #[serde(borrow)]
+    id: &'a Bytes,
+    counter: u64,
+    pruned: u64,
+}
+
 /// 64 counters: the block as a difference from the one before, and a bit for each dot.
 #[derive(Serialize, Deserialize)]
 struct Word {
@@ -41,6 +51,7 @@ mod least {
     pub(super) const SEEN_BY: u64 = 20;
     pub(super) const DOTS: u64 = 20;
     pub(super) const WORD: u64 = 3;
+    pub(super) const STAND: u64 = 21;
     pub(super) const DEVICE: u64 = 2;
 }
 
@@ -131,14 +142,14 @@ fn write_dots(out: &mut impl Write, dots: &DotSet) {
     }
 }
 
-/// The last known versions of peers, by name.
-pub(crate) fn encode_devices(devices: &BTreeMap<String, VersionVector>) -> Vec<u8> {
+/// What peers were last known to stand at, by name.
+pub(crate) fn encode_devices(devices: &BTreeMap<String, Standing>) -> Vec<u8> {
     let mut body = Vec::new();
     write_devices(&mut body, devices);
     envelope::seal(Kind::Devices, body)
 }
 
-pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, VersionVector>, DecodeError> {
+pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>, DecodeError> {
     let body = envelope::open_as(bytes, Kind::Devices)?;
     let mut reader = Reader::new(body);
     let count: u64 = reader.read("the number of devices")?;
@@ -146,18 +157,31 @@ pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, VersionVec
     let mut devices = BTreeMap::new();
     for _ in 0..count {
         let name: &str = reader.read("the name of a device")?;
-        let version = read_version(&mut reader)?;
-        devices.insert(name.to_owned(), version);
+        let standing = read_standing(&mut reader)?;
+        devices.insert(name.to_owned(), standing);
     }
     // Names that come twice or out of order are not written so.
     envelope::check_canonical(body, |out| write_devices(out, &devices))?;
     Ok(devices)
 }
 
-fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, VersionVector>) {
+fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, Standing>) {
     write(out, &(devices.len() as u64));
-    for (name, version) in devices {
+    for (name, standing) in devices {
         write(out, name);
-        write_version(out, version);
+        write(out, &(standing.version().len() as u64));
+        for (id, counter, pruned) in standing.stands() {
+            write(out, &Stand { id: Bytes::new(id.as_bytes()), counter, pruned });
+        }
     }
+}
+
+fn read_standing(reader: &mut Reader<'_>) -> Result<Standing, DecodeError> {
+    let count: u64 = reader.read("the number of writers")?;
+    let mut stands = reader.share(count, least::STAND)?;
+    for _ in 0..count {
+        let Stand { id, counter, pruned } = reader.read("a writer")?;
+        stands.push((replica_id(id)?, counter, pruned));
+    }
+    Standing::from_stands(stands).ok_or(DecodeError::Malformed("writers out of order, or pruned beyond what was seen"))
 }

@@ -25,7 +25,6 @@ pub(crate) struct Reference {
 }
 
 /// A byte for the kind and the body. O(|delta| + writers).
-#[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
 pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
     let mut bytes = vec![kind_of(delta) as u8];
     wire::write_delta(&mut bytes, delta, reference);
@@ -34,7 +33,6 @@ pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
 
 /// Reads what [`encode_slice`] wrote with the same reference. Any other bytes are an error, and with another reference
 /// these are an error or another delta. O(|bytes| + writers).
-#[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
 pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
     let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
     decode_delta(Kind::from_byte(*kind)?, body, reference)

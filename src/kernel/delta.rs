@@ -166,6 +166,11 @@ impl Delta {
         self.writes.len()
     }
 
+    /// The number of all siblings in it, with or without their content.
+    pub(crate) fn siblings(&self) -> usize {
+        self.known.len() + self.writes.len()
+    }
+
     /// Whether it tells a receiver nothing new: an edit that wrote nothing returns such a delta.
     pub fn is_empty(&self) -> bool {
         self.kind == DeltaKind::Incremental && self.since == self.upto

@@ -24,7 +24,6 @@ impl Delta {
     /// least. A delta without entities is one slice. The dead dots of a reconciled one are all in the first.
     ///
     /// O(slice + writers) for each, made as they are asked for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
     pub(crate) fn slices(&self, target_len: usize) -> impl Iterator<Item = Self> + '_ {
         let fields = self.fields.len();
         Slices { delta: self, target_len, start: 0, number: 0, met: vec![0; fields], places: vec![0; fields] }
@@ -34,7 +33,6 @@ impl Delta {
     ///
     /// `None` if these are no slices of one delta: if their type, kind or versions differ, if any but the first has dead
     /// dots, if entities do not ascend or a dot comes twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
     pub(crate) fn concat(slices: Vec<Self>) -> Option<Self> {
         let first = slices.first()?;
         let (whole, later_kind) = (first.head(first.kind.clone()), first.kind.without_dead());
@@ -64,7 +62,6 @@ impl Delta {
     /// [`delta_since_beyond`](crate::State::delta_since_beyond) makes for it. Of tombstones that the sender has pruned
     /// since, the prefix still holds its own, which changes nothing of what is alive; in all else the result is what the
     /// sender would have cut now. `None` if the three do not fit together. O(all).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions"))]
     pub(crate) fn resume(mut prefix: Self, changes: &Self, rest: Self) -> Option<Self> {
         if !prefix.goes_on_with(changes, &rest) {
             return None;

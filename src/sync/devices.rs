@@ -8,6 +8,7 @@ use crate::codec::{DecodeError, decode_devices, encode_devices};
 use crate::id::Dot;
 use crate::kernel::Crdt;
 use crate::replica::Replica;
+use crate::standing::Standing;
 use crate::version::VersionVector;
 
 /// The devices that a replica syncs with, and what each has last acknowledged: which tombstones can go.
@@ -38,7 +39,7 @@ use crate::version::VersionVector;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
-    acknowledged: BTreeMap<String, VersionVector>,
+    known: BTreeMap<String, Standing>,
 }
 
 /// How much may be held of tombstones that some device has not seen. Past any of these the oldest go.
@@ -68,29 +69,30 @@ impl Devices {
     /// Remembers that a device has seen this much, durably. The last word counts, even if it is less than the one before:
     /// the device may have been restored from a backup.
     ///
-    /// A device that has acknowledged nothing yet is made known by an empty version.
-    pub fn acknowledge(&mut self, device: impl Into<String>, version: VersionVector) {
-        self.acknowledged.insert(device.into(), version);
+    /// A device that has acknowledged nothing yet is made known by an empty version. Given what a
+    /// [`Session`](crate::sync::Session::standing) ended with, the next one with that device tells only what differs from it.
+    pub fn acknowledge(&mut self, device: impl Into<String>, standing: impl Into<Standing>) {
+        self.known.insert(device.into(), standing.into());
     }
 
     /// Waits for a device no longer, and returns what it had seen. It may come back at any time and reconcile.
-    pub fn forget(&mut self, device: &str) -> Option<VersionVector> {
-        self.acknowledged.remove(device)
+    pub fn forget(&mut self, device: &str) -> Option<Standing> {
+        self.known.remove(device)
     }
 
     /// What a device has last acknowledged.
-    pub fn acknowledged(&self, device: &str) -> Option<&VersionVector> {
-        self.acknowledged.get(device)
+    pub fn acknowledged(&self, device: &str) -> Option<&Standing> {
+        self.known.get(device)
     }
 
     /// The known devices by name, with what each has last acknowledged.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &VersionVector)> {
-        self.acknowledged.iter().map(|(device, version)| (&device[..], version))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Standing)> {
+        self.known.iter().map(|(device, standing)| (&device[..], standing))
     }
 
     /// What all known devices have acknowledged, of what has been seen here. O(devices · writers).
     pub fn seen_by_all(&self, ours: &VersionVector) -> VersionVector {
-        self.acknowledged.values().fold(ours.clone(), |seen, version| seen.meet(version))
+        self.known.values().fold(ours.clone(), |seen, standing| seen.meet(standing.version()))
     }
 
     /// Which tombstones to prune: give it to [`Prune::Upto`](crate::Prune::Upto). All that every known device has
@@ -120,11 +122,11 @@ impl Devices {
 
     /// The list as bytes, to keep beside the state.
     pub fn to_bytes(&self) -> Vec<u8> {
-        encode_devices(&self.acknowledged)
+        encode_devices(&self.known)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { acknowledged: decode_devices(bytes)? })
+        Ok(Self { known: decode_devices(bytes)? })
     }
 }

@@ -145,6 +145,11 @@ pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
 }
 
+/// The same for a frame of a [`Session`](crate::sync::Session).
+pub fn repair_frame_checksum(frame: &mut [u8]) {
+    crate::sync::repair_frame_checksum(frame);
+}
+
 /// How many cells cutting, merging and comparing have looked at (of an entity that a comparison only passes, one) on this thread since the last call.
 pub fn cells_visited() -> usize {
     crate::kernel::visits::take()

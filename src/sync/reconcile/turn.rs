@@ -11,7 +11,7 @@
 //!
 //! Numbers are little-endian or LEB128. There is no envelope: whoever frames the turn has a length and a checksum.
 
-use crate::codec::{DecodeError, read_number, write_number};
+use crate::codec::{Cursor, DecodeError, write_number};
 use crate::sync::reconcile::bits::Bits;
 
 /// One message of a [`Reconciling`](crate::sync::Reconciling).
@@ -78,32 +78,31 @@ impl Turn {
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within thirty-two times their
     /// size in memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (kind, mut rest) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
+        let mut cursor = Cursor::new(bytes);
+        let kind = cursor.byte()?;
         let start = match kind & !CHECK {
-            START => Some((array(&mut rest)?, u64::from_le_bytes(array(&mut rest)?))),
+            START => Some((cursor.array()?, u64::from_le_bytes(cursor.array()?))),
             _ => None,
         };
         let check = match kind & CHECK {
             0 => None,
-            _ => Some(u128::from_le_bytes(array(&mut rest)?)),
+            _ => Some(u128::from_le_bytes(cursor.array()?)),
         };
         let says = match (kind & !CHECK, start) {
-            (START, Some((nonce, universe))) => {
-                Says::Start { nonce, universe, fingerprints: read_bytes(&mut rest)?.to_vec() }
-            }
+            (START, Some((nonce, universe))) => Says::Start { nonce, universe, fingerprints: cursor.bytes()?.to_vec() },
             (FINGERPRINTS, _) => {
-                Says::Fingerprints { marks: bits(&mut rest)?, fingerprints: read_bytes(&mut rest)?.to_vec() }
+                Says::Fingerprints { marks: cursor.with(Bits::read)?, fingerprints: cursor.bytes()?.to_vec() }
             }
-            (WORDS, _) => Says::Words { marks: bits(&mut rest)?, words: bits(&mut rest)? },
-            (WHOLE, _) => Says::Whole { words: bits(&mut rest)? },
-            (DIFFERENCE, _) => Says::Difference { dots: bits(&mut rest)? },
+            (WORDS, _) => Says::Words { marks: cursor.with(Bits::read)?, words: cursor.with(Bits::read)? },
+            (WHOLE, _) => Says::Whole { words: cursor.with(Bits::read)? },
+            (DIFFERENCE, _) => Says::Difference { dots: cursor.with(Bits::read)? },
             _ => return Err(DecodeError::Malformed("a turn that says nothing known")),
         };
+        cursor.end()?;
         let turn = Self { check, says };
-        match (rest.len() as u64, turn.to_bytes() == bytes) {
-            (0, true) => Ok(turn),
-            (0, false) => Err(DecodeError::NotCanonical),
-            (more, _) => Err(DecodeError::Trailing(more)),
+        match turn.to_bytes() == bytes {
+            true => Ok(turn),
+            false => Err(DecodeError::NotCanonical),
         }
     }
 }
@@ -111,28 +110,6 @@ impl Turn {
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     write_number(out, bytes.len() as u64);
     out.extend(bytes);
-}
-
-fn read_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let (len, after) = read_number(rest)?;
-    let missing = || DecodeError::Truncated { missing: len - after.len() as u64 };
-    let parts = usize::try_from(len).ok().and_then(|len| after.split_at_checked(len));
-    let (bytes, after) = parts.ok_or_else(missing)?;
-    *rest = after;
-    Ok(bytes)
-}
-
-fn bits(rest: &mut &[u8]) -> Result<Bits, DecodeError> {
-    let (bits, after) = Bits::read(rest)?;
-    *rest = after;
-    Ok(bits)
-}
-
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> {
-    let missing = DecodeError::Truncated { missing: (N - rest.len().min(N)) as u64 };
-    let (array, after) = rest.split_first_chunk().ok_or(missing)?;
-    *rest = after;
-    Ok(*array)
 }
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! Reading bytes from the front, for formats that are too small for MessagePack.
+
+use crate::codec::envelope::read_number;
+use crate::codec::error::DecodeError;
+
+/// What is left of some bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let missing = DecodeError::Truncated { missing: (N - self.0.len().min(N)) as u64 };
+        let (array, rest) = self.0.split_first_chunk().ok_or(missing)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    /// A LEB128 number in its shortest form.
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeError> {
+        let (number, rest) = read_number(self.0)?;
+        self.0 = rest;
+        Ok(number)
+    }
+
+    /// Bytes with their number before them. Nothing is reserved.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let (len, rest) = read_number(self.0)?;
+        let missing = || DecodeError::Truncated { missing: len - rest.len() as u64 };
+        let parts = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
+        let (bytes, rest) = parts.ok_or_else(missing)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// What some other reader takes from the front.
+    pub(crate) fn with<R>(
+        &mut self,
+        read: impl FnOnce(&'a [u8]) -> Result<(R, &'a [u8]), DecodeError>,
+    ) -> Result<R, DecodeError> {
+        let (value, rest) = read(self.0)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    /// A number of items, if as many bytes are left as they take at least.
+    pub(crate) fn count(&mut self, least: u64) -> Result<usize, DecodeError> {
+        let count = self.number()?;
+        match count.checked_mul(least).is_some_and(|bytes| bytes <= self.0.len() as u64) {
+            true => Ok(count as usize),
+            false => Err(DecodeError::Malformed("more is announced than the bytes can hold")),
+        }
+    }
+
+    pub(crate) fn end(self) -> Result<(), DecodeError> {
+        match self.0.len() as u64 {
+            0 => Ok(()),
+            more => Err(DecodeError::Trailing(more)),
+        }
+    }
+}

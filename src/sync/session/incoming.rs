@@ -1,0 +1,133 @@
+//! A delta that is coming in: its bytes, staged until all are there.
+
+use std::collections::BTreeMap;
+
+use crate::sync::session::outgoing::WINDOW;
+use crate::sync::session::report::Amount;
+
+/// How many parts beyond a gap are kept: a window of parts of one KiB.
+const MAX_LATER: usize = 1024;
+
+/// A stream of which some parts have come. Holds no more than what came, and that within the stated length.
+pub(super) struct Incoming {
+    pub(super) number: u64,
+    total: u64,
+    /// From the beginning, without a gap.
+    bytes: Vec<u8>,
+    /// Beyond a gap, by their places; within a window.
+    later: BTreeMap<u64, Vec<u8>>,
+    /// The longest part so far.
+    part_len: u64,
+    /// What we have last said that we have.
+    asked: u64,
+}
+
+impl Incoming {
+    pub(super) fn new(number: u64, total: u64) -> Self {
+        Self { number, total, bytes: Vec::new(), later: BTreeMap::new(), part_len: 0, asked: 0 }
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(super) fn have(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.have() == self.total
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes a part. Returns whether it was of use.
+    pub(super) fn add(&mut self, offset: u64, part: &[u8]) -> bool {
+        let have = self.have();
+        let end = offset.saturating_add(part.len() as u64);
+        if end <= have || end > self.total {
+            return false;
+        }
+        self.part_len = self.part_len.max(part.len() as u64);
+        if offset > have {
+            // A sender that keeps to the window is never further ahead, and what lies beyond it has only come once.
+            let fits = self.later.len() < MAX_LATER
+                && end <= have + 2 * WINDOW
+                && self.later_len() + part.len() as u64 <= 2 * WINDOW;
+            return fits && self.later.insert(offset, part.to_vec()).is_none_or(|was| was.len() < part.len());
+        }
+        self.bytes.extend_from_slice(&part[(have - offset) as usize..]);
+        while let Some((offset, part)) = self.later.pop_first() {
+            if offset > self.have() {
+                self.later.insert(offset, part);
+                break;
+            }
+            if let Some(new) = part.get((self.have() - offset) as usize..) {
+                self.bytes.extend_from_slice(new);
+            }
+        }
+        true
+    }
+
+    /// At most a window's worth of parts.
+    fn later_len(&self) -> u64 {
+        self.later.values().map(|part| part.len() as u64).sum()
+    }
+
+    /// Whether the sender should hear how much is here, so that it does not have to stop; then it counts as said.
+    pub(super) fn is_ask_due(&mut self) -> bool {
+        let due = !self.is_complete() && self.have() - self.asked >= WINDOW / 2;
+        if due {
+            self.asked = self.have();
+        }
+        due
+    }
+
+    pub(super) fn amount(&self) -> Amount {
+        Amount::new(self.have(), self.total, self.part_len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_in_any_order_and_overlapping_make_the_whole(
+            parts in prop::collection::vec((0usize..300, 1usize..40), 0..60),
+            order in any::<prop::sample::Index>(),
+        ) {
+            let whole: Vec<u8> = (0..300u32).map(|i| (i * 7 % 251) as u8).collect();
+            let mut incoming = Incoming::new(1, 300);
+            let mut cover = vec![false; 300];
+            for (start, len) in &parts {
+                let end = (start + len).min(300);
+                incoming.add(*start as u64, &whole[*start..end]);
+                cover[*start..end].iter_mut().for_each(|c| *c = true);
+            }
+            let prefix = cover.iter().take_while(|c| **c).count();
+            prop_assert_eq!(incoming.bytes(), &whole[..prefix]);
+            let from = order.index(300);
+            incoming.add(from as u64, &whole[from..]);
+            incoming.add(0, &whole[..from]);
+            prop_assert!(incoming.is_complete());
+            prop_assert_eq!(incoming.bytes(), &whole[..]);
+        }
+    }
+
+    #[test]
+    fn parts_beyond_the_window_are_not_held() {
+        let mut incoming = Incoming::new(1, 100 * WINDOW);
+        assert!(!incoming.add(3 * WINDOW, &[0; 100]));
+        let part = vec![0; 1 << 10];
+        for place in 0..10_000 {
+            incoming.add(1 + place * 100, &part);
+        }
+        assert!(incoming.later_len() <= 2 * WINDOW);
+    }
+}

@@ -1,0 +1,582 @@
+//! The state machine.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+use crate::kernel::{Crdt, Entity, MergeError};
+use crate::replica::Replica;
+use crate::sync::device::DeviceName;
+use crate::sync::reconcile::Difference;
+use crate::sync::session::frame::{Frame, Hello, Parting, Says};
+use crate::sync::session::incoming::Incoming;
+use crate::sync::session::options::Options;
+use crate::sync::session::outgoing::Outgoing;
+use crate::sync::session::reconciling::Round;
+use crate::sync::session::report::{Counters, Event, Progress, SessionError};
+use crate::sync::session::retry::{Due, Retry};
+use crate::sync::session::telling::{Announced, Point, Said};
+use crate::version::VersionVector;
+
+/// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
+const MAX_NONSENSE: u32 = 64;
+
+/// Two replicas of one value getting equal, and staying so: one end of a conversation with one peer.
+///
+/// A pure state machine: no I/O, no clock, no threads. Bytes of frames come in by [`handle_frame`](Self::handle_frame) and go out by
+/// [`poll_frame`](Self::poll_frame); what happens is told by [`poll_event`](Self::poll_event); time is passed in, as the time since any
+/// moment that does not change. Frames may be lost, come twice, late or damaged: that costs time, never data. The replica
+/// stays the app's: whatever is written to it, or merged from elsewhere, between two calls is picked up by the next.
+///
+/// After each call that hands something in, and when [`poll_timeout`](Self::poll_timeout) has come, send all that `poll_frame` returns
+/// until there is nothing more, and take all events.
+///
+/// Both sides say hello at once; none is client or server. All that is known of the peer comes from what it has said in this
+/// session, and can be thrown away: the next session begins where the replicas stand.
+///
+/// [`blocking`](crate::sync::blocking) and [`in_memory`](crate::sync::in_memory) do all this for the usual cases.
+///
+/// ```
+/// use std::time::Duration;
+/// use driftless::sync::{Options, Session};
+/// use driftless::{Graph, Replica};
+/// let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+/// laptop.edit(|g| g.add_node("person:ada"))?;
+///
+/// let mut on_laptop = Session::new(&laptop, Options::new(), *b"drawn at random!");
+/// let mut on_phone = Session::new(&phone, Options::new(), *b"and another one.");
+/// let now = Duration::ZERO; // since any moment
+/// while !(on_laptop.is_equal(&laptop) && on_phone.is_equal(&phone)) {
+///     while let Some(frame) = on_laptop.poll_frame(&laptop, now)? {
+///         on_phone.handle_frame(&mut phone, &frame, now)?; // over any channel
+///     }
+///     while let Some(frame) = on_phone.poll_frame(&phone, now)? {
+///         on_laptop.handle_frame(&mut laptop, &frame, now)?;
+///     }
+/// }
+/// assert_eq!(laptop.state(), phone.state());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it costs
+///
+/// | | bytes both ways | half round trips |
+/// |---|---|---|
+/// | equal peers | 92, their names and versions | 1 |
+/// | changes | the deltas of them, and some 60 | 2; 3 until they are acknowledged |
+/// | removals that were pruned | see [`Reconciling`](crate::sync::Reconciling) | up to 8 |
+///
+/// A version is told in full if it is short (up to 4,000 bytes, some 200 writers); else as what differs from what the two last
+/// had in common, if both [remember](Options::with_devices) it, or as a digest first. In memory: what is
+/// [staged](Options::with_staging_limit), the bytes of the delta that is being sent, and versions.
+///
+/// # What a peer can do
+///
+/// Peers are to be authenticated, by TLS or the like: a session does not ask who speaks. Whatever such a peer sends, nothing
+/// panics, hangs, or takes more memory than stated, and what is refused changes nothing.
+///
+/// But what it says about content is believed. It can write in the name of any writer under dots that nobody else has seen
+/// yet, and then the true writer's are taken for known; delete, by claiming to have seen what it does not hold; say that it
+/// has seen all, and is sent nothing; use up counters, by at most [`Options::with_jump_limit`] each time; bring ids of writers, up to
+/// [`Options::with_writers_limit`] in a session; make a writer [rotate](Replica::rotate), by claiming writes of its id; and change what
+/// a dot holds, by contradicting it (see [`Options::without_repair`]). None of it makes replicas differ for good. Whoever must not
+/// do so must not be let in, or must be cut off from the writers' dots by signatures, which are the app's to add.
+pub struct Session<T: Crdt> {
+    pub(super) options: Options,
+    seed: [u8; 16],
+    /// Names this session.
+    pub(super) nonce: u64,
+    pub(super) said: Said,
+    /// Whether any frame so far has told the whole standing, or what leads to it.
+    pub(super) told_whole: bool,
+    /// What is durable, if that is waited for.
+    pub(super) persisted: Option<Point>,
+    pub(super) peer: Option<Peer>,
+    pub(super) outgoing: Option<Outgoing>,
+    pub(super) incoming: Option<Incoming>,
+    /// How many streams we have begun.
+    pub(super) streams: u64,
+    pub(super) round: Option<Round>,
+    /// How many reconciliations we have begun.
+    pub(super) rounds: u64,
+    /// How many of them came to nothing, since the last that did not.
+    pub(super) failed_rounds: u32,
+    pub(super) difference: Option<Difference>,
+    pub(super) due: DueFrames,
+    pub(super) retry: Retry,
+    pub(super) counters: Counters,
+    /// Frames in a row that made no sense.
+    pub(super) nonsense: u32,
+    /// Writers that the peer has brought.
+    pub(super) new_writers: usize,
+    events: VecDeque<Event<T>>,
+    /// Whether the app knows that both hold the same.
+    equal: bool,
+    end: Option<Result<(), SessionError>>,
+}
+
+/// What was heard of the peer.
+pub(super) struct Peer {
+    pub(super) nonce: u64,
+    pub(super) device: Option<DeviceName>,
+    pub(super) staging_limit: u64,
+    /// It has said something to us, so it has heard our hello.
+    knows_us: bool,
+    pub(super) heard: Option<Announced>,
+    /// It has staged this much of a stream that broke off.
+    pub(super) resume: Option<(VersionVector, VersionVector, Entity)>,
+    /// The last of its reconciliations that we have answered.
+    pub(super) round: u64,
+    /// The last of its streams that was merged.
+    pub(super) merged: u64,
+    /// The last that may be acknowledged.
+    pub(super) durable: u64,
+    /// The last that was acknowledged.
+    pub(super) acknowledged: u64,
+}
+
+/// Frames to be made when they are polled.
+#[derive(Default)]
+pub(super) struct DueFrames {
+    hello: bool,
+    pub(super) need: bool,
+    pub(super) announce: bool,
+    /// Whether to send again what was sent.
+    pub(super) ask: Option<bool>,
+    pub(super) turn: bool,
+    bye: Option<(u32, Parting)>,
+}
+
+impl<T: Crdt> Session<T> {
+    /// The oldest and the newest version of the protocol that this version of the crate speaks.
+    pub const PROTOCOLS: (u8, u8) = (1, 1);
+
+    /// One end of a session. The seed is 16 random bytes, fresh for each.
+    ///
+    /// What the replica holds now counts as durable, if [that is waited for](Options::waiting_for_persisted).
+    pub fn new(replica: &Replica<T>, options: Options, seed: [u8; 16]) -> Self {
+        let nonce = xxh3_64(&seed);
+        let point = Point::of(replica);
+        Self {
+            seed,
+            nonce,
+            said: Said::new(point.clone()),
+            told_whole: false,
+            persisted: options.wait_for_persisted.then_some(point),
+            peer: None,
+            outgoing: None,
+            incoming: None,
+            streams: 0,
+            round: None,
+            rounds: 0,
+            failed_rounds: 0,
+            difference: None,
+            due: DueFrames { hello: true, ..DueFrames::default() },
+            retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
+            counters: Counters::default(),
+            nonsense: 0,
+            new_writers: 0,
+            events: VecDeque::new(),
+            equal: false,
+            end: None,
+            options,
+        }
+    }
+
+    /// Takes a frame of the peer's. What makes no sense, or comes late or twice, is counted and left alone.
+    ///
+    /// An error is the end of the session, and comes from each later call as well. What was merged stays.
+    pub fn handle_frame(&mut self, replica: &mut Replica<T>, frame: &[u8], now: Duration) -> Result<(), SessionError> {
+        if let Some(end) = &self.end {
+            return end.clone();
+        }
+        self.counters.frames_received += 1;
+        self.counters.bytes_received += frame.len() as u64;
+        let result = match Frame::from_bytes(frame) {
+            Ok(frame) => self.handle(replica, &frame),
+            Err(_) => self.nonsense().map(|()| false),
+        };
+        match result {
+            Ok(true) => {
+                self.retry.progress();
+                self.nonsense = 0;
+            }
+            Ok(false) => {}
+            Err(error) => return Err(self.fail(error)),
+        }
+        // Time passes even for a peer that talks without saying anything.
+        self.check_time(now)
+    }
+
+    /// The next frame to send, if there is one. An error is the end, as in [`handle_frame`](Self::handle_frame); before it
+    /// comes what is to be said to the peer about it.
+    pub fn poll_frame(&mut self, replica: &Replica<T>, now: Duration) -> Result<Option<Vec<u8>>, SessionError> {
+        if self.end.is_none() {
+            // What it finds may be the end, and be told first.
+            let _ = self.check_time(now);
+        }
+        if let Some((to, parting)) = self.due.bye.take() {
+            return Ok(Some(self.sent(&Frame { to: Some(to), says: Says::Bye(parting) })));
+        }
+        if let Some(end) = &self.end {
+            return end.clone().map(|()| None);
+        }
+        match self.next_frame(replica) {
+            Ok(None) => {
+                self.tell_equal(replica);
+                Ok(None)
+            }
+            Ok(frame) => Ok(frame),
+            Err(error) => {
+                let error = self.fail(error);
+                match self.due.bye.take() {
+                    Some((to, parting)) => Ok(Some(self.sent(&Frame { to: Some(to), says: Says::Bye(parting) }))),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// When to call [`poll_frame`](Self::poll_frame) again at the latest, though nothing has come: while an answer is waited for.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.retry.deadline()
+    }
+
+    /// The next thing that has happened.
+    pub fn poll_event(&mut self) -> Option<Event<T>> {
+        self.events.pop_front()
+    }
+
+    /// Says that all that the replica holds now is durable, for a session that [waits](Options::waiting_for_persisted) for it.
+    pub fn handle_persisted(&mut self, replica: &Replica<T>) {
+        if self.persisted.is_some() {
+            self.persisted = Some(Point::of(replica));
+            if let Some(peer) = &mut self.peer {
+                peer.durable = peer.merged;
+            }
+        }
+    }
+
+    /// Leaves: the peer will be told, and [`poll_frame`](Self::poll_frame) returns one last frame.
+    pub fn close(&mut self) {
+        if self.end.is_none() {
+            self.due.bye = self.peer.as_ref().map(|peer| (peer.nonce as u32, Parting::Done));
+            self.end = Some(Ok(()));
+        }
+    }
+
+    /// Whether both hold the same, as far as both have told.
+    pub fn is_equal(&self, replica: &Replica<T>) -> bool {
+        let (point, peer) = (self.point(replica), self.peer.as_ref());
+        let heard = peer.and_then(|peer| Some((peer, peer.heard.as_ref()?)));
+        heard.is_some_and(|(peer, heard)| {
+            heard.point.is_equal(&point)
+                && point == Point::of(replica)
+                && self.said.last().is_some_and(|said| said.point.is_equal(&point))
+                && peer.acknowledged == peer.merged
+                && self.outgoing.is_none()
+                && !self.due.hello
+        })
+    }
+
+    /// Whether this side, or the other, has left.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// What the peer calls itself, once it has said hello.
+    pub fn peer(&self) -> Option<&DeviceName> {
+        self.peer.as_ref()?.device.as_ref()
+    }
+
+    /// What was sent and received so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How far the deltas are that are on their way.
+    pub fn progress(&self) -> Progress {
+        let sending = self.outgoing.as_ref().map(|outgoing| outgoing.amount(self.options.part_len));
+        let receiving = self.incoming.as_ref().map(Incoming::amount);
+        Progress { sending: sending.unwrap_or_default(), receiving: receiving.unwrap_or_default() }
+    }
+
+    /// Which of two that can only speak in turns begins: both know, once they have said hello.
+    pub(in crate::sync) fn speaks_first(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| self.nonce < peer.nonce)
+    }
+
+    /// The frame that is due, or the next thing to begin.
+    fn next_frame(&mut self, replica: &Replica<T>) -> Result<Option<Vec<u8>>, SessionError> {
+        let point = self.point(replica);
+        if std::mem::take(&mut self.due.hello) {
+            let hello = self.hello(&point)?;
+            return Ok(Some(self.sent(&hello)));
+        }
+        let Some(peer) = &self.peer else { return Ok(None) };
+        let to = Some(peer.nonce as u32);
+        if std::mem::take(&mut self.due.need) {
+            return Ok(Some(self.sent(&Frame { to, says: Says::Need })));
+        }
+        if self.due.turn {
+            self.due.turn = false;
+            let turn = self.round.as_ref().and_then(Round::frame);
+            if let Some(bytes) = turn.map(|says| Frame { to, says }.to_bytes()) {
+                return Ok(Some(self.count_sent(bytes)));
+            }
+        }
+        self.begin(replica, &point)?;
+        if let Some(merged) = self.is_announcement_due(&point) {
+            self.due.announce = false;
+            let told = self.told(&point, false)?;
+            if let Some(peer) = &mut self.peer {
+                peer.acknowledged = merged;
+            }
+            return Ok(Some(self.sent(&Frame { to, says: Says::Announce { merged, told } })));
+        }
+        if self.due.turn {
+            return self.next_frame(replica);
+        }
+        if let (Some(again), Some(incoming)) = (self.due.ask.take(), &self.incoming) {
+            let says = Says::Ask { stream: incoming.number, have: incoming.have(), again };
+            return Ok(Some(self.sent(&Frame { to, says })));
+        }
+        let Some(outgoing) = &mut self.outgoing else { return Ok(None) };
+        let (stream, total) = (outgoing.number, outgoing.len());
+        let part = outgoing.next_part(self.options.part_len);
+        let part =
+            part.map(|(offset, bytes)| Frame { to, says: Says::Part { stream, total, offset, bytes } }.to_bytes());
+        Ok(part.map(|bytes| self.count_sent(bytes)))
+    }
+
+    /// Whether to say where we stand; then, the last stream that it acknowledges.
+    fn is_announcement_due(&self, point: &Point) -> Option<u64> {
+        let peer = self.peer.as_ref()?;
+        // What is being sent says where we stand.
+        let untold = self.outgoing.is_none() && peer.heard.is_some() && !self.said.is(point);
+        let due = self.due.announce || untold || peer.acknowledged != peer.durable;
+        due.then_some(peer.durable)
+    }
+
+    fn sent(&mut self, frame: &Frame<'_>) -> Vec<u8> {
+        let bytes = frame.to_bytes();
+        self.count_sent(bytes)
+    }
+
+    fn count_sent(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.counters.frames_sent += 1;
+        self.counters.bytes_sent += bytes.len() as u64;
+        bytes
+    }
+
+    /// Returns whether the frame was of use.
+    fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
+        if let Says::Hello(hello) = &frame.says {
+            return self.meet(replica, hello, frame.to == Some(self.nonce as u32));
+        }
+        if frame.to != Some(self.nonce as u32) {
+            self.counters.stale += 1;
+            return Ok(false);
+        }
+        if let Says::Bye(parting) = &frame.says {
+            return self.part(parting).map(|()| true);
+        }
+        let Some(peer) = &mut self.peer else {
+            // Its hello was lost, and will come again.
+            self.counters.stale += 1;
+            return Ok(false);
+        };
+        let newly_met = !std::mem::replace(&mut peer.knows_us, true);
+        let useful = match &frame.says {
+            Says::Announce { merged, told } => {
+                let acknowledged = self.outgoing.take_if(|outgoing| *merged >= outgoing.number).is_some();
+                self.counters.deltas_sent += u64::from(acknowledged);
+                self.hear(told, replica)? || acknowledged
+            }
+            Says::Need => {
+                (self.due.announce, self.outgoing, self.round) = (true, None, None);
+                false
+            }
+            Says::Part { stream, total, offset, bytes } => self.receive(replica, *stream, *total, (*offset, bytes))?,
+            Says::Ask { stream, have, again } => {
+                let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
+                outgoing.is_some_and(|outgoing| outgoing.ask(*have, *again))
+            }
+            Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
+                self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
+            }
+            Says::Hello(_) | Says::Bye(_) => false,
+        };
+        self.counters.stale += u64::from(!useful);
+        Ok(useful || newly_met)
+    }
+
+    fn meet(&mut self, replica: &Replica<T>, hello: &Hello, to_us: bool) -> Result<bool, SessionError> {
+        let theirs = (hello.oldest, hello.newest);
+        if hello.nonce == self.nonce {
+            return Err(SessionError::Myself);
+        }
+        let is_known = self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce);
+        if !is_known {
+            // Another session of the peer's, or the first: nothing that was said before holds.
+            self.peer = Some(Peer {
+                nonce: hello.nonce,
+                device: hello.device.clone(),
+                staging_limit: 1u64.checked_shl(hello.staging_limit.into()).unwrap_or(u64::MAX),
+                knows_us: false,
+                heard: None,
+                resume: None,
+                round: 0,
+                merged: 0,
+                durable: 0,
+                acknowledged: 0,
+            });
+            (self.outgoing, self.incoming, self.round, self.difference) = (None, None, None, None);
+            let ours = Self::PROTOCOLS;
+            if theirs.0 > ours.1 || theirs.1 < ours.0 {
+                return Err(SessionError::Protocol { ours, theirs });
+            }
+            if hello.schema != Self::schema_digest() {
+                return Err(SessionError::Schema { ours: T::SCHEMA, theirs: None });
+            }
+            self.events.push_back(Event::Met { device: hello.device.clone() });
+        }
+        let heard = self.hear(&hello.told, replica)?;
+        if let Some(peer) = &mut self.peer {
+            // Who says hello again waits for a sign that we have heard it.
+            match to_us {
+                true => self.due.announce |= is_known,
+                false => self.due.hello |= is_known,
+            }
+            peer.knows_us |= to_us;
+        }
+        Ok(heard || !is_known)
+    }
+
+    fn part(&mut self, parting: &Parting) -> Result<(), SessionError> {
+        match parting {
+            Parting::Done => {
+                self.end = Some(Ok(()));
+                self.events.push_back(Event::Left);
+                Ok(())
+            }
+            Parting::Schema(name) => Err(SessionError::Schema { ours: T::SCHEMA, theirs: Some(name.clone()) }),
+            Parting::Protocol { oldest, newest } => {
+                Err(SessionError::Protocol { ours: Self::PROTOCOLS, theirs: (*oldest, *newest) })
+            }
+            other => Err(SessionError::Left(other.clone())),
+        }
+    }
+
+    /// A frame that makes no sense. Too many in a row are the end.
+    pub(super) fn nonsense(&mut self) -> Result<(), SessionError> {
+        self.counters.errors += 1;
+        self.nonsense += 1;
+        match self.nonsense > MAX_NONSENSE {
+            true => Err(SessionError::Nonsense(self.nonsense)),
+            false => Ok(()),
+        }
+    }
+
+    /// The end, of which the peer is told what concerns it.
+    fn fail(&mut self, error: SessionError) -> SessionError {
+        let parting = match &error {
+            SessionError::Left(_) | SessionError::Silence | SessionError::Myself => None,
+            SessionError::Protocol { ours: (oldest, newest), .. } => {
+                Some(Parting::Protocol { oldest: *oldest, newest: *newest })
+            }
+            SessionError::Schema { theirs: Some(_), .. } => None,
+            SessionError::Schema { ours, .. } => Some(Parting::Schema((*ours).to_owned())),
+            SessionError::StagingLimit { len, limit } | SessionError::PeerStagingLimit { len, limit } => {
+                Some(Parting::TooLong { len: *len, limit: *limit })
+            }
+            other => Some(Parting::Refused(other.to_string())),
+        };
+        self.due.bye = self.peer.as_ref().map(|peer| peer.nonce as u32).zip(parting);
+        self.end = Some(Err(error.clone()));
+        error
+    }
+
+    fn check_time(&mut self, now: Duration) -> Result<(), SessionError> {
+        match self.retry.poll(self.end.is_none() && self.waits(), now) {
+            Due::Nothing => Ok(()),
+            Due::GiveUp => Err(self.fail(SessionError::Silence)),
+            Due::Again => {
+                self.say_again();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the peer owes an answer.
+    fn waits(&self) -> bool {
+        let Some(peer) = &self.peer else { return true };
+        !peer.knows_us
+            || peer.heard.is_none()
+            || self.outgoing.is_some()
+            || self.incoming.is_some()
+            || self.round.as_ref().is_some_and(Round::waits)
+    }
+
+    fn say_again(&mut self) {
+        self.counters.retries += 1;
+        match &self.peer {
+            Some(peer) if peer.knows_us => self.due.need |= peer.heard.is_none(),
+            _ => self.due.hello = true,
+        }
+        if self.incoming.is_some() {
+            self.due.ask = Some(true);
+        }
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.nudge();
+        }
+        self.due.turn |= self.round.as_ref().is_some_and(Round::waits);
+    }
+
+    fn tell_equal(&mut self, replica: &Replica<T>) {
+        let equal = self.is_equal(replica);
+        if equal && !self.equal {
+            self.events.push_back(Event::Equal);
+        }
+        self.equal = equal;
+    }
+
+    pub(super) fn tell(&mut self, event: Event<T>) {
+        self.events.push_back(event);
+    }
+
+    /// Whether a version knows writes under our id that we have not made.
+    pub(super) fn check_own(&self, version: &VersionVector, replica: &Replica<T>) -> Result<(), SessionError> {
+        let Some(id) = replica.id() else { return Ok(()) };
+        let (ours, theirs) = (replica.version().get(id), version.get(id));
+        match theirs > ours {
+            true => Err(MergeError::OwnDots { replica: id, ours, theirs }.into()),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn schema_digest() -> u32 {
+        xxh3_64(T::SCHEMA.as_bytes()) as u32
+    }
+
+    /// Random bytes that nobody else knows before they are said.
+    pub(super) fn random(&self, number: u64) -> [u8; 16] {
+        let mut input = [0; 32];
+        input[..16].copy_from_slice(&self.seed);
+        input[16..24].copy_from_slice(&number.to_le_bytes());
+        xxh3_128(&input).to_le_bytes()
+    }
+}
+
+impl<T: Crdt> fmt::Debug for Session<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("peer", &self.peer())
+            .field("progress", &self.progress())
+            .field("counters", &self.counters)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,36 @@
+//! Two replicas getting equal over any channel of bytes: a state machine without I/O, clock or threads.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `machine` | [`Session`]: frames in, frames out |
+//! | `telling` | where both sides stand, and telling each other |
+//! | `sending` | what the peer lacks, and the cheapest way to it |
+//! | `receiving` | what the peer sends, once all of it is there |
+//! | `reconciling` | a reconciliation within a session |
+//! | `outgoing`, `incoming` | one delta on its way, as parts of a stream |
+//! | `stream` | a delta as a stream of slices |
+//! | `frame` | what the two say to each other, and its bytes |
+//! | `retry` | when to say something again, and when to give up |
+//! | `options`, `report` | what the app says beforehand, and what it is told |
+
+mod frame;
+mod incoming;
+mod machine;
+mod options;
+mod outgoing;
+mod receiving;
+mod reconciling;
+mod report;
+mod retry;
+mod sending;
+mod stream;
+mod telling;
+
+pub use frame::{MAX_FRAME_LEN, Parting};
+pub use machine::Session;
+pub use options::{MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN};
+pub use receiving::Staged;
+pub use report::{Amount, Counters, Event, Progress, SessionError};
+
+#[cfg(feature = "testing")]
+pub(crate) use frame::repair_frame_checksum;

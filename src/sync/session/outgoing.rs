@@ -1,0 +1,88 @@
+//! A delta on its way out.
+
+use crate::codec::{Reference, encode_slice, write_number};
+use crate::kernel::Delta;
+use crate::standing::Standing;
+use crate::sync::session::report::Amount;
+use crate::sync::session::stream::{Header, SLICE_LEN};
+
+/// How far the sender goes ahead of what the receiver has said it has: enough for 160 Mbit/s over 50 ms.
+pub(super) const WINDOW: u64 = 1 << 20;
+
+/// A delta as bytes, in parts, until the receiver has merged it.
+pub(super) struct Outgoing {
+    pub(super) number: u64,
+    bytes: Vec<u8>,
+    /// The receiver has all before.
+    acknowledged: u64,
+    sent: u64,
+    /// The next part goes out again, in case that all were lost, or the answer.
+    nudged: bool,
+}
+
+impl Outgoing {
+    /// `changes` go before `delta` if it goes on where another broke off.
+    pub(super) fn new(
+        number: u64,
+        header: &Header,
+        changes: Option<&Delta>,
+        delta: &Delta,
+        receiver: &Standing,
+    ) -> Self {
+        let reference = reference(receiver);
+        let slices = |delta: &Delta| -> Vec<Vec<u8>> {
+            delta.slices(SLICE_LEN).map(|slice| encode_slice(&slice, &reference)).collect()
+        };
+        let changes = changes.map(slices).unwrap_or_default();
+        let mut bytes = Vec::new();
+        Header { changes: changes.len() as u64, ..*header }.write(&mut bytes);
+        for slice in changes.into_iter().chain(slices(delta)) {
+            write_number(&mut bytes, slice.len() as u64);
+            bytes.extend(slice);
+        }
+        Self { number, bytes, acknowledged: 0, sent: 0, nudged: false }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The next part within the window, with how many bytes come before it.
+    pub(super) fn next_part(&mut self, part_len: usize) -> Option<(u64, &[u8])> {
+        let nudged = std::mem::take(&mut self.nudged);
+        let start = if nudged { self.acknowledged } else { self.sent };
+        let end = self.len().min(self.acknowledged + WINDOW).min(start + part_len as u64);
+        if start >= end {
+            return None;
+        }
+        self.sent = self.sent.max(end);
+        Some((start, &self.bytes[start as usize..end as usize]))
+    }
+
+    /// The receiver has this much; `again` if nothing of what was sent beyond has come.
+    pub(super) fn ask(&mut self, have: u64, again: bool) -> bool {
+        let progress = have > self.acknowledged && have <= self.len();
+        if progress {
+            self.acknowledged = have;
+            self.sent = self.sent.max(have);
+        }
+        if again && have == self.acknowledged {
+            self.sent = have;
+        }
+        progress
+    }
+
+    pub(super) fn nudge(&mut self) {
+        self.nudged = true;
+    }
+
+    pub(super) fn amount(&self, part_len: usize) -> Amount {
+        Amount::new(self.acknowledged, self.len(), part_len as u64)
+    }
+}
+
+/// What both sides of a stream know: where its receiver stands.
+pub(super) fn reference(receiver: &Standing) -> Reference {
+    let Standing { version, pruned } = receiver.clone();
+    Reference { since: version.clone(), upto: version.clone(), pruned, at: version }
+}

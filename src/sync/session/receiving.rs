@@ -1,0 +1,210 @@
+//! What the peer sends, once all of it is there.
+
+use crate::codec::{DecodeError, decode_slice};
+use crate::kernel::{Crdt, Delta, DeltaKind, Entity, MergeError, RepairError};
+use crate::replica::Replica;
+use crate::standing::Standing;
+use crate::sync::session::incoming::Incoming;
+use crate::sync::session::machine::Session;
+use crate::sync::session::outgoing::reference;
+use crate::sync::session::report::{Event, SessionError};
+use crate::sync::session::stream::{self, Header, StreamForm};
+use crate::sync::session::telling::{Announced, Point};
+use crate::version::news;
+
+/// The beginning of a delta whose connection broke: give it to the next session with the same peer by
+/// [`Options::with_staged`](crate::sync::Options::with_staged), and only the rest is sent.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    pub(super) delta: Delta,
+    /// The last entity that is there.
+    pub(super) last: Entity,
+}
+
+impl Staged {
+    fn new(delta: Delta) -> Option<Self> {
+        let builds_on_nothing = delta.need().is_empty() && *delta.kind() != DeltaKind::Complete;
+        let resumable = *delta.kind() == DeltaKind::Incremental || builds_on_nothing;
+        let last = delta.last_entity().filter(|_| resumable)?;
+        Some(Self { delta, last })
+    }
+
+    /// How many siblings are there.
+    pub fn len(&self) -> usize {
+        self.delta.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.delta.len() == 0
+    }
+}
+
+/// Why a stream was not merged.
+enum Refusal {
+    /// It is built on what we do not know, or is damaged: the peer may begin again.
+    Unfit,
+    End(SessionError),
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(_: DecodeError) -> Self {
+        Self::Unfit
+    }
+}
+
+impl<T: Crdt> Session<T> {
+    /// Takes a part of a stream. Returns whether it was of use.
+    pub(super) fn receive(
+        &mut self,
+        replica: &mut Replica<T>,
+        number: u64,
+        total: u64,
+        (offset, part): (u64, &[u8]),
+    ) -> Result<bool, SessionError> {
+        if self.peer.as_ref().is_some_and(|peer| number <= peer.merged) {
+            // The peer does not know that it was merged.
+            self.due.announce = true;
+            return Ok(false);
+        }
+        if self.incoming.as_ref().is_none_or(|incoming| number > incoming.number) {
+            let limit = self.options.staging_limit;
+            if total > limit {
+                return Err(SessionError::StagingLimit { len: total, limit });
+            }
+            self.incoming = Some(Incoming::new(number, total));
+        }
+        let Some(incoming) = &mut self.incoming else { return Ok(false) };
+        if number < incoming.number || total != incoming.total() || !incoming.add(offset, part) {
+            return Ok(false);
+        }
+        if incoming.is_ask_due() {
+            self.due.ask.get_or_insert(false);
+        }
+        if !incoming.is_complete() {
+            return Ok(true);
+        }
+        let Some(incoming) = self.incoming.take() else { return Ok(false) };
+        match self.finish(replica, &incoming) {
+            Ok(()) => Ok(true),
+            Err(Refusal::End(error)) => Err(error),
+            Err(Refusal::Unfit) => {
+                (self.due.need, self.due.announce) = (true, true);
+                // What we staged may be what does not fit.
+                self.options.staged = None;
+                self.nonsense()?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn finish(&mut self, replica: &mut Replica<T>, incoming: &Incoming) -> Result<(), Refusal> {
+        let (header, slices) = stream::read(incoming.bytes(), true)?;
+        let slices = self.decode(&header, &slices)?;
+        let delta = match header.form {
+            StreamForm::Resumed => {
+                let staged = self.options.staged.as_ref().ok_or(Refusal::Unfit)?;
+                resume(staged, slices, header.changes)
+            }
+            StreamForm::Whole | StreamForm::Repair => Delta::concat(slices),
+        };
+        let delta = delta.ok_or(Refusal::Unfit)?;
+        self.check_claims(replica, &delta)?;
+        let is_repair = header.form == StreamForm::Repair;
+        if is_repair {
+            self.repair(replica, &delta)?
+        } else {
+            self.merge(replica, delta.clone())?
+        }
+        if let Some(peer) = &mut self.peer {
+            peer.merged = incoming.number;
+            if self.persisted.is_none() {
+                peer.durable = incoming.number;
+            }
+            if header.told > 0 && !is_repair && peer.heard.as_ref().is_none_or(|heard| heard.number < header.told) {
+                let standing = Standing { version: delta.upto().clone(), pruned: delta.pruned().clone() };
+                let point = Point { standing, fingerprint: header.fingerprint };
+                peer.heard = Some(Announced { number: header.told, point });
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, header: &Header, slices: &[&[u8]]) -> Result<Vec<Delta>, Refusal> {
+        let reference = reference(self.said.find(header.builds_on).ok_or(Refusal::Unfit)?);
+        Ok(slices.iter().map(|slice| decode_slice(slice, &reference)).collect::<Result<_, _>>()?)
+    }
+
+    /// What no honest peer would claim, as a rule, needs the app's consent.
+    fn check_claims(&mut self, replica: &Replica<T>, delta: &Delta) -> Result<(), Refusal> {
+        let (mut new_writers, mut jump) = (self.new_writers, 0);
+        for (_, seen, upto) in news(replica.version(), delta.upto()) {
+            new_writers += usize::from(seen == 0);
+            jump = jump.max(upto - seen);
+        }
+        if jump > self.options.jump_limit {
+            return Err(Refusal::End(SessionError::Jump { jump }));
+        }
+        if new_writers > self.options.writers_limit {
+            return Err(Refusal::End(SessionError::Writers(new_writers)));
+        }
+        self.new_writers = new_writers;
+        Ok(())
+    }
+
+    fn merge(&mut self, replica: &mut Replica<T>, delta: Delta) -> Result<(), Refusal> {
+        let report = match replica.merge(&delta) {
+            Ok(report) => report,
+            // The peer takes us for further than we are: it will hear where we stand.
+            Err(MergeError::Gap { .. }) => return Err(Refusal::Unfit),
+            Err(error) => return Err(Refusal::End(error.into())),
+        };
+        self.options.staged = None;
+        self.counters.deltas_merged += 1;
+        self.counters.conflicts_opened += report.opened().count() as u64;
+        self.counters.conflicts_closed += report.closed().count() as u64;
+        self.tell(Event::Merged { delta: Box::new(delta), report: Box::new(report) });
+        Ok(())
+    }
+
+    fn repair(&mut self, replica: &mut Replica<T>, theirs: &Delta) -> Result<(), Refusal> {
+        if !self.options.repair {
+            return Err(Refusal::End(SessionError::Contradiction));
+        }
+        match replica.repair(theirs) {
+            Ok(report) => {
+                self.counters.repairs += 1;
+                self.tell(Event::Repaired(Box::new(report)));
+                Ok(())
+            }
+            // Something was written meanwhile: it is not what both have seen that differs.
+            Err(RepairError::Version { .. }) => {
+                self.due.announce = true;
+                Ok(())
+            }
+            Err(_) => Err(Refusal::Unfit),
+        }
+    }
+
+    /// What has come of a delta before the connection broke, for the next session to go on from. None if it was too little,
+    /// or cannot be gone on from.
+    pub fn into_staged(self) -> Option<Box<Staged>> {
+        let partial = self.incoming.as_ref().and_then(|incoming| {
+            let (header, slices) = stream::read(incoming.bytes(), false).ok()?;
+            let slices = self.decode(&header, &slices).ok()?;
+            Staged::new(match header.form {
+                StreamForm::Whole => Delta::concat(slices)?,
+                StreamForm::Resumed => resume(self.options.staged.as_ref()?, slices, header.changes)?,
+                StreamForm::Repair => return None,
+            })
+        });
+        partial.map(Box::new).or(self.options.staged)
+    }
+}
+
+/// What was staged, with what has changed since and what follows. None unless something of what follows is there.
+fn resume(staged: &Staged, mut slices: Vec<Delta>, changes: u64) -> Option<Delta> {
+    let changes = usize::try_from(changes).ok().filter(|changes| *changes < slices.len())?;
+    let rest = Delta::concat(slices.split_off(changes))?;
+    Delta::resume(staged.delta.clone(), &Delta::concat(slices)?, rest)
+}

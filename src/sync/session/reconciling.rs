@@ -1,0 +1,163 @@
+//! A reconciliation within a session.
+
+use crate::kernel::Crdt;
+use crate::replica::Replica;
+use crate::sync::reconcile::{Reconciling, Step, Turn};
+use crate::sync::session::frame::{MAX_FRAME_LEN, Says};
+use crate::sync::session::machine::Session;
+use crate::sync::session::report::SessionError;
+use crate::sync::session::telling::{Announced, Point};
+
+/// One reconciliation, from our side.
+pub(super) struct Round {
+    number: u64,
+    begun_by_us: bool,
+    machine: Reconciling,
+    /// What we have said last, and its place.
+    last: Option<(u64, Vec<u8>)>,
+    /// The announcements that the first turn builds on, ours first, while that is what we have said last.
+    builds_on: Option<(u64, u64)>,
+    is_done: bool,
+}
+
+impl Round {
+    /// What we have said last, to be said, or said again.
+    pub(super) fn frame(&self) -> Option<Says<'_>> {
+        let (place, turn) = self.last.as_ref()?;
+        let Self { number, begun_by_us, builds_on, .. } = *self;
+        Some(Says::Turn { round: number, begun_by_sender: begun_by_us, place: *place, builds_on, turn })
+    }
+
+    /// Whether the peer has to say something. Who has begun sees to it that it goes on.
+    pub(super) fn waits(&self) -> bool {
+        self.begun_by_us && !self.is_done
+    }
+}
+
+impl<T: Crdt> Session<T> {
+    /// Finds out together with the peer what is alive on one side only.
+    pub(super) fn begin_round(
+        &mut self,
+        replica: &Replica<T>,
+        heard: &Announced,
+        point: &Point,
+    ) -> Result<(), SessionError> {
+        if self.round.as_ref().is_some_and(Round::waits) {
+            return Ok(());
+        }
+        // The two must agree where both stand.
+        self.due.announce |= !self.said.is(point);
+        let ours = self.said.number(point);
+        self.rounds += 1;
+        let (number, nonce) = (self.rounds, self.random(self.rounds));
+        let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
+        match Reconciling::ask(&live, point.standing.version(), theirs, nonce) {
+            Ok((machine, turn)) => {
+                let last = Some((0, turn.to_bytes()));
+                let builds_on = Some((ours, heard.number));
+                self.round = Some(Round { number, begun_by_us: true, machine, last, builds_on, is_done: false });
+                self.due.turn = true;
+            }
+            // Too many writes for any history: everything will be sent.
+            Err(_) => self.failed_rounds = u32::MAX,
+        }
+        Ok(())
+    }
+
+    /// Takes a turn of the peer's. Returns whether it was of use.
+    pub(super) fn take_turn(
+        &mut self,
+        replica: &Replica<T>,
+        (begun_by_sender, number, place): (bool, u64, u64),
+        builds_on: Option<(u64, u64)>,
+        turn: &[u8],
+    ) -> Result<bool, SessionError> {
+        let Ok(turn) = Turn::from_bytes(turn) else {
+            return self.nonsense().map(|()| false);
+        };
+        let is_current =
+            self.round.as_ref().is_some_and(|round| round.number == number && round.begun_by_us != begun_by_sender);
+        if is_current {
+            return Ok(self.go_on(place, &turn));
+        }
+        match (begun_by_sender, place, builds_on) {
+            (true, 0, Some((theirs, ours))) => Ok(self.answer_round(replica, number, &turn, (theirs, ours))),
+            _ => {
+                // One that we have given up.
+                self.due.need |= begun_by_sender && self.peer.as_ref().is_some_and(|peer| peer.round == number);
+                Ok(false)
+            }
+        }
+    }
+
+    fn answer_round(&mut self, replica: &Replica<T>, number: u64, first: &Turn, builds_on: (u64, u64)) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        if number <= peer.round {
+            return false;
+        }
+        // Of two that were begun at once, one is enough.
+        if self.round.as_ref().is_some_and(Round::waits) && self.nonce < peer.nonce {
+            return false;
+        }
+        let heard = peer.heard.as_ref().filter(|heard| heard.number == builds_on.0);
+        let (Some(heard), Some(ours)) = (heard, self.said.find(builds_on.1)) else {
+            (self.due.need, self.due.announce) = (true, true);
+            return false;
+        };
+        let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
+        match Reconciling::answer(&live, ours.version(), theirs, first) {
+            Ok((machine, step)) => {
+                peer.round = number;
+                let round = Round { number, begun_by_us: false, machine, last: None, builds_on: None, is_done: false };
+                self.round = Some(round);
+                self.step(1, step);
+                true
+            }
+            Err(_) => {
+                (self.due.need, self.due.announce) = (true, true);
+                false
+            }
+        }
+    }
+
+    fn go_on(&mut self, place: u64, turn: &Turn) -> bool {
+        let Some(round) = &mut self.round else { return false };
+        let said = round.last.as_ref().map_or(0, |(place, _)| *place);
+        if place != said + 1 || round.is_done {
+            // What we have said last did not get there, if this came before.
+            self.due.turn |= place < said + 1 && round.last.is_some();
+            return false;
+        }
+        match round.machine.handle(turn) {
+            Ok(step) => {
+                self.step(place + 1, step);
+                true
+            }
+            Err(_) => {
+                // Somebody has misunderstood: from the beginning, or everything instead.
+                (self.round, self.failed_rounds) = (None, self.failed_rounds.saturating_add(1));
+                (self.due.need, self.due.announce) = (true, true);
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, place: u64, step: Step) {
+        let Some(round) = &mut self.round else { return };
+        round.builds_on = None;
+        let turn = match step {
+            Step::Say(turn) => Some(turn),
+            Step::Done { difference, last } => {
+                round.is_done = true;
+                (self.difference, self.failed_rounds) = (Some(difference), 0);
+                self.counters.reconciliations += 1;
+                last
+            }
+        };
+        round.last = turn.map(|turn| (place, turn.to_bytes()));
+        self.due.turn = round.last.is_some();
+        if round.last.as_ref().is_some_and(|(_, turn)| turn.len() > MAX_FRAME_LEN / 2) {
+            (self.round, self.failed_rounds, self.due.turn) = (None, u32::MAX, false);
+        }
+    }
+}

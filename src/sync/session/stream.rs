@@ -1,0 +1,83 @@
+//! A delta as a stream of bytes: a [`Header`], then its slices, each with its length before it.
+//!
+//! A slice is a stretch of the delta's entities, encoded by itself: so whoever has the beginning of a stream has something
+//! to go on from when it breaks off.
+
+use crate::codec::{Cursor, DecodeError, write_number};
+use crate::kernel::Fingerprint;
+
+/// About how many bytes of a delta are a slice: what is lost at most when a stream breaks off.
+pub(super) const SLICE_LEN: usize = 128 << 10;
+
+/// What stands before the slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) form: StreamForm,
+    /// The number under which the receiver announced where it stands: what the slices are encoded from.
+    pub(super) builds_on: u64,
+    /// The number of the announcement that it amounts to; 0 if it is none.
+    pub(super) told: u64,
+    /// The fingerprint that belongs to it.
+    pub(super) fingerprint: Fingerprint,
+    /// How many slices tell what has changed since the stream that this one goes on from.
+    pub(super) changes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamForm {
+    /// A delta.
+    Whole,
+    /// What follows the entities that the receiver has of a stream that broke off.
+    Resumed,
+    /// Everything, to be compared.
+    Repair,
+}
+
+impl Header {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.push(match self.form {
+            StreamForm::Whole => 0,
+            StreamForm::Resumed => 1,
+            StreamForm::Repair => 2,
+        });
+        write_number(out, self.builds_on);
+        write_number(out, self.told);
+        if self.told > 0 {
+            out.extend(self.fingerprint.to_bytes());
+        }
+        if self.form == StreamForm::Resumed {
+            write_number(out, self.changes);
+        }
+    }
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let form = match cursor.byte()? {
+            0 => StreamForm::Whole,
+            1 => StreamForm::Resumed,
+            2 => StreamForm::Repair,
+            _ => return Err(DecodeError::Malformed("a stream of an unknown form")),
+        };
+        let (builds_on, told) = (cursor.number()?, cursor.number()?);
+        let fingerprint = match told {
+            0 => Fingerprint::default(),
+            _ => Fingerprint::from_bytes(cursor.array()?),
+        };
+        let changes = if form == StreamForm::Resumed { cursor.number()? } else { 0 };
+        Ok(Self { form, builds_on, told, fingerprint, changes })
+    }
+}
+
+/// Reads the header and all slices that are there as a whole. Of a stream that is complete nothing may be left.
+pub(super) fn read(bytes: &[u8], complete: bool) -> Result<(Header, Vec<&[u8]>), DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    let header = Header::read(&mut cursor)?;
+    let mut slices = Vec::new();
+    while !cursor.rest().is_empty() {
+        match cursor.bytes() {
+            Ok(slice) => slices.push(slice),
+            Err(DecodeError::Truncated { .. }) if !complete => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((header, slices))
+}

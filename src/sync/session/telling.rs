@@ -1,0 +1,204 @@
+//! Where both sides stand, and telling each other.
+
+use std::collections::VecDeque;
+
+use crate::kernel::{Crdt, Fingerprint};
+use crate::replica::Replica;
+use crate::standing::Standing;
+use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
+use crate::sync::session::machine::Session;
+use crate::sync::session::report::SessionError;
+
+/// A hello tells the whole standing up to this many bytes; it must fit into whatever buffer lies between two that say hello at
+/// the same time, and a pipe's may be that small.
+const MAX_HELLO_LEN: usize = 4000;
+
+/// How many of our announcements the peer may build on: it may be behind by as many.
+const MAX_SAID: usize = 16;
+
+/// Where a replica stands, and the fingerprint of what it holds there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) standing: Standing,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl Point {
+    pub(super) fn of<T: Crdt>(replica: &Replica<T>) -> Self {
+        let state = replica.state().state();
+        let standing = Standing { version: state.version().clone(), pruned: state.pruned().clone() };
+        Self { standing, fingerprint: replica.fingerprint() }
+    }
+
+    /// Whether both hold the same. Where tombstones were pruned does not matter.
+    pub(super) fn is_equal(&self, other: &Self) -> bool {
+        self.standing.version == other.standing.version && self.fingerprint == other.fingerprint
+    }
+}
+
+/// What was announced under a number.
+#[derive(Clone, Debug)]
+pub(super) struct Announced {
+    pub(super) number: u64,
+    pub(super) point: Point,
+}
+
+/// Our latest announcements, the newest last. Never empty.
+pub(super) struct Said(VecDeque<Announced>);
+
+impl Said {
+    pub(super) fn new(point: Point) -> Self {
+        Self([Announced { number: 1, point }].into())
+    }
+
+    pub(super) fn last(&self) -> Option<&Announced> {
+        self.0.back()
+    }
+
+    pub(super) fn is(&self, point: &Point) -> bool {
+        self.last().is_some_and(|last| last.point == *point)
+    }
+
+    /// The number under which this is announced: a new one unless it was announced last.
+    pub(super) fn number(&mut self, point: &Point) -> u64 {
+        let last = self.last().map_or(0, |last| last.number);
+        if self.is(point) {
+            return last;
+        }
+        if self.0.len() == MAX_SAID {
+            self.0.pop_front();
+        }
+        self.0.push_back(Announced { number: last + 1, point: point.clone() });
+        last + 1
+    }
+
+    pub(super) fn find(&self, number: u64) -> Option<&Standing> {
+        self.0.iter().find(|said| said.number == number).map(|said| &said.point.standing)
+    }
+
+    fn named(&self, digest: u64) -> Option<&Standing> {
+        self.0.iter().map(|said| &said.point.standing).find(|standing| standing.digest() == digest)
+    }
+}
+
+impl<T: Crdt> Session<T> {
+    /// What the session may tell of: all that there is, or all that is durable.
+    pub(super) fn point(&self, replica: &Replica<T>) -> Point {
+        self.persisted.clone().unwrap_or_else(|| Point::of(replica))
+    }
+
+    pub(super) fn hello(&mut self, point: &Point) -> Result<Frame<'static>, SessionError> {
+        let told = self.told(point, true)?;
+        let hello = Hello {
+            oldest: Self::PROTOCOLS.0,
+            newest: Self::PROTOCOLS.1,
+            schema: Self::schema_digest(),
+            nonce: self.nonce,
+            device: self.options.device.clone(),
+            staging_limit: self.options.staging_limit.ilog2() as u8,
+            told,
+        };
+        Ok(Frame { to: self.peer.as_ref().map(|peer| peer.nonce as u32), says: Says::Hello(Box::new(hello)) })
+    }
+
+    pub(super) fn told(&mut self, point: &Point, is_hello: bool) -> Result<Told, SessionError> {
+        let (number, Point { standing, fingerprint }) = (self.said.number(point), point.clone());
+        let heard = self.peer.as_ref().and_then(|peer| peer.heard.as_ref());
+        let from_heard = heard.map(|heard| (heard, standing.changes_from(&heard.point.standing)));
+        let form = match from_heard {
+            Some((heard, changes)) if changes.len() < standing.version().len() => {
+                Form::FromAnnounced(heard.number, changes)
+            }
+            // Each writer takes 18 bytes at least.
+            _ if !is_hello || standing.version().len() * 18 <= MAX_HELLO_LEN => {
+                Form::Whole(standing.stands().collect())
+            }
+            _ => {
+                let known = self.options.peer.as_ref();
+                let changes = known.map(|known| (known.digest(), standing.changes_from(known)));
+                match changes.filter(|(_, changes)| changes.len() * 18 <= MAX_HELLO_LEN) {
+                    Some((digest, changes)) => Form::FromDigest(digest, changes),
+                    None => Form::Digest(standing.digest()),
+                }
+            }
+        };
+        let resume = match (&form, &self.options.staged) {
+            (Form::Digest(_), _) | (_, None) => None,
+            (_, Some(staged)) => {
+                let resume = Resume::new(&standing, staged.delta.since(), staged.delta.upto(), staged.last);
+                Some(resume).filter(|resume| !is_hello || resume.len() <= MAX_HELLO_LEN)
+            }
+        };
+        self.told_whole |= !matches!(form, Form::Digest(_));
+        let told = Told { number, fingerprint, form, resume };
+        let len = told.len();
+        match len <= MAX_FRAME_LEN / 2 {
+            true => Ok(told),
+            false => Err(SessionError::FrameTooLong { len }),
+        }
+    }
+
+    /// Hears where the peer stands. Returns whether that was of use.
+    pub(super) fn hear(&mut self, told: &Told, replica: &Replica<T>) -> Result<bool, SessionError> {
+        let Some(peer) = &self.peer else { return Ok(false) };
+        if peer.heard.as_ref().is_some_and(|heard| told.number <= heard.number) {
+            return Ok(false);
+        }
+        let Some(standing) = self.resolve(&told.form) else {
+            self.due.need = true;
+            return Ok(false);
+        };
+        let resume = told.resume.as_ref().and_then(|resume| {
+            let (since, upto) = resume.versions(&standing)?;
+            Some((since, upto, resume.last))
+        });
+        self.check_own(standing.version(), replica)?;
+        let point = Point { standing, fingerprint: told.fingerprint };
+        let differs = self.said.last().is_some_and(|said| !said.point.is_equal(&point));
+        if let Some(peer) = &mut self.peer {
+            // Now what differs can be told to whom a digest had to do.
+            self.due.announce |= peer.heard.is_none() && !self.told_whole && differs;
+            peer.heard = Some(Announced { number: told.number, point });
+            peer.resume = resume.or(peer.resume.take());
+        }
+        Ok(true)
+    }
+
+    fn resolve(&self, form: &Form) -> Option<Standing> {
+        let (digest, changes) = match form {
+            Form::Whole(stands) => return Standing::default().changed_by(stands),
+            Form::FromAnnounced(number, changes) => return self.said.find(*number)?.changed_by(changes),
+            Form::Digest(digest) => (*digest, &Vec::new()),
+            Form::FromDigest(digest, changes) => (*digest, changes),
+        };
+        let device = self.peer.as_ref().and_then(|peer| peer.device.as_ref());
+        let remembered = device.and_then(|device| self.options.devices.acknowledged(device.as_str()));
+        let mut known = remembered.into_iter().chain(&self.options.peer);
+        let base = known.find(|standing| standing.digest() == digest).or_else(|| self.said.named(digest));
+        base?.changed_by(changes)
+    }
+
+    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. None
+    /// before the peer has said where it stands.
+    pub fn standing(&self) -> Option<Standing> {
+        let heard = self.peer.as_ref()?.heard.as_ref()?;
+        Some(self.said.last()?.point.standing.common(&heard.point.standing))
+    }
+}
+
+impl Told {
+    /// About how many bytes it takes.
+    fn len(&self) -> usize {
+        match &self.form {
+            Form::Digest(_) => 0,
+            Form::Whole(stands) | Form::FromDigest(_, stands) | Form::FromAnnounced(_, stands) => stands.len() * 36,
+        }
+    }
+}
+
+impl Resume {
+    /// About how many bytes it takes.
+    fn len(&self) -> usize {
+        (self.since.len() + self.upto.len()) * 20
+    }
+}
