@@ -166,6 +166,14 @@ impl Delta {
         self.writes.len()
     }
 
+    /// A reconciled delta with these dead dots instead, as far as the sender can know of them; any other as it is.
+    pub(crate) fn with_dead(mut self, dots: DotSet) -> Self {
+        if let DeltaKind::Reconciled { dead, .. } = &mut self.kind {
+            *dead = dots.iter().filter(|dot| self.upto.covers(*dot)).collect();
+        }
+        self
+    }
+
     /// The number of all siblings in it, with or without their content.
     pub(crate) fn siblings(&self) -> usize {
         self.known.len() + self.writes.len()

@@ -9,7 +9,6 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 use crate::kernel::{Crdt, Entity, MergeError};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
-use crate::sync::reconcile::Difference;
 use crate::sync::session::frame::{Frame, Hello, Parting, Says};
 use crate::sync::session::incoming::Incoming;
 use crate::sync::session::options::Options;
@@ -103,7 +102,6 @@ pub struct Session<T: Crdt> {
     pub(super) rounds: u64,
     /// How many of them came to nothing, since the last that did not.
     pub(super) failed_rounds: u32,
-    pub(super) difference: Option<Difference>,
     pub(super) due: DueFrames,
     pub(super) retry: Retry,
     pub(super) counters: Counters,
@@ -172,7 +170,6 @@ impl<T: Crdt> Session<T> {
             round: None,
             rounds: 0,
             failed_rounds: 0,
-            difference: None,
             due: DueFrames { hello: true, ..DueFrames::default() },
             retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
             counters: Counters::default(),
@@ -433,7 +430,7 @@ impl<T: Crdt> Session<T> {
                 durable: 0,
                 acknowledged: 0,
             });
-            (self.outgoing, self.incoming, self.round, self.difference) = (None, None, None, None);
+            (self.outgoing, self.incoming, self.round) = (None, None, None);
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });

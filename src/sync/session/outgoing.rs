@@ -6,8 +6,8 @@ use crate::standing::Standing;
 use crate::sync::session::report::Amount;
 use crate::sync::session::stream::{Header, SLICE_LEN};
 
-/// How far the sender goes ahead of what the receiver has said it has: enough for 160 Mbit/s over 50 ms.
-pub(super) const WINDOW: u64 = 1 << 20;
+/// How far the sender goes ahead of what the receiver has said it has: enough for 640 Mbit/s over 50 ms.
+pub(super) const WINDOW: u64 = 4 << 20;
 
 /// A delta as bytes, in parts, until the receiver has merged it.
 pub(super) struct Outgoing {

@@ -107,6 +107,11 @@ impl<T: Crdt> Session<T> {
                 resume(staged, slices, header.changes)
             }
             StreamForm::Whole | StreamForm::Repair => Delta::concat(slices),
+            StreamForm::Reconciled(name) => {
+                let round = self.round.as_ref().filter(|round| round.name == name);
+                let difference = round.and_then(|round| round.difference.as_ref()).ok_or(Refusal::Unfit)?;
+                Delta::concat(slices).map(|delta| delta.with_dead(difference.only_here().clone()))
+            }
         };
         let delta = delta.ok_or(Refusal::Unfit)?;
         self.check_claims(replica, &delta)?;
@@ -195,7 +200,7 @@ impl<T: Crdt> Session<T> {
             Staged::new(match header.form {
                 StreamForm::Whole => Delta::concat(slices)?,
                 StreamForm::Resumed => resume(self.options.staged.as_ref()?, slices, header.changes)?,
-                StreamForm::Repair => return None,
+                StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })
         });
         partial.map(Box::new).or(self.options.staged)

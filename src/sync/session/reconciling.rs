@@ -2,35 +2,42 @@
 
 use crate::kernel::Crdt;
 use crate::replica::Replica;
-use crate::sync::reconcile::{Reconciling, Step, Turn};
+use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
 use crate::sync::session::frame::{MAX_FRAME_LEN, Says};
 use crate::sync::session::machine::Session;
 use crate::sync::session::report::SessionError;
+use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Point};
 
 /// One reconciliation, from our side.
 pub(super) struct Round {
-    number: u64,
-    begun_by_us: bool,
+    pub(super) name: RoundName,
     machine: Reconciling,
     /// What we have said last, and its place.
     last: Option<(u64, Vec<u8>)>,
     /// The announcements that the first turn builds on, ours first, while that is what we have said last.
     builds_on: Option<(u64, u64)>,
-    is_done: bool,
+    /// What it came to.
+    pub(super) difference: Option<Difference>,
+    /// Whether a delta for the peer can still be made of it.
+    pub(super) is_fresh: bool,
 }
 
 impl Round {
+    fn new(name: RoundName, machine: Reconciling) -> Self {
+        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true }
+    }
+
     /// What we have said last, to be said, or said again.
     pub(super) fn frame(&self) -> Option<Says<'_>> {
         let (place, turn) = self.last.as_ref()?;
-        let Self { number, begun_by_us, builds_on, .. } = *self;
+        let Self { name: RoundName { number, begun_by_us }, builds_on, .. } = *self;
         Some(Says::Turn { round: number, begun_by_sender: begun_by_us, place: *place, builds_on, turn })
     }
 
     /// Whether the peer has to say something. Who has begun sees to it that it goes on.
     pub(super) fn waits(&self) -> bool {
-        self.begun_by_us && !self.is_done
+        self.name.begun_by_us && self.difference.is_none()
     }
 }
 
@@ -53,9 +60,9 @@ impl<T: Crdt> Session<T> {
         let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
         match Reconciling::ask(&live, point.standing.version(), theirs, nonce) {
             Ok((machine, turn)) => {
-                let last = Some((0, turn.to_bytes()));
-                let builds_on = Some((ours, heard.number));
-                self.round = Some(Round { number, begun_by_us: true, machine, last, builds_on, is_done: false });
+                let round = Round::new(RoundName { number, begun_by_us: true }, machine);
+                let (last, builds_on) = (Some((0, turn.to_bytes())), Some((ours, heard.number)));
+                self.round = Some(Round { last, builds_on, ..round });
                 self.due.turn = true;
             }
             // Too many writes for any history: everything will be sent.
@@ -75,9 +82,8 @@ impl<T: Crdt> Session<T> {
         let Ok(turn) = Turn::from_bytes(turn) else {
             return self.nonsense().map(|()| false);
         };
-        let is_current =
-            self.round.as_ref().is_some_and(|round| round.number == number && round.begun_by_us != begun_by_sender);
-        if is_current {
+        let name = RoundName { number, begun_by_us: !begun_by_sender };
+        if self.round.as_ref().is_some_and(|round| round.name == name) {
             return Ok(self.go_on(place, &turn));
         }
         match (begun_by_sender, place, builds_on) {
@@ -108,8 +114,7 @@ impl<T: Crdt> Session<T> {
         match Reconciling::answer(&live, ours.version(), theirs, first) {
             Ok((machine, step)) => {
                 peer.round = number;
-                let round = Round { number, begun_by_us: false, machine, last: None, builds_on: None, is_done: false };
-                self.round = Some(round);
+                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine));
                 self.step(1, step);
                 true
             }
@@ -123,7 +128,7 @@ impl<T: Crdt> Session<T> {
     fn go_on(&mut self, place: u64, turn: &Turn) -> bool {
         let Some(round) = &mut self.round else { return false };
         let said = round.last.as_ref().map_or(0, |(place, _)| *place);
-        if place != said + 1 || round.is_done {
+        if place != said + 1 || round.difference.is_some() {
             // What we have said last did not get there, if this came before.
             self.due.turn |= place < said + 1 && round.last.is_some();
             return false;
@@ -148,8 +153,8 @@ impl<T: Crdt> Session<T> {
         let turn = match step {
             Step::Say(turn) => Some(turn),
             Step::Done { difference, last } => {
-                round.is_done = true;
-                (self.difference, self.failed_rounds) = (Some(difference), 0);
+                round.difference = Some(difference);
+                self.failed_rounds = 0;
                 self.counters.reconciliations += 1;
                 last
             }

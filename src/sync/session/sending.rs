@@ -1,11 +1,11 @@
 //! What the peer lacks, and the cheapest way to it.
 
-use crate::kernel::{Crdt, Delta};
+use crate::kernel::{Crdt, Delta, DotSet};
 use crate::replica::Replica;
 use crate::sync::session::machine::{Peer, Session};
 use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::report::SessionError;
-use crate::sync::session::stream::{Header, StreamForm};
+use crate::sync::session::stream::{Header, RoundName, StreamForm};
 use crate::sync::session::telling::{Announced, Point};
 
 /// A state of so few live siblings goes as a whole sooner than the peer is asked what it holds: that takes some 300 bytes and
@@ -20,10 +20,12 @@ const MAX_REPAIRS: u64 = 8;
 
 enum Cut {
     Delta(Delta),
-    /// Whose place in time is not that of our state: `pruned` says more.
+    /// It says that more was pruned than we have pruned, so it does not tell where we stand.
     Complete(Delta),
     /// What has changed since a stream that broke off, and the rest.
     Resumed(Box<(Delta, Delta)>),
+    /// Without the dead dots, which the peer knows from this reconciliation.
+    Reconciled(RoundName, Delta),
     Reconcile,
 }
 
@@ -38,7 +40,7 @@ impl<T: Crdt> Session<T> {
         if heard.point.standing.version().includes(point.standing.version()) {
             let contradicts = heard.point.standing.version() == point.standing.version()
                 && heard.point.fingerprint != point.fingerprint;
-            return if contradicts { self.begin_repair(replica, &heard, point) } else { Ok(()) };
+            return if contradicts { self.begin_repair(replica, &heard) } else { Ok(()) };
         }
         match self.cut(replica, &heard) {
             Cut::Delta(delta) => self.begin_stream(StreamForm::Whole, &heard, Some(point), None, &delta),
@@ -46,6 +48,9 @@ impl<T: Crdt> Session<T> {
             Cut::Resumed(both) => {
                 let (changes, rest) = &*both;
                 self.begin_stream(StreamForm::Resumed, &heard, Some(point), Some(changes), rest)
+            }
+            Cut::Reconciled(round, delta) => {
+                self.begin_stream(StreamForm::Reconciled(round), &heard, Some(point), None, &delta)
             }
             Cut::Reconcile => self.begin_round(replica, &heard, point),
         }
@@ -64,21 +69,28 @@ impl<T: Crdt> Session<T> {
             // Mostly tombstones: what is alive is less, and says as much.
             Ok(delta) if delta.siblings() > 2 * live + SMALL => Cut::Complete(replica.complete()),
             Ok(delta) => Cut::Delta(delta),
-            Err(_) => match self.difference.take().map(|difference| replica.reconcile_difference(&difference)) {
-                Some(Ok(delta)) => Cut::Delta(delta),
-                _ if live <= SMALL || self.failed_rounds >= MAX_FAILED_ROUNDS => Cut::Complete(replica.complete()),
-                _ => Cut::Reconcile,
+            Err(_) => match self.cut_reconciled(replica) {
+                Some(cut) => cut,
+                None if live <= SMALL || self.failed_rounds >= MAX_FAILED_ROUNDS => Cut::Complete(replica.complete()),
+                None => Cut::Reconcile,
             },
         }
     }
 
+    /// By the last reconciliation, if that is of use.
+    fn cut_reconciled(&mut self, replica: &Replica<T>) -> Option<Cut> {
+        let round = self.round.as_mut().filter(|round| round.is_fresh)?;
+        let difference = round.difference.as_ref()?;
+        round.is_fresh = false;
+        let delta = replica.reconcile_difference(difference).ok()?;
+        Some(Cut::Reconciled(round.name, delta.with_dead(DotSet::new())))
+    }
+
     /// Both sides send everything, and each keeps what neither contradicts.
-    fn begin_repair(&mut self, replica: &Replica<T>, heard: &Announced, point: &Point) -> Result<(), SessionError> {
-        // Until the peer has heard where we stand, it cannot know that there is something to repair.
+    fn begin_repair(&mut self, replica: &Replica<T>, heard: &Announced) -> Result<(), SessionError> {
         if !self.options.repair || self.counters.repairs >= MAX_REPAIRS {
             return Err(SessionError::Contradiction);
         }
-        self.due.announce |= !self.said.is(point);
         self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete())
     }
 

@@ -23,6 +23,13 @@ pub(super) struct Header {
     pub(super) changes: u64,
 }
 
+/// Which reconciliation, as one of the two sides names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RoundName {
+    pub(super) number: u64,
+    pub(super) begun_by_us: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamForm {
     /// A delta.
@@ -31,6 +38,8 @@ pub(super) enum StreamForm {
     Resumed,
     /// Everything, to be compared.
     Repair,
+    /// A reconciled delta without the dead dots: both know them from this reconciliation.
+    Reconciled(RoundName),
 }
 
 impl Header {
@@ -39,7 +48,12 @@ impl Header {
             StreamForm::Whole => 0,
             StreamForm::Resumed => 1,
             StreamForm::Repair => 2,
+            StreamForm::Reconciled(RoundName { begun_by_us: true, .. }) => 3,
+            StreamForm::Reconciled(RoundName { begun_by_us: false, .. }) => 4,
         });
+        if let StreamForm::Reconciled(RoundName { number, .. }) = self.form {
+            write_number(out, number);
+        }
         write_number(out, self.builds_on);
         write_number(out, self.told);
         if self.told > 0 {
@@ -55,6 +69,8 @@ impl Header {
             0 => StreamForm::Whole,
             1 => StreamForm::Resumed,
             2 => StreamForm::Repair,
+            // It was begun by us if not by them.
+            begun @ (3 | 4) => StreamForm::Reconciled(RoundName { number: cursor.number()?, begun_by_us: begun == 4 }),
             _ => return Err(DecodeError::Malformed("a stream of an unknown form")),
         };
         let (builds_on, told) = (cursor.number()?, cursor.number()?);
