@@ -492,6 +492,21 @@ mod tests {
         assert_eq!(twice, None, "a dot in two slices");
     }
 
+    #[test]
+    fn a_dot_that_comes_twice_is_found_however_great_its_counter() {
+        for counter in [3, 1 << 47, 1 << 48, u64::MAX] {
+            let mut delta = reconciled();
+            assert!(delta.writes.len() > 2);
+            for (write, counter) in delta.writes.iter_mut().zip([counter, counter - 1, counter]) {
+                (write.replica, write.counter) = (0, counter);
+            }
+            assert!(!delta.has_distinct_dots(), "{counter}");
+            delta.writes[0].replica = 1;
+            assert_eq!(delta.writes.iter().filter(|w| (w.replica, w.counter) == (1, counter)).count(), 1);
+            assert!(delta.has_distinct_dots(), "{counter}");
+        }
+    }
+
     /// Takes out of a resumed delta the dots that were tombstones when the prefix was cut and that the sender has pruned
     /// since; whatever else the direct one lacks stays. Returns how many these were.
     fn without_pruned(resumed: &Delta, direct: &Delta, tombstones: &DotSet) -> (Delta, usize) {
