@@ -97,7 +97,6 @@ impl Held {
 
 /// A sibling that leaves its cell or comes into one. Sorted, all that leave go before all that come: no dot is ever in two
 /// cells.
-#[derive(PartialEq, Eq)]
 struct Move {
     comes: bool,
     held: Held,
@@ -118,7 +117,7 @@ pub(crate) struct Repairing {
     /// What a peer must have seen to be told of later changes alone.
     pruned: VersionVector,
     /// What is dropped here, by dot.
-    pub(crate) dropped: Vec<Dropped>,
+    dropped: Vec<Dropped>,
     /// Whether the two differ in a write of our own.
     pub(crate) own_differs: bool,
     moves: Vec<Move>,
