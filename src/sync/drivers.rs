@@ -223,6 +223,9 @@ impl<T: Crdt> Speaker<T> {
                     if self.is_done(replica) {
                         return Ok(());
                     }
+                    if self.session.is_stale() {
+                        return Err(SessionError::Silence.into());
+                    }
                 }
             }
             speaking = !speaking;

@@ -56,7 +56,11 @@ impl Incoming {
             let fits = self.later.len() < MAX_LATER
                 && end <= have + 2 * WINDOW
                 && self.later_len() + part.len() as u64 <= 2 * WINDOW;
-            return fits && self.later.insert(offset, part.to_vec()).is_none_or(|was| was.len() < part.len());
+            let longer = self.later.get(&offset).is_none_or(|there| there.len() < part.len());
+            if fits && longer {
+                self.later.insert(offset, part.to_vec());
+            }
+            return fits && longer;
         }
         self.bytes.extend_from_slice(&part[(have - offset) as usize..]);
         while let Some((offset, part)) = self.later.pop_first() {

@@ -15,7 +15,7 @@ use crate::sync::session::options::Options;
 use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
-use crate::sync::session::retry::{Due, Retry};
+use crate::sync::session::retry::{Due, Pace, Reaction, Retry};
 use crate::sync::session::telling::{Announced, Point, Said};
 use crate::version::VersionVector;
 
@@ -103,7 +103,12 @@ pub struct Session<T: Crdt> {
     /// How many of them came to nothing, since the last that did not.
     pub(super) failed_rounds: u32,
     pub(super) due: DueFrames,
-    pub(super) retry: Retry,
+    retry: Retry,
+    pub(super) pace: Pace,
+    /// The time of the last call.
+    pub(super) now: Duration,
+    /// Nothing is begun before: a peer that starts over and over is not worth a delta each time.
+    pub(super) hold: Option<Duration>,
     pub(super) counters: Counters,
     /// Frames in a row that made no sense.
     pub(super) nonsense: u32,
@@ -172,6 +177,9 @@ impl<T: Crdt> Session<T> {
             failed_rounds: 0,
             due: DueFrames { hello: true, ..DueFrames::default() },
             retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
+            pace: Pace::new(options.retry_after),
+            now: Duration::ZERO,
+            hold: None,
             counters: Counters::default(),
             nonsense: 0,
             new_writers: 0,
@@ -189,6 +197,7 @@ impl<T: Crdt> Session<T> {
         if let Some(end) = &self.end {
             return end.clone();
         }
+        self.now = now;
         self.counters.frames_received += 1;
         self.counters.bytes_received += frame.len() as u64;
         let result = match Frame::from_bytes(frame) {
@@ -197,7 +206,7 @@ impl<T: Crdt> Session<T> {
         };
         match result {
             Ok(true) => {
-                self.retry.progress();
+                self.retry.progress(now);
                 self.nonsense = 0;
             }
             Ok(false) => {}
@@ -210,6 +219,7 @@ impl<T: Crdt> Session<T> {
     /// The next frame to send, if there is one. An error is the end, as in [`handle_frame`](Self::handle_frame); before it
     /// comes what is to be said to the peer about it.
     pub fn poll_frame(&mut self, replica: &Replica<T>, now: Duration) -> Result<Option<Vec<u8>>, SessionError> {
+        self.now = now;
         if self.end.is_none() {
             // What it finds may be the end, and be told first.
             let _ = self.check_time(now);
@@ -238,7 +248,8 @@ impl<T: Crdt> Session<T> {
 
     /// When to call [`poll_frame`](Self::poll_frame) again at the latest, though nothing has come: while an answer is waited for.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.retry.deadline()
+        let hold = self.hold.filter(|hold| *hold > self.now);
+        self.retry.deadline().into_iter().chain(hold).min()
     }
 
     /// The next thing that has happened.
@@ -298,6 +309,11 @@ impl<T: Crdt> Session<T> {
         let sending = self.outgoing.as_ref().map(|outgoing| outgoing.amount(self.options.part_len));
         let receiving = self.incoming.as_ref().map(Incoming::amount);
         Progress { sending: sending.unwrap_or_default(), receiving: receiving.unwrap_or_default() }
+    }
+
+    /// Whether nothing of use has come for as long as we are patient.
+    pub(in crate::sync) fn is_stale(&self) -> bool {
+        self.retry.is_stale(self.now)
     }
 
     /// Which of two that can only speak in turns begins: both know, once they have said hello.
@@ -393,20 +409,24 @@ impl<T: Crdt> Session<T> {
                 self.hear(told, replica)? || acknowledged
             }
             Says::Need => {
-                (self.due.announce, self.outgoing, self.round) = (true, None, None);
+                self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
+                if self.pace.allows(Reaction::Restart, self.now) {
+                    (self.outgoing, self.round) = (None, None);
+                }
                 false
             }
             Says::Part { stream, total, offset, bytes } => self.receive(replica, *stream, *total, (*offset, bytes))?,
             Says::Ask { stream, have, again } => {
                 let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
-                outgoing.is_some_and(|outgoing| outgoing.ask(*have, *again))
+                let again = *again && self.pace.allows(Reaction::Again, self.now);
+                outgoing.is_some_and(|outgoing| outgoing.ask(*have, again))
             }
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
             }
             Says::Hello(_) | Says::Bye(_) => false,
         };
-        self.counters.stale += u64::from(!useful);
+        self.counters.stale += u64::from(!useful && frame.says != Says::Need);
         Ok(useful || newly_met)
     }
 
@@ -418,6 +438,7 @@ impl<T: Crdt> Session<T> {
         let is_known = self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce);
         if !is_known {
             // Another session of the peer's, or the first: nothing that was said before holds.
+            self.hold = self.peer.as_ref().map(|_| self.now.saturating_add(self.pace.interval()));
             self.peer = Some(Peer {
                 nonce: hello.nonce,
                 device: hello.device.clone(),
@@ -444,8 +465,8 @@ impl<T: Crdt> Session<T> {
         if let Some(peer) = &mut self.peer {
             // Who says hello again waits for a sign that we have heard it.
             match to_us {
-                true => self.due.announce |= is_known,
-                false => self.due.hello |= is_known,
+                true => self.due.announce |= is_known && self.pace.allows(Reaction::Announce, self.now),
+                false => self.due.hello |= is_known && self.pace.allows(Reaction::Hello, self.now),
             }
             peer.knows_us |= to_us;
         }

@@ -8,7 +8,7 @@ use crate::sync::devices::Devices;
 use crate::sync::session::receiving::Staged;
 
 /// How many bytes of a delta are staged at most, unless [`Options::with_staging_limit`] says otherwise. What is staged is decoded as a
-/// whole, which takes up to eight times as much: two GiB, which the machines that hold such states have.
+/// whole, which takes up to sixteen times as much: four GiB, which the machines that hold such states have.
 pub const MAX_STAGED_LEN: u64 = 256 << 20;
 
 /// How many writes of one writer a delta may be ahead of us, unless [`Options::with_jump_limit`] says otherwise: a replica that writes
@@ -88,7 +88,7 @@ impl Options {
         self
     }
 
-    /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. Decoding takes up to eight
+    /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. Decoding takes up to sixteen
     /// times as much memory.
     #[must_use]
     pub fn with_staging_limit(mut self, bytes: u64) -> Self {

@@ -8,6 +8,7 @@ use crate::sync::session::incoming::Incoming;
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
+use crate::sync::session::retry::Reaction;
 use crate::sync::session::stream::{self, Header, StreamForm};
 use crate::sync::session::telling::{Announced, Point};
 use crate::version::news;
@@ -64,7 +65,7 @@ impl<T: Crdt> Session<T> {
     ) -> Result<bool, SessionError> {
         if self.peer.as_ref().is_some_and(|peer| number <= peer.merged) {
             // The peer does not know that it was merged.
-            self.due.announce = true;
+            self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
             return Ok(false);
         }
         if self.incoming.as_ref().is_none_or(|incoming| number > incoming.number) {

@@ -6,6 +6,7 @@ use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
 use crate::sync::session::frame::{MAX_FRAME_LEN, Says};
 use crate::sync::session::machine::Session;
 use crate::sync::session::report::SessionError;
+use crate::sync::session::retry::Reaction;
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Point};
 
@@ -98,7 +99,7 @@ impl<T: Crdt> Session<T> {
 
     fn answer_round(&mut self, replica: &Replica<T>, number: u64, first: &Turn, builds_on: (u64, u64)) -> bool {
         let Some(peer) = &mut self.peer else { return false };
-        if number <= peer.round {
+        if number <= peer.round || !self.pace.allows(Reaction::Round, self.now) {
             return false;
         }
         // Of two that were begun at once, one is enough.

@@ -15,6 +15,8 @@ pub(super) struct Retry {
     attempts: u32,
     /// Set while something is waited for.
     waiting: Option<Waiting>,
+    /// When something of use last came.
+    useful: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -22,6 +24,46 @@ struct Waiting {
     /// When something of use last came, or the waiting began.
     since: Duration,
     next: Duration,
+}
+
+/// What a peer can make us do by saying little: each at most once in a while, however often it asks. It will ask again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reaction {
+    /// To say hello again.
+    Hello,
+    /// To say again where we stand.
+    Announce,
+    /// To begin again with what is being sent.
+    Restart,
+    /// To send again what was sent.
+    Again,
+    /// To look through all that is alive.
+    Round,
+}
+
+/// When each reaction is next due at the earliest.
+pub(super) struct Pace {
+    interval: Duration,
+    next: [Duration; 5],
+}
+
+impl Pace {
+    pub(super) fn new(retry_after: Duration) -> Self {
+        Self { interval: retry_after / 4, next: [Duration::ZERO; 5] }
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    pub(super) fn allows(&mut self, reaction: Reaction, now: Duration) -> bool {
+        let next = &mut self.next[reaction as usize];
+        let allowed = *next <= now;
+        if allowed {
+            *next = now.saturating_add(self.interval);
+        }
+        allowed
+    }
 }
 
 /// What the time says.
@@ -34,19 +76,26 @@ pub(super) enum Due {
 
 impl Retry {
     pub(super) fn new(after: Duration, patience: Duration, seed: u64) -> Self {
-        Self { after, patience, seed, attempts: 0, waiting: None }
+        Self { after, patience, seed, attempts: 0, waiting: None, useful: Duration::ZERO }
     }
 
     /// Something of use has come.
-    pub(super) fn progress(&mut self) {
+    pub(super) fn progress(&mut self, now: Duration) {
         self.attempts = 0;
         self.waiting = None;
+        self.useful = now;
+    }
+
+    /// Whether nothing of use has come for as long as we are patient.
+    pub(super) fn is_stale(&self, now: Duration) -> bool {
+        now.saturating_sub(self.useful) >= self.patience
     }
 
     /// Call often, with whether anything is waited for.
     pub(super) fn poll(&mut self, waits: bool, now: Duration) -> Due {
         if !waits {
-            self.progress();
+            self.attempts = 0;
+            self.waiting = None;
             return Due::Nothing;
         }
         let delay = self.delay();
@@ -107,14 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn reactions_are_no_faster_than_their_pace() {
+        let mut pace = Pace::new(4 * SECOND);
+        let mut count = 0;
+        for ms in 0..10_000 {
+            count += u32::from(pace.allows(Reaction::Again, Duration::from_millis(ms)));
+        }
+        assert_eq!(count, 10);
+        assert!(pace.allows(Reaction::Round, Duration::ZERO), "each has its own");
+    }
+
+    #[test]
     fn progress_begins_anew_and_who_waits_for_nothing_is_never_called() {
         let mut retry = Retry::new(SECOND, 10 * SECOND, 7);
         for i in 0..100 {
             assert_ne!(retry.poll(true, 9 * SECOND * i), Due::GiveUp);
-            retry.progress();
+            retry.progress(9 * SECOND * i);
         }
         assert_eq!(retry.poll(false, Duration::MAX), Due::Nothing);
         assert_eq!(retry.deadline(), None);
-        assert_eq!(retry.poll(true, Duration::MAX), Due::Nothing);
+        assert_eq!(retry.poll(true, 2000 * SECOND), Due::Nothing);
     }
 }

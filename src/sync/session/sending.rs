@@ -34,7 +34,8 @@ impl<T: Crdt> Session<T> {
     pub(super) fn begin(&mut self, replica: &Replica<T>, point: &Point) -> Result<(), SessionError> {
         let Some(heard) = self.peer.as_ref().and_then(|peer| peer.heard.clone()) else { return Ok(()) };
         // Nothing leaves that is not durable, and a delta holds all that there is.
-        if self.outgoing.is_some() || *point != Point::of(replica) {
+        let held = self.hold.is_some_and(|hold| self.now < hold);
+        if held || self.outgoing.is_some() || *point != Point::of(replica) {
             return Ok(());
         }
         if heard.point.standing.version().includes(point.standing.version()) {
