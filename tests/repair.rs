@@ -475,6 +475,24 @@ fn replicas_that_are_equal_have_nothing_to_repair() {
     assert_eq!((a.complete(), a.id()), (before, id));
 }
 
+/// On its way since before the repair, or in a file: it knows nothing that is not known here.
+#[test]
+fn a_delta_from_before_a_repair_does_not_undo_it() {
+    let [mut a, mut b] = clones(&mut raw());
+    let fresh = a.version().clone();
+    write(&mut a, entity(1), b"f", b"x");
+    write(&mut b, entity(1), b"g", b"x");
+    let none = driftless::DotSet::new();
+    let cut = |r: &Replica<Raw>| [r.complete(), r.delta_since(&fresh).unwrap(), r.reconcile(&fresh, &none)];
+    let old = [cut(&a), cut(&b)].concat();
+    repair(&mut a, &mut b);
+    for delta in &old {
+        assert!(a.merge(delta).unwrap().is_empty() && b.merge(delta).unwrap().is_empty());
+        equal(&a, &b);
+    }
+    assert_eq!(shown(&a, entity(1), b"g"), [b"x"]);
+}
+
 // ---- refusals ----
 
 #[test]

@@ -94,7 +94,10 @@ impl<'a> Merging<'a> {
     pub(crate) fn new(delta: &'a Delta, state: &mut State) -> Self {
         state.begin_batch(delta.len());
         let fields = vec![None; delta.fields.len()];
-        Self { delta, had: state.version.clone(), fields, next: 0, rest: None, changes: Vec::new() }
+        // Of what has been seen here nothing is news, and what a repair has settled since stays as it is.
+        let is_news = !state.version.includes(&delta.upto);
+        let (next, rest) = if is_news { (0, None) } else { (delta.parts.len(), Some(Vec::new())) };
+        Self { delta, had: state.version.clone(), fields, next, rest, changes: Vec::new() }
     }
 
     /// Merges the next entity and says what it touched. Returns false once all is done.
