@@ -96,7 +96,8 @@ impl State {
 
     /// The same from what is known to be alive there and was dead here at version `then`.
     ///
-    /// What died here since is told by the cells that killed it, unless their tombstones were pruned.
+    /// What died here since is told by the cells that killed it, unless their tombstones were pruned; and what a tombstone
+    /// killed that the peer had seen was not alive there.
     pub(crate) fn reconcile_since(
         &self,
         schema: &str,
@@ -104,7 +105,9 @@ impl State {
         at: &VersionVector,
         only_there: &DotSet,
     ) -> Result<Delta, CutError> {
-        match then.includes(&self.pruned) {
+        let mut known = then.clone();
+        known.join(at);
+        match known.includes(&self.pruned) {
             true => Ok(self.reconcile(schema, at, only_there)),
             false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
         }

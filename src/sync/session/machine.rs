@@ -248,8 +248,9 @@ impl<T: Crdt> Session<T> {
 
     /// When to call [`poll_frame`](Self::poll_frame) again at the latest, though nothing has come: while an answer is waited for.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let hold = self.hold.filter(|hold| *hold > self.now);
-        self.retry.deadline().into_iter().chain(hold).min()
+        let round = self.round.as_ref().and_then(|round| round.goes_on_until(self.options.retry_after));
+        let held = self.hold.into_iter().chain(round).filter(|until| *until > self.now);
+        self.retry.deadline().into_iter().chain(held).min()
     }
 
     /// The next thing that has happened.

@@ -1,5 +1,7 @@
 //! A reconciliation within a session.
 
+use std::time::Duration;
+
 use crate::kernel::Crdt;
 use crate::replica::Replica;
 use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
@@ -22,11 +24,13 @@ pub(super) struct Round {
     pub(super) difference: Option<Difference>,
     /// Whether a delta for the peer can still be made of it.
     pub(super) is_fresh: bool,
+    /// When it last went on.
+    touched: Duration,
 }
 
 impl Round {
-    fn new(name: RoundName, machine: Reconciling) -> Self {
-        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true }
+    fn new(name: RoundName, machine: Reconciling, now: Duration) -> Self {
+        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true, touched: now }
     }
 
     /// What we have said last, to be said, or said again.
@@ -40,6 +44,12 @@ impl Round {
     pub(super) fn waits(&self) -> bool {
         self.name.begun_by_us && self.difference.is_none()
     }
+
+    /// Until when one that the peer has begun is taken to go on; a peer that needs it says so again before.
+    pub(super) fn goes_on_until(&self, retry_after: Duration) -> Option<Duration> {
+        let unfinished = !self.name.begun_by_us && self.difference.is_none();
+        unfinished.then(|| self.touched.saturating_add(retry_after * 4))
+    }
 }
 
 impl<T: Crdt> Session<T> {
@@ -50,7 +60,9 @@ impl<T: Crdt> Session<T> {
         heard: &Announced,
         point: &Point,
     ) -> Result<(), SessionError> {
-        if self.round.as_ref().is_some_and(Round::waits) {
+        if self.round.as_ref().is_some_and(|round| {
+            round.waits() || round.goes_on_until(self.options.retry_after).is_some_and(|until| self.now < until)
+        }) {
             return Ok(());
         }
         // The two must agree where both stand.
@@ -61,7 +73,7 @@ impl<T: Crdt> Session<T> {
         let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
         match Reconciling::ask(&live, point.standing.version(), theirs, nonce) {
             Ok((machine, turn)) => {
-                let round = Round::new(RoundName { number, begun_by_us: true }, machine);
+                let round = Round::new(RoundName { number, begun_by_us: true }, machine, self.now);
                 let (last, builds_on) = (Some((0, turn.to_bytes())), Some((ours, heard.number)));
                 self.round = Some(Round { last, builds_on, ..round });
                 self.due.turn = true;
@@ -115,7 +127,7 @@ impl<T: Crdt> Session<T> {
         match Reconciling::answer(&live, ours.version(), theirs, first) {
             Ok((machine, step)) => {
                 peer.round = number;
-                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine));
+                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine, self.now));
                 self.step(1, step);
                 true
             }
@@ -150,7 +162,7 @@ impl<T: Crdt> Session<T> {
 
     fn step(&mut self, place: u64, step: Step) {
         let Some(round) = &mut self.round else { return };
-        round.builds_on = None;
+        (round.builds_on, round.touched) = (None, self.now);
         let turn = match step {
             Step::Say(turn) => Some(turn),
             Step::Done { difference, last } => {
