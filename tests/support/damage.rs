@@ -112,8 +112,8 @@ fn walk(body: &[u8], start: usize, depth: usize, found: &mut Vec<Value>) -> usiz
 /// A number as short as can be.
 pub(crate) fn int(number: i128) -> Vec<u8> {
     let widths: &[u8] = match number {
-        0..=0x7f | -32..=-1 => return vec![number as u8],
-        0.. => &[0xcc, 0xcd, 0xce, 0xcf],
+        -32..=0x7f => return vec![number as u8],
+        0x80.. => &[0xcc, 0xcd, 0xce, 0xcf],
         _ => &[0xd0, 0xd1, 0xd2, 0xd3],
     };
     let spelled = widths.iter().filter_map(|marker| int_as(*marker, number)).next();
