@@ -73,6 +73,13 @@ pub(crate) fn values(body: &[u8]) -> Vec<Value> {
     found
 }
 
+/// The first value of a body and those within it.
+pub(crate) fn first_values(body: &[u8]) -> Vec<Value> {
+    let mut found = Vec::new();
+    walk(body, 0, 0, &mut found);
+    found
+}
+
 fn walk(body: &[u8], start: usize, depth: usize, found: &mut Vec<Value>) -> usize {
     let big_endian = |bytes: usize| body[start + 1..][..bytes].iter().fold(0i128, |n, byte| n << 8 | i128::from(*byte));
     let signed = |bytes: usize| big_endian(bytes) << (128 - 8 * bytes) >> (128 - 8 * bytes);
