@@ -1,0 +1,710 @@
+//! Traps that replicated state falls into, each with a test. Where one exists elsewhere it is not repeated:
+//!
+//! | trap | test |
+//! |---|---|
+//! | a restored backup writes on, with its lease | `rules.rs`: `a_restored_backup_that_wrote_on_is_told_and_loses_nothing` |
+//! | … with a lease of another save | `rules.rs`: `a_lease_of_another_save_proves_nothing`, `saving_twice_without_a_write_between_leaves_one_valid_lease` |
+//! | … and its files are in a shared folder | `folder.rs`: `a_restored_backup_overwrites_nothing_and_takes_another_name`, `a_crash_before_the_save_is_found_out_and_reclaimed` |
+//! | … without a lease | here |
+//! | a cloned replica id | `rules.rs`: `rotating_does_not_unsee_what_was_deleted_of_what_was_saved`; `folder.rs`: `a_clone_that_went_on_under_our_id_is_found_in_another_devices_files` |
+//! | … and all clones write on | here |
+//! | one dot with two contents | here; in a shared folder `folder.rs`: `a_crash_before_the_save_is_found_out_even_after_as_many_writes` |
+//! | a stamp far in the future | `rules.rs`: `a_clock_far_ahead_is_merged_and_reported_and_not_followed`; the last stamp of all `clock.rs` and here |
+//! | a stamp far in the past | here |
+//! | a counter at its end | here; too many writes to reconcile `reconcile.rs`: `more_writes_than_can_be_told_apart_are_refused` |
+//! | a version with a million writers | here |
+//! | −0 and NaN | here; in vectors `vector.rs`: `what_is_refused_leaves_no_trace`, `limits_are_told` |
+//! | Unicode that is equal only once normalised | here |
+//! | a panic inside an edit | `rules.rs`: `an_edit_that_fails_or_panics_leaves_no_trace`; in the journal `journal.rs`: `an_edit_that_fails_or_panics_leaves_no_entry`; what a graph derives, here |
+//! | a replica merged with itself | `rules.rs`: `merging_a_replica_with_itself_changes_nothing`; a graph, and through bytes, here |
+//! | a claim that reserves memory | here; in damaged and in large messages `malformed.rs` |
+
+#[path = "support/damage.rs"]
+mod damage;
+#[path = "support/spelling.rs"]
+mod spelling;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use damage::{int, open, seal};
+use driftless::kernel::{Entity, Payload};
+use driftless::testing::TestEnvironment;
+use driftless::{
+    Crdt, DecodeError, Delta, Document, Dot, DotSet, EdgeId, EditError, Graph, MergeError, NodeId, OrMap, OrSet, Prune,
+    Replica, ReplicaId, Stamp, Value, VersionVector,
+};
+use peak_alloc::PeakAlloc;
+use serde_json::json;
+use spelling::{REGISTER, field};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// One at a time: the allocator counts for the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The most memory that something takes while it runs, beyond what was there before.
+fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let result = run();
+    (ALLOCATOR.peak_usage().saturating_sub(before), result)
+}
+
+fn document(seed: u64) -> Replica<Document> {
+    Replica::with_environment(TestEnvironment::new(seed))
+}
+
+fn graph(seed: u64) -> Replica<Graph> {
+    Replica::with_environment(TestEnvironment::new(seed))
+}
+
+fn through_bytes(delta: &Delta) -> Delta {
+    let again = Delta::from_bytes(&delta.to_bytes()).unwrap();
+    assert_eq!(&again, delta);
+    again
+}
+
+/// Whatever either lacks of the other, through bytes.
+#[track_caller]
+fn sync<T: Crdt + PartialEq + std::fmt::Debug>(a: &mut Replica<T>, b: &mut Replica<T>) {
+    for _ in 0..2 {
+        let cut = |from: &Replica<T>, to: &Replica<T>| {
+            let reconciled = || from.reconcile(to.version(), &to.live_dots());
+            through_bytes(&from.delta_since(to.version()).unwrap_or_else(|_| reconciled()))
+        };
+        b.merge(&cut(a, b)).unwrap();
+        a.merge(&cut(b, a)).unwrap();
+    }
+    assert_eq!(a.state(), b.state());
+    assert_eq!(a.fingerprint(), b.fingerprint());
+}
+
+// ---- backups and clones ----
+
+/// The story of a backup that is opened as it should be: without a lease it goes on under an id of its own.
+#[test]
+fn a_backup_restored_without_a_lease_takes_nobodys_dots() {
+    let _alone = alone();
+    let (mut a, mut b) = (document(1), document(2));
+    a.edit(|d| d.set("/x", "saved")).unwrap();
+    let (backup, _) = a.save();
+    a.edit(|d| d.set("/y", "after the backup")).unwrap();
+    b.merge(&a.complete()).unwrap();
+
+    let mut restored = Replica::<Document>::resume_with(TestEnvironment::new(3), &backup, None).unwrap();
+    assert_eq!(restored.id(), None);
+    restored.edit(|d| d.set("/z", "by the backup")).unwrap();
+    assert_ne!(restored.id(), a.id());
+    // The original is gone or goes on: neither is in the other's way.
+    a.edit(|d| d.set("/y", "and further")).unwrap();
+    sync(&mut restored, &mut b);
+    sync(&mut restored, &mut a);
+    sync(&mut a, &mut b);
+    assert_eq!(restored.state().to_json(), json!({"x": "saved", "y": "and further", "z": "by the backup"}));
+    assert_eq!(b.state(), restored.state());
+}
+
+/// The story of a disk that was cloned with its lease: all copies write on under one id, one of them further than the rest.
+#[test]
+fn clones_that_write_on_under_one_id_rotate_and_lose_nothing() {
+    let _alone = alone();
+    let mut original = document(1);
+    original.edit(|d| d.set("/base", 0)).unwrap();
+    let (disk, lease) = original.save();
+    let [mut first, mut second, mut third] =
+        [11, 12, 13].map(|seed| Replica::<Document>::resume_with(TestEnvironment::new(seed), &disk, lease).unwrap());
+    assert!([&first, &second, &third].iter().all(|clone| clone.id() == original.id()));
+    (0..1).for_each(|n| drop(first.edit(|d| d.set(format!("/first/{n}"), n)).unwrap()));
+    (0..2).for_each(|n| drop(second.edit(|d| d.set(format!("/second/{n}"), n)).unwrap()));
+    (0..3).for_each(|n| drop(third.edit(|d| d.set(format!("/third/{n}"), n)).unwrap()));
+    // The longest is heard of by the others, who rotate.
+    let mut peer = document(9);
+    peer.merge(&third.complete()).unwrap();
+    for clone in [&mut first, &mut second] {
+        let refused = clone.merge(&peer.delta_since(clone.version()).unwrap());
+        assert!(matches!(refused, Err(MergeError::OwnDots { theirs: 4, .. })), "{refused:?}");
+        clone.rotate().unwrap();
+        sync(clone, &mut peer);
+    }
+    for clone in [&mut first, &mut second, &mut third] {
+        sync(clone, &mut peer);
+        clone.state().check_invariants().unwrap();
+    }
+    let expected = json!({
+        "base": 0, "first": {"0": 0}, "second": {"0": 0, "1": 1}, "third": {"0": 0, "1": 1, "2": 2},
+    });
+    assert_eq!(peer.state().to_json(), expected);
+}
+
+/// Two clones made as many writes, so no version tells: what they agree on is a version, and not what it stands for.
+#[test]
+fn one_dot_with_two_contents_shows_in_the_fingerprints_and_breaks_nothing() {
+    let _alone = alone();
+    let mut original = document(1);
+    original.edit(|d| d.set("/base", 0)).unwrap();
+    let (disk, lease) = original.save();
+    let [mut a, mut b] =
+        [11, 12].map(|seed| Replica::<Document>::resume_with(TestEnvironment::new(seed), &disk, lease).unwrap());
+    let (_, from_a) = a.edit(|d| d.set("/x", "of a")).unwrap();
+    let (_, from_b) = b.edit(|d| d.set("/y", "of b")).unwrap();
+    assert_eq!((a.version(), from_a.upto()), (b.version(), from_b.upto()));
+
+    // Nothing is taken over from the other, in whatever way it comes; and it can be told that something is wrong.
+    let (before_a, before_b) = (a.snapshot(), b.snapshot());
+    for delta in [&from_b, &b.delta_since(a.version()).unwrap()] {
+        a.merge(&through_bytes(delta)).unwrap();
+    }
+    b.merge(&through_bytes(&from_a)).unwrap();
+    assert_eq!((a.state(), b.state()), (&before_a, &before_b));
+    assert_eq!(a.version(), b.version());
+    assert_ne!(a.fingerprint(), b.fingerprint());
+    assert_ne!(a.state(), b.state());
+
+    // Third parties that heard one of them first keep that one, and what is derived follows from the cells.
+    for (first, second) in [(&from_a, &from_b), (&from_b, &from_a)] {
+        let mut third = document(3);
+        third.merge(&original.complete()).unwrap();
+        third.merge(first).unwrap();
+        third.merge(second).unwrap();
+        third.state().check_invariants().unwrap();
+        assert_eq!(third.state().state().live_len(), 2);
+    }
+    // Whole states and reconciliations leave consistent states too.
+    for delta in [b.complete(), b.reconcile(a.version(), &a.live_dots())] {
+        let mut merged = a.fork_with(TestEnvironment::new(20));
+        merged.merge(&through_bytes(&delta)).unwrap();
+        merged.state().check_invariants().unwrap();
+        assert_eq!(merged.version(), a.version());
+    }
+    // In one cell, and with the same content but for its stamp.
+    let (_, x_of_b) = b.edit(|d| d.set("/x", "of b")).unwrap();
+    let (_, x_of_a) = a.edit(|d| d.set("/x", "of a, again")).unwrap();
+    let mut third = document(3);
+    third.merge(&original.complete()).unwrap();
+    for delta in [&from_a, &x_of_b, &x_of_a, &from_b] {
+        third.merge(delta).unwrap();
+        third.state().check_invariants().unwrap();
+    }
+    // It still can be written to, and what is written spreads.
+    third.edit(|d| d.set("/x", "settled")).unwrap();
+    a.merge(&third.delta_since(a.version()).unwrap()).unwrap();
+    assert_eq!(a.state().get("/x"), Some("settled".into()));
+    a.state().check_invariants().unwrap();
+}
+
+// ---- clocks ----
+
+/// A document with a register at `/x` whose one sibling has any stamp and counter.
+fn stamped(stamp: u64, counter: u64, text: &str) -> Delta {
+    let x = field(&[b"x"], REGISTER, b"");
+    let body = [
+        &[0x97, 0xaf + 3][..],
+        b"driftless.document",
+        &[1, 1, 0, 1, 0, 1],
+        // Modulo 2^64, as differences from 0.
+        &[0x95, 0xc4, 16],
+        &[0xee; 16],
+        &[0],
+        &int((counter as i64).into()),
+        &[0, 0],
+        &[0xc4, x.len() as u8],
+        &x,
+        &[0x95, 0, 0xc4, 16],
+        &[0; 16],
+        &[0xc3, 0, 1],
+        &[0x96, 0, 0],
+        &int((counter as i64).into()),
+        &int((stamp as i64).into()),
+        &[spelling::STR + 1, 0xc4, text.len() as u8],
+        text.as_bytes(),
+    ];
+    Delta::from_bytes(&seal(2, &body.concat())).unwrap()
+}
+
+const STRANGER: ReplicaId = ReplicaId::from_uuid(uuid::Uuid::from_bytes([0xee; 16]));
+
+#[test]
+fn a_stamp_at_the_end_of_time_shows_until_somebody_who_saw_it_writes() {
+    let _alone = alone();
+    let mut a = document(1);
+    a.edit(|d| d.set("/x", "now")).unwrap();
+    for stamp in [u64::MAX, Stamp::new(1 << 40, 0).to_bits()] {
+        let mut a = a.fork_with(TestEnvironment::new(2));
+        let report = a.merge(&through_bytes(&stamped(stamp, 1, "from the future"))).unwrap();
+        assert_eq!(report.ahead(), [(Dot { replica: STRANGER, counter: 1 }, Stamp::from_bits(stamp))]);
+        assert_eq!(a.state().get("/x"), Some("from the future".into()));
+        assert_eq!(a.state().conflicts().count(), 1);
+        // Saved and opened it is the same, and drags no clock along.
+        let (bytes, _) = a.save();
+        let mut a = Replica::<Document>::resume_with(TestEnvironment::new(3), &bytes, None).unwrap();
+        assert_eq!(a.state().get("/x"), Some("from the future".into()));
+        let (_, delta) = a.edit(|d| d.set("/x", "now again")).unwrap();
+        let (_, sibling) = a.state().properties().get_all("/x").next().unwrap();
+        assert_eq!(sibling.stamp.millis(), 1_000_000);
+        let mut b = document(4);
+        b.merge(&through_bytes(&stamped(stamp, 1, "from the future"))).unwrap();
+        sync(&mut a, &mut b);
+        assert_eq!((b.state().get("/x"), b.state().conflicts().count()), (Some("now again".into()), 0));
+        drop(delta);
+        b.state().check_invariants().unwrap();
+    }
+}
+
+#[test]
+fn a_stamp_at_the_beginning_of_time_is_hidden_by_what_it_did_not_see_and_by_nothing_else() {
+    let _alone = alone();
+    // A clock that stands at 1970.
+    let environment = TestEnvironment::new(1);
+    environment.clock().store(0, Ordering::Relaxed);
+    let mut past = Replica::<Document>::with_environment(environment);
+    let mut now = document(2);
+    now.edit(|d| d.set("/x", "now").and_then(|()| d.set("/y", "now"))).unwrap();
+    past.edit(|d| d.set("/x", "then")).unwrap();
+    sync(&mut past, &mut now);
+    assert_eq!(now.state().get("/x"), Some("now".into()));
+    assert_eq!(now.state().conflicts().count(), 1);
+    // Who has seen it overwrites it, however early its clock.
+    past.edit(|d| d.set("/x", "settled then")).unwrap();
+    sync(&mut past, &mut now);
+    assert_eq!((now.state().get("/x"), now.state().conflicts().count()), (Some("settled then".into()), 0));
+    // A stamp of zero itself, as no clock of ours makes one.
+    let report = now.merge(&through_bytes(&stamped(0, 1, "zero"))).unwrap();
+    assert!(report.ahead().is_empty());
+    assert_eq!(now.state().get("/x"), Some("settled then".into()));
+    assert_eq!(now.state().properties().get_all("/x").count(), 2);
+    now.state().check_invariants().unwrap();
+}
+
+// ---- counters ----
+
+#[test]
+fn a_counter_at_its_end_is_an_error_of_its_writer_and_of_nobody_else() {
+    let _alone = alone();
+    for counter in [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1] {
+        let last = through_bytes(&stamped(5, counter, "the last"));
+        let (mut a, mut b) = (document(1), document(2));
+        a.merge(&last).unwrap();
+        a.state().check_invariants().unwrap();
+        assert_eq!(a.version().get(STRANGER), counter);
+        assert_eq!(VersionVector::from_bytes(&a.version().to_bytes()).as_ref(), Ok(a.version()));
+        let dots = a.live_dots();
+        assert!(dots.contains(Dot { replica: STRANGER, counter }) && dots.len() == 1);
+        assert_eq!(DotSet::from_bytes(&dots.to_bytes()), Ok(dots));
+        // Everything that is done with versions and dots.
+        let (bytes, _) = a.save();
+        assert_eq!(Replica::<Document>::load(&bytes).unwrap().state(), a.state());
+        b.edit(|d| d.set("/x", "ours")).unwrap();
+        sync(&mut a, &mut b);
+        assert_eq!(b.state().conflicts().count(), 1);
+        b.merge(&through_bytes(&a.reconcile(b.version(), &b.live_dots()))).unwrap();
+        b.edit(|d| d.set("/x", "settled")).unwrap();
+        b.edit(|d| d.unset("/x")).unwrap();
+        assert_eq!(b.prune(Prune::All), 1);
+        sync(&mut a, &mut b);
+        assert_eq!(a.state().to_json(), json!({}));
+        // The same write heard again stays dead.
+        a.merge(&last).unwrap();
+        assert_eq!(a.state().to_json(), json!({}));
+        a.state().check_invariants().unwrap();
+    }
+    // Whoever writes under the exhausted id is told, nothing changes, and under another it goes on.
+    let message = stamped(5, u64::MAX, "the last").to_bytes();
+    let owned = [&[0x92, 0xc4, 16][..], &[0xee; 16], &[1], open(&message).1].concat();
+    let lease = format!("{STRANGER}:{}:1", u64::MAX).parse().unwrap();
+    let resume = || Replica::<Document>::resume_with(TestEnvironment::new(7), &seal(4, &owned), Some(lease)).unwrap();
+    let mut exhausted = resume();
+    assert_eq!(exhausted.id(), Some(STRANGER));
+    let before = exhausted.snapshot();
+    let refused = exhausted.edit(|d| d.set("/y", 1)).map(drop);
+    assert!(matches!(refused, Err(EditError::CounterExhausted(id)) if id == STRANGER), "{refused:?}");
+    assert_eq!(exhausted.state(), &before);
+    exhausted.state().check_invariants().unwrap();
+    exhausted.rotate().unwrap();
+    exhausted.edit(|d| d.set("/y", 1)).unwrap();
+    assert_eq!(exhausted.state().to_json(), json!({"x": "the last", "y": 1}));
+}
+
+#[test]
+fn a_sum_beyond_every_number_is_an_error_of_who_adds_and_reads_as_the_nearest() {
+    let _alone = alone();
+    let most = Payload::new(spelling::TOTALS, &[&[0xff; 8][..], &[0; 8]].concat());
+    let mut a = document(1);
+    // Three strangers, each with the greatest total that there is.
+    for n in 1..=3 {
+        a.edit(|d| d.write(Entity::SELF, &field(&[b"n"], spelling::COUNTER, &[n; 16]), most.clone())).unwrap();
+    }
+    assert_eq!(a.state().counter("/n"), Some(3 * i128::from(u64::MAX)));
+    assert_eq!(a.state().get("/n"), Some(Value::Float(3.0 * u64::MAX as f64)));
+    a.edit(|d| d.add("/n", i64::MAX)).unwrap();
+    a.edit(|d| d.add("/n", i64::MAX)).unwrap();
+    let before = a.snapshot();
+    let refused = a.edit(|d| d.add("/n", 2).and_then(|()| d.add("/n", i64::MAX))).map(drop);
+    assert!(matches!(refused, Err(EditError::CounterOverflow)), "{refused:?}");
+    assert_eq!(a.state(), &before);
+    a.state().check_invariants().unwrap();
+}
+
+// ---- a million writers ----
+
+const WRITERS: u64 = 1_000_000;
+
+fn writer(n: u64) -> [u8; 16] {
+    (u128::from(n) << 64).to_be_bytes()
+}
+
+/// What looks at each writer a few times takes a second or two even without optimisation; with each other, hours.
+fn in_time<R>(what: &str, run: impl FnOnce() -> R) -> R {
+    let begun = Instant::now();
+    let (peak, result) = peak_of(run);
+    let took = begun.elapsed();
+    println!("{what}: {took:?}, {} MiB at the peak", peak >> 20);
+    assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+    // A version of so many takes 24 MB; an operation holds some of them at a time.
+    assert!(peak < 256 << 20, "{what}: {peak} bytes");
+    result
+}
+
+#[test]
+fn a_version_that_names_a_million_writers_costs_its_length_and_stops_nothing() {
+    let _alone = alone();
+    // As whoever wants to harm us would send it: ids of one write each that nobody ever made.
+    let mut body = int(WRITERS.into());
+    (0..WRITERS).for_each(|n| body.extend([&[0x92, 0xc4, 16][..], &writer(n), &[1]].concat()));
+    let message = seal(5, &body);
+    let version = in_time("reading the version", || VersionVector::from_bytes(&message)).unwrap();
+    assert_eq!(version.len() as u64, WRITERS);
+    let mut a = document(1);
+    a.edit(|d| d.set("/x", 1)).unwrap();
+    // A peer that asks by it is answered with what we have.
+    let answer = in_time("cutting a delta for it", || a.delta_since(&version)).unwrap();
+    assert_eq!((answer.len(), answer.since().len()), (1, 0));
+    drop((body, message));
+
+    let mut body = [&[0x97, 0xaf + 3][..], b"driftless.document", &int(WRITERS.into()), &[0; 5]].concat();
+    (0..WRITERS).for_each(|n| body.extend([&[0x95, 0xc4, 16][..], &writer(n), &[0, 1, 0, 0]].concat()));
+    let message = seal(1, &body);
+    drop(body);
+    let delta = in_time("reading the delta", || Delta::from_bytes(&message)).unwrap();
+    in_time("merging it", || a.merge(&delta)).unwrap();
+    assert_eq!(a.version().len() as u64, WRITERS + 1);
+    drop((delta, message));
+
+    // All goes on, at that price.
+    let base = a.version().clone();
+    in_time("an edit", || a.edit(|d| d.set("/y", 2))).unwrap();
+    in_time("an edit that fails", || a.edit(|d| d.set("no path", 2))).unwrap_err();
+    in_time("an edit that removes", || a.edit(|d| d.unset("/x"))).unwrap();
+    let delta = in_time("cutting a delta", || a.delta_since(&base)).unwrap();
+    assert_eq!(delta.len(), 2);
+    let bytes = in_time("writing a delta", || delta.to_bytes());
+    let mut b = document(2);
+    b.edit(|d| d.set("/z", 3)).unwrap();
+    let complete = a.complete();
+    in_time("merging everything", || b.merge(&complete)).unwrap();
+    b.merge(&Delta::from_bytes(&bytes).unwrap()).unwrap();
+    let for_a = b.delta_since(a.version()).unwrap();
+    in_time("merging what a peer wrote", || a.merge(&for_a)).unwrap();
+    assert_eq!(a.state(), b.state());
+    assert_eq!(in_time("pruning", || a.prune(Prune::All)), 1);
+    let reconciled = in_time("reconciling", || b.reconcile(&base, &a.live_dots()));
+    b.merge(&reconciled).unwrap();
+    let saved = in_time("saving", || a.save().0);
+    let opened = in_time("opening", || Replica::<Document>::load(&saved)).unwrap();
+    assert_eq!(opened.state(), a.state());
+    assert_eq!(opened.state().to_json(), json!({"y": 2, "z": 3}));
+    in_time("rotating", || a.rotate()).unwrap();
+    a.state().check_invariants().unwrap();
+}
+
+// ---- values ----
+
+#[test]
+fn minus_zero_is_zero_and_nan_is_nowhere() {
+    let _alone = alone();
+    let (mut a, mut b) = (document(1), document(2));
+    a.edit(|d| d.set("/x", 0.0).and_then(|()| d.insert("/s", 0.0)).and_then(|_| d.raise("/max", 0.0))).unwrap();
+    b.edit(|d| d.set("/x", -0.0).and_then(|()| d.insert("/s", -0.0)).and_then(|_| d.raise("/max", -0.0))).unwrap();
+    sync(&mut a, &mut b);
+    assert_eq!((a.state().conflicts().count(), a.state().properties().elements("/s").count()), (0, 1));
+    assert!(a.state().contains("/s", -0.0) && a.state().contains("/s", 0.0));
+    let bits = |value: Option<Value<'_>>| value.and_then(|value| value.as_f64()).map(f64::to_bits);
+    assert_eq!((bits(a.state().get("/x")), bits(a.state().get("/max"))), (Some(0), Some(0)));
+    // Nor does either raise the other, nor in an array.
+    assert!(!a.edit(|d| d.raise("/max", -0.0)).unwrap().0);
+    a.edit(|d| d.update("/array", &[-0.0, 1.0])).unwrap();
+    assert!(!a.edit(|d| d.update("/array", &[0.0, 1.0])).unwrap().0);
+
+    let before = a.snapshot();
+    for number in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let refused = [
+            a.edit(|d| d.set("/x", number)).map(drop),
+            a.edit(|d| d.insert("/s", number)).map(drop),
+            a.edit(|d| d.raise("/max", number)).map(drop),
+            a.edit(|d| d.lower("/min", number)).map(drop),
+            a.edit(|d| d.update("/x", &[1.0, number])).map(drop),
+            a.edit(|d| d.update("", &std::collections::BTreeMap::from([("x", number)]))).map(drop),
+        ];
+        assert!(refused.iter().all(|result| matches!(result, Err(EditError::NotFinite { .. }))), "{refused:?}");
+    }
+    assert_eq!(a.state(), &before);
+
+    // What others spell so is theirs: relayed, and no number. What can be read shows in its place.
+    for number in [-0.0f64, f64::NAN, f64::INFINITY] {
+        let spelled = Payload::new(5, &number.to_be_bytes());
+        let (mut a, mut hostile) = (document(1), document(3));
+        a.edit(|d| d.raise("/max", -1.5)).unwrap();
+        hostile
+            .edit(|d| {
+                d.write(Entity::SELF, &field(&[b"x"], REGISTER, b""), spelled.clone())?;
+                d.write(Entity::SELF, &field(&[b"max"], spelling::MAX, b""), spelled)
+            })
+            .unwrap();
+        sync(&mut a, &mut hostile);
+        let bytes = &number.to_be_bytes()[..];
+        assert_eq!(a.state().get("/x"), Some(Value::Unknown { kind: 5, bytes }));
+        assert_eq!(a.state().get("/max"), Some(Value::Float(-1.5)));
+        assert_eq!(a.state().to_json(), json!({"x": null, "max": -1.5}));
+        a.state().check_invariants().unwrap();
+    }
+}
+
+/// "é" as one letter, and as an e and an accent: equal to the eye and to whoever normalises, and two names here.
+#[test]
+fn names_that_are_equal_only_once_normalised_stay_two_and_both_survive() {
+    let _alone = alone();
+    let [composed, decomposed] = ["caf\u{e9}", "cafe\u{301}"];
+    let (mut a, mut b) = (graph(1), graph(2));
+    // Each on one side, so that neither has seen the other.
+    for (replica, name) in [(&mut a, composed), (&mut b, decomposed)] {
+        replica
+            .edit(|g| {
+                let node = g.add_node(name)?;
+                let hub = g.add_node("hub")?;
+                g.label(hub, name)?;
+                g.set(hub, format!("/{name}"), name)?;
+                g.properties_mut(hub).insert("/set", name)?;
+                g.update(hub, format!("/map-{}", name.len()), &json!({ name: [name, {name: 1}] }))?;
+                g.link(hub, name, node)
+            })
+            .unwrap();
+    }
+    sync(&mut a, &mut b);
+    let (saved, _) = a.save();
+    let opened = Replica::<Graph>::load(&saved).unwrap();
+    let mut last = graph(3);
+    last.merge(&through_bytes(&opened.complete())).unwrap();
+    for state in [a.state(), b.state(), opened.state(), last.state()] {
+        let hub = state.node(NodeId::named("hub")).unwrap();
+        assert_eq!(hub.labels().collect::<Vec<_>>(), [decomposed, composed]);
+        assert_eq!(hub.properties().elements("/set").collect::<Vec<_>>(), [decomposed.into(), composed.into()]);
+        assert_eq!((state.node_count(), state.conflicts().count()), (3, 0));
+        for name in [composed, decomposed] {
+            assert_eq!(state.node(NodeId::named(name)).unwrap().name(), Some(name));
+            assert_eq!(hub.get(format!("/{name}")), Some(name.into()));
+            assert_eq!(hub.properties().json(format!("/map-{}", name.len())), Some(json!({ name: [name, {name: 1}] })));
+            let edge = EdgeId::between(hub.id(), name, NodeId::named(name));
+            assert_eq!(state.edge(edge).unwrap().edge_type(), name);
+            assert_eq!(state.outgoing_of(hub.id(), name).count(), 1);
+        }
+    }
+    // And taken away one by one.
+    a.edit(|g| g.unlabel(NodeId::named("hub"), composed)?.then_some(()).ok_or_else(|| EditError::abort("none")))
+        .unwrap();
+    a.edit(|g| g.unset(NodeId::named("hub"), format!("/{decomposed}"))).unwrap();
+    sync(&mut a, &mut b);
+    let hub = b.state().node(NodeId::named("hub")).unwrap();
+    assert_eq!(hub.labels().collect::<Vec<_>>(), [decomposed]);
+    assert_eq!((hub.get(format!("/{composed}")), hub.get(format!("/{decomposed}"))), (Some(composed.into()), None));
+
+    let [mut a, mut b] =
+        [1, 2].map(|seed| Replica::<OrMap<String, String>>::with_environment(TestEnvironment::new(seed)));
+    a.edit(|m| m.insert(composed.into(), decomposed.into())).unwrap();
+    b.edit(|m| m.insert(decomposed.into(), composed.into())).unwrap();
+    sync(&mut a, &mut b);
+    assert_eq!(
+        b.state().iter().collect::<Vec<_>>(),
+        [(&decomposed.to_owned(), &composed.to_owned()), (&composed.to_owned(), &decomposed.to_owned())]
+    );
+}
+
+// ---- edits and merges ----
+
+#[test]
+fn a_panic_within_an_edit_leaves_nothing_in_what_a_graph_derives() {
+    let _alone = alone();
+    let mut a = graph(1);
+    let (ada, note) = (NodeId::named("ada"), NodeId::named("note"));
+    a.edit(|g| {
+        g.add_node("ada")?;
+        g.add_node("note")?;
+        g.set(ada, "/x", 1)?;
+        g.link(ada, "wrote", note)
+    })
+    .unwrap();
+    let (before, bytes) = ((a.snapshot(), a.version().clone(), a.fingerprint()), a.complete().to_bytes());
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _ = a.edit(|g| -> Result<(), EditError> {
+            g.remove_node(note)?;
+            g.set(ada, "/x", 2)?;
+            g.set(ada, "/deep/er", 3)?;
+            g.add_node("new")?;
+            g.link(ada, "knows", NodeId::named("new"))?;
+            g.remove_node_with_edges(ada)?;
+            g.add_node("ada")?;
+            panic!("the app's own")
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((a.state(), a.version(), a.fingerprint()), (&before.0, &before.1, before.2));
+    a.state().check_invariants().unwrap();
+    assert_eq!((a.state().node_count(), a.state().edge_count(), a.state().dangling().count()), (2, 1, 0));
+    assert_eq!(a.complete().to_bytes(), bytes);
+    // And it goes on.
+    let (_, delta) = a.edit(|g| g.set(ada, "/x", 4)).unwrap();
+    assert_eq!(delta.since(), &before.1);
+}
+
+#[test]
+fn a_graph_merged_with_itself_through_bytes_changes_nothing() {
+    let _alone = alone();
+    let (mut a, mut b) = (graph(1), graph(2));
+    let ada = NodeId::named("ada");
+    let (_, first) =
+        a.edit(|g| g.add_node("ada").and_then(|_| g.add_node("note")).and_then(|_| g.set(ada, "/x", 1))).unwrap();
+    b.merge(&first).unwrap();
+    b.edit(|g| g.set(ada, "/x", 2)).unwrap();
+    let (_, second) = a.edit(|g| g.set(ada, "/x", 3).and_then(|()| g.remove_node(NodeId::named("note")))).unwrap();
+    a.merge(&b.delta_since(a.version()).unwrap()).unwrap();
+    assert_eq!(a.state().conflicts().count(), 1);
+    let before = (a.snapshot(), a.version().clone(), a.fingerprint());
+    let nothing = VersionVector::new();
+    let own = [
+        first,
+        second,
+        a.delta_since(&nothing).unwrap(),
+        a.delta_since(a.version()).unwrap(),
+        a.reconcile(a.version(), &a.live_dots()),
+        a.reconcile(&nothing, &DotSet::new()),
+        a.complete(),
+    ];
+    for delta in own {
+        let report = a.merge(&through_bytes(&delta)).unwrap();
+        assert_eq!(report.changes().count(), 0, "{delta:?}");
+        assert_eq!((a.state(), a.version(), a.fingerprint()), (&before.0, &before.1, before.2), "{delta:?}");
+        a.state().check_invariants().unwrap();
+    }
+}
+
+// ---- claims ----
+
+/// The shortest messages that claim the most: a few bytes that say how much would follow.
+#[test]
+fn a_few_bytes_that_claim_everything_reserve_next_to_nothing() {
+    let _alone = alone();
+    const LIMIT: usize = 64 << 10;
+    let claims = [1u64 << 16, (1 << 32) - 1, 1 << 32, 1 << 61, u64::MAX].map(|claim| int(claim.into()));
+    let id = [&[0xc4, 16][..], &[0xee; 16]].concat();
+    let mut messages: Vec<(u8, Vec<u8>)> = Vec::new();
+    for claim in &claims {
+        // A version, dots, words of a writer's dots, devices, and the version of one.
+        messages.extend((5..=7).map(|kind| (kind, claim.clone())));
+        messages.push((6, [&[1, 0x92][..], &id, claim].concat()));
+        messages.push((7, [&[1, 0xa1, b'x'][..], claim].concat()));
+        // Each count of a delta, and all at once; then those of a part and of a writer of dead dots.
+        let head = |at: usize| {
+            let counts: Vec<u8> =
+                (0..6).flat_map(|i| if at == i || at == 6 { claim.clone() } else { vec![0] }).collect();
+            [&[0x97, 0xaf][..], b"driftless.graph", &counts].concat()
+        };
+        for kind in 1..=3 {
+            messages.extend((0..7).map(|at| (kind, head(at))));
+        }
+        messages.extend((0..7).map(|at| (4, [&[0x92, 0xc0, 1][..], &head(at)].concat())));
+        let start =
+            |counts: [u8; 6]| [&[0x97, 0xaf][..], b"driftless.graph", &counts, &[0x95], &id, &[0, 1, 0, 0]].concat();
+        messages.push((3, [&start([1, 0, 1, 0, 0, 0])[..], &[0x92, 0], claim, &[1; 20]].concat()));
+        for (known, writes) in [(&claim[..], &[1][..]), (&[1], claim), (claim, claim)] {
+            let part = [&start([1, 0, 0, 1, 1, 1])[..], &[0x95, 1], &id, &[0xc2], known, writes, &[0; 40]];
+            messages.push((1, part.concat()));
+        }
+    }
+    // Lengths of texts, bytes, arrays, maps, extensions, wherever a value stands.
+    for marker in [0xc6u8, 0xc9, 0xdb, 0xdd, 0xdf] {
+        let claim = [&[marker][..], &[0xff; 4]].concat();
+        for kind in 1..=7 {
+            messages.push((kind, claim.clone()));
+            messages.push((kind, [&[0x97][..], &claim].concat()));
+            messages.push((kind, [&[1, 0x92][..], &claim].concat()));
+        }
+    }
+    let all = messages.len();
+    for (kind, body) in messages {
+        let bytes = seal(kind, &body);
+        let (peak, error) = peak_of(|| match kind {
+            1..=3 => Delta::from_bytes(&bytes).err(),
+            4 => Replica::<Graph>::resume_with(TestEnvironment::new(1), &bytes, None).err(),
+            5 => VersionVector::from_bytes(&bytes).err(),
+            6 => DotSet::from_bytes(&bytes).err(),
+            _ => driftless::sync::Devices::from_bytes(&bytes).err(),
+        });
+        assert!(
+            matches!(error, Some(DecodeError::Malformed(_) | DecodeError::TooLarge { .. })),
+            "{error:?}: {bytes:02x?}"
+        );
+        assert!(peak <= LIMIT, "{peak} bytes for {bytes:02x?}");
+    }
+    assert!(all > 200, "{all}");
+
+    // Turns: fingerprints, and sets as gaps and as words, in every place.
+    for claim in [1u64 << 16, (1 << 32) - 1, 1 << 60, u64::MAX].map(damage::leb128) {
+        let start = [&[0x81][..], &[0; 40]].concat();
+        for before in [
+            &start[..],
+            &[2, 0],
+            &[2, 1],
+            &[2, 0, 0],
+            &[3, 0],
+            &[3, 1],
+            &[4, 0],
+            &[4, 1],
+            &[5, 0],
+            &[5, 1],
+            &[5, 1, 1, 0],
+        ] {
+            let bytes = [before, &claim].concat();
+            let (peak, turn) = peak_of(|| driftless::sync::Turn::from_bytes(&bytes));
+            assert!(turn.is_err() && peak <= LIMIT, "{peak} bytes for {bytes:02x?}");
+        }
+    }
+}
+
+/// Content of an app's own type, which claims more than it holds: decoded when it is merged.
+#[test]
+fn content_that_claims_everything_reserves_what_serde_allows_and_no_more() {
+    let _alone = alone();
+    type Sets = OrSet<Vec<Vec<u64>>>;
+    // serde itself reserves up to 1 MiB for what a list claims, and gives it back at once.
+    const LIMIT: usize = 3 << 20;
+    for claim in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0x91, 0xdd, 0xff, 0xff, 0xff, 0xff], &[0xdc, 0xff, 0xff]] {
+        let mut hostile = Replica::<Sets>::with_environment(TestEnvironment::new(1));
+        hostile
+            .edit(|s| {
+                (0..100u8)
+                    .try_for_each(|n| s.write(Entity::SELF, &[claim, &[n]].concat(), Payload::new(33, b"")).map(drop))
+            })
+            .unwrap();
+        let bytes = hostile.complete().to_bytes();
+        let mut here = Replica::<Sets>::with_environment(TestEnvironment::new(2));
+        let (peak, result) = peak_of(|| here.merge(&Delta::from_bytes(&bytes).unwrap()).map(drop));
+        assert!(result.is_ok() && peak <= LIMIT, "{peak} bytes");
+        assert_eq!((here.state().len(), here.state().state().live_len()), (0, 100));
+        assert_eq!(here.complete().to_bytes(), bytes);
+    }
+}
