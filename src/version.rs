@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::id::{Dot, ReplicaId};
 
@@ -19,7 +19,7 @@ use crate::id::{Dot, ReplicaId};
 /// assert!(seen.covers(Dot { replica: a, counter: 7 }));
 /// assert!(VersionVector::new() <= seen);
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct VersionVector {
     /// Sorted by replica; no counter is 0.
     entries: Arc<Vec<(ReplicaId, u64)>>,
@@ -111,6 +111,9 @@ impl VersionVector {
     /// From entries sorted by replica, none of them 0.
     pub(crate) fn from_sorted(entries: Vec<(ReplicaId, u64)>) -> Self {
         debug_assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0) && entries.iter().all(|(_, c)| *c > 0));
+        if entries.is_empty() {
+            return Self::new();
+        }
         Self { entries: Arc::new(entries) }
     }
 
@@ -131,6 +134,14 @@ impl VersionVector {
 
     fn find(&self, replica: ReplicaId) -> Option<usize> {
         self.entries.binary_search_by_key(&replica, |(r, _)| *r).ok()
+    }
+}
+
+/// Empty. All such share their memory: lists of versions that a stranger sends may hold many.
+impl Default for VersionVector {
+    fn default() -> Self {
+        static EMPTY: LazyLock<VersionVector> = LazyLock::new(|| VersionVector { entries: Arc::new(Vec::new()) });
+        EMPTY.clone()
     }
 }
 

@@ -176,15 +176,13 @@ fn decoding_takes_at_most_eight_times_the_input() {
     let _alone = alone();
     let mut source = graph(50);
     source.edit(|g| (0..25).try_for_each(|n| g.unset(id(n), "/name").map(drop))).unwrap();
-    let state = source.save().0;
-    for bytes in [source.complete().to_bytes(), state] {
-        for i in 15..bytes.len() {
-            for value in [0, 0x7f, 0xcd, 0xcf, 0xdc, 0xdd, 0xdf, 0xc6, 0xff] {
-                let mut damaged = bytes.clone();
-                damaged[i] = value;
-                repair_checksum(&mut damaged);
-                check_decoding(&damaged);
-            }
+    let bytes = source.complete().to_bytes();
+    for i in 15..bytes.len() {
+        for value in [0, 0x7f, 0xcd, 0xcf, 0xdc, 0xdd, 0xdf, 0xc6, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[i] = value;
+            repair_checksum(&mut damaged);
+            check_decoding(&damaged);
         }
     }
 }
@@ -202,7 +200,6 @@ fn decoding_many_tiny_siblings_takes_at_most_eight_times_the_input() {
     .unwrap();
     check_decoding(&a.complete().to_bytes());
     a.edit(|g| (0..20_000).try_for_each(|n| g.unset(node, format!("/{n:x}")).map(drop))).unwrap();
-    check_decoding(&a.save().0);
     check_decoding(&a.delta_since(&driftless::VersionVector::new()).unwrap().to_bytes());
 }
 

@@ -383,7 +383,8 @@ fn large_messages() -> Vec<(&'static str, Vec<u8>, usize)> {
     let dots: DotSet = (1..15_000).map(|n| Dot { replica: id(1), counter: 64 * n }).collect();
     let writers: DotSet = (0..2_000).map(|n| Dot { replica: id(n), counter: 1 }).collect();
     let mut devices = Devices::new();
-    (0..600).for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect()));
+    (0..600)
+        .for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect::<VersionVector>()));
     let mut unknown = Devices::new();
     (0..10_000).for_each(|n| unknown.acknowledge(format!("{n:x}"), VersionVector::new()));
     let mut turn = vec![5, 0, 0xd0, 0x86, 0x03];
