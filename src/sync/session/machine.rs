@@ -104,6 +104,9 @@ pub struct Session<T: Crdt> {
     /// How many of them came to nothing, since the last that did not.
     pub(super) failed_rounds: u32,
     pub(super) difference: Option<Difference>,
+    /// Where we stood when we last sent everything to be compared, and how many repairs there had been; while the two
+    /// contradict each other.
+    pub(super) offer: Option<(Point, u64)>,
     pub(super) due: DueFrames,
     pub(super) retry: Retry,
     pub(super) counters: Counters,
@@ -173,6 +176,7 @@ impl<T: Crdt> Session<T> {
             rounds: 0,
             failed_rounds: 0,
             difference: None,
+            offer: None,
             due: DueFrames { hello: true, ..DueFrames::default() },
             retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
             counters: Counters::default(),
@@ -396,7 +400,7 @@ impl<T: Crdt> Session<T> {
                 self.hear(told, replica)? || acknowledged
             }
             Says::Need => {
-                (self.due.announce, self.outgoing, self.round) = (true, None, None);
+                (self.due.announce, self.outgoing, self.round, self.offer) = (true, None, None, None);
                 false
             }
             Says::Part { stream, total, offset, bytes } => self.receive(replica, *stream, *total, (*offset, bytes))?,
@@ -434,6 +438,7 @@ impl<T: Crdt> Session<T> {
                 acknowledged: 0,
             });
             (self.outgoing, self.incoming, self.round, self.difference) = (None, None, None, None);
+            self.offer = None;
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });
@@ -518,6 +523,7 @@ impl<T: Crdt> Session<T> {
             || self.outgoing.is_some()
             || self.incoming.is_some()
             || self.round.as_ref().is_some_and(Round::waits)
+            || self.offer.is_some()
     }
 
     fn say_again(&mut self) {
@@ -532,6 +538,8 @@ impl<T: Crdt> Session<T> {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.nudge();
         }
+        // In case that the peer does not know that it has to send everything as well.
+        self.due.announce |= self.offer.is_some();
         self.due.turn |= self.round.as_ref().is_some_and(Round::waits);
     }
 
