@@ -575,6 +575,38 @@ fn a_peer_that_restarts_in_the_middle_goes_on_from_where_its_replica_stands() {
     }
 }
 
+#[test]
+fn who_has_missed_all_that_was_announced_of_late_is_told_where_we_stand() {
+    let (mut a, mut b) = two();
+    for (i, replica) in [&mut a, &mut b].into_iter().enumerate() {
+        replica.edit(|g| (0..40).try_for_each(|n| g.add_node(&format!("{i} {n}")).map(drop))).unwrap();
+        replica
+            .edit(|g| (0..40).try_for_each(|n| g.remove_node(NodeId::named(&format!("{i} {n}"))).map(drop)))
+            .unwrap();
+    }
+    let mut pair = Pair::new(a, b);
+    pair.run();
+    // What b prunes it announces; a hears nothing of it.
+    let id = pair.sides[1].replica.id().unwrap();
+    for counter in 41..=80 {
+        let version = [(id, counter)].into_iter().collect();
+        pair.sides[1].replica.prune(Prune::Upto(&version));
+        pair.round(&mut |_, _, _, _| {});
+    }
+    assert!(pair.sent.len() > 40);
+    // What a says of itself builds on what b has said long ago.
+    let own = pair.sides[0].replica.id().unwrap();
+    let version = [(own, pair.sides[0].replica.version().get(own))].into_iter().collect();
+    assert!(pair.sides[0].replica.prune(Prune::Upto(&version)) > 0);
+    let before = pair.sent.len();
+    for _ in 0..20 {
+        pair.round(&mut |_, _, frame, way| way.push_back(frame));
+    }
+    let said = pair.sent.len() - before;
+    assert!(said < 10, "{said} frames, and no end: {:?}", pair.kinds());
+    pair.run();
+}
+
 // ---- broken off ----
 
 const LARGE: usize = 1_600;
