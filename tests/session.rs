@@ -889,6 +889,31 @@ fn a_sync_that_breaks_off_in_the_middle_goes_on_with_the_next() {
 }
 
 #[test]
+fn garbage_on_a_stream_is_an_error_at_once() {
+    let garbage: [&[u8]; 5] = [
+        b"GET / HTTP/1.1\r\nHost: example.com\r\nUser-Agent: a browser with a name\r\nAccept: */*\r\n\r\n",
+        &[0xff; 1_000],
+        &[7; 1_000],
+        &[0x85, 0x80, 0x80, 0x80, 0],
+        b"SSH-2.0-OpenSSH_9.6 and then whatever comes to its mind, for as long as it takes to fill a frame of this length",
+    ];
+    for bytes in garbage {
+        let (one, mut other) = tcp();
+        one.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // It stays connected, and waits for an answer.
+        other.write_all(bytes).unwrap();
+        let mut a = replica(1);
+        let error = sync::blocking(&mut a, one).unwrap_err();
+        assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Nonsense(_))), "{bytes:?}: {error:?}");
+    }
+    // Who hangs up has broken the connection.
+    let (one, other) = tcp();
+    drop(other);
+    let error = sync::blocking(&mut replica(1), one).unwrap_err();
+    assert!(matches!(error.reason, SyncErrorReason::Io(_)), "{error:?}");
+}
+
+#[test]
 fn in_memory_every_sort_of_difference_ends_in_equality() {
     for (name, begin) in CONVERSATIONS {
         let (mut a, mut b, _) = begin();
