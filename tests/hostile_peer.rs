@@ -760,6 +760,80 @@ fn staged_and_decoded(replica: Replica<Graph>, bytes: &[u8]) -> (usize, Victim) 
 }
 
 #[test]
+fn a_stream_of_empty_slices_takes_no_more_than_eight_times_its_bytes() {
+    let _alone = alone();
+    let bytes = [header(0, 1, 0, NO_PRINT, 0), vec![0; 2 << 20]].concat();
+    let (peak, victim) = staged_and_decoded(replica(1), &bytes);
+    println!("{peak} bytes at the peak for {} of empty slices", bytes.len());
+    assert!(peak <= 8 * bytes.len(), "{peak} bytes for {}", bytes.len());
+    assert_eq!(victim.merged, 0);
+    let before = victim.replica.snapshot();
+    victim.survives(&before);
+}
+
+#[test]
+fn a_stream_of_tiny_slices_does_not_take_a_version_for_each() {
+    let _alone = alone();
+    // Who knows many writers reads them with each slice.
+    let mut many = replica(1);
+    for n in 0..1_000 {
+        many.merge(&replica(1_000 + n).edit(|g| g.add_node("ada")).unwrap().1).unwrap();
+    }
+    let empty = slice(&replica(2).edit(|_| Ok(())).unwrap().1);
+    let slices = vec![empty; 5_000];
+    let bytes = with_slices(header(0, 1, 0, NO_PRINT, 0), &slices);
+    let (peak, victim) = staged_and_decoded(many, &bytes);
+    println!("{peak} bytes at the peak for {} of tiny slices", bytes.len());
+    assert!(peak <= 8 * bytes.len() + 1_000 * 1_000, "{peak} bytes for {}", bytes.len());
+    let before = victim.replica.snapshot();
+    victim.survives(&before);
+}
+
+/// A delta without cells, in which so many writers have written once; all beyond the ids that are drawn.
+fn heard_of(writers: u64) -> Vec<u8> {
+    let mut slice = slice(&replica(2).edit(|_| Ok(())).unwrap().1);
+    // The head ends with six numbers, of which the first is that of writers.
+    slice.truncate(slice.len() - 6);
+    slice.push(0xcd);
+    slice.extend(u16::try_from(writers).unwrap().to_be_bytes());
+    slice.extend([0; 5]);
+    for n in 0..writers {
+        slice.extend([0x95, 0xc4, 16]);
+        slice.extend((u128::MAX << 64 | u128::from(n)).to_be_bytes());
+        slice.extend([0, 1, 0, 0]);
+    }
+    slice
+}
+
+#[test]
+fn a_delta_of_many_slices_does_not_take_a_version_for_each() {
+    let _alone = alone();
+    const WRITERS: u64 = 20_000;
+    let bytes = with_slices(header(0, 1, 0, NO_PRINT, 0), &[heard_of(WRITERS)]);
+    let (_, victim) = staged_and_decoded(replica(1), &bytes);
+    assert_eq!((victim.merged, victim.replica.version().len() as u64), (1, WRITERS));
+    let mut sender = victim.replica.fork_with(TestEnvironment::new(3));
+    add(&mut sender, 0..1_000, 4_000);
+    let mut victim = Victim::new(victim.replica);
+    let mut session = Session::new(&sender, Options::new(), [3; 16]);
+    let (mut peak, mut sent, mut quiet) = (0, 0, 0);
+    while quiet < 2 {
+        quiet += 1;
+        while let Some(frame) = session.poll_frame(&sender, victim.now).unwrap() {
+            (quiet, sent) = (0, sent + frame.len());
+            peak = peak.max(peak_of(|| victim.hear(&frame).unwrap()).0);
+        }
+        for frame in std::iter::once(victim.hello.clone()).filter(|_| sent < 1_000).chain(victim.says()) {
+            quiet = 0;
+            session.handle_frame(&mut sender, &frame, victim.now).unwrap();
+        }
+    }
+    assert_eq!((victim.merged, victim.replica.state()), (1, sender.state()));
+    println!("{peak} bytes at the peak of hearing {sent} with {WRITERS} writers");
+    assert!(peak <= 4 * sent + 300 * WRITERS as usize, "{peak} bytes for {sent}");
+}
+
+#[test]
 fn a_stream_of_as_many_siblings_as_fit_takes_no_more_than_eight_times_its_bytes() {
     let _alone = alone();
     let mut hostile = replica(2);
