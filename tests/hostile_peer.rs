@@ -886,6 +886,25 @@ fn a_stream_is_refused_that_builds_on_what_was_never_announced_or_staged() {
     assert!(matches!(error, Some(SessionError::Nonsense(_))), "{error:?}");
 }
 
+#[test]
+fn a_stream_that_is_refused_does_not_use_up_the_writers_that_may_come() {
+    let _alone = alone();
+    let (mut one, mut other, mut third) = (replica(2), replica(3), replica(4));
+    one.edit(|g| g.add_node("a")).unwrap();
+    other.merge(&one.complete()).unwrap();
+    other.edit(|g| g.add_node("b")).unwrap();
+    third.merge(&other.complete()).unwrap();
+    let (_, gap) = third.edit(|g| g.add_node("c")).unwrap();
+    let mut victim = Victim::with(replica(1), Options::new().with_writers_limit(3));
+    let hello = victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT));
+    victim.hear(&hello.frame(Some(victim.to))).unwrap();
+    let bytes = |delta: &Delta| with_slices(header(0, 1, 0, NO_PRINT, 0), &[slice(delta)]);
+    victim.answers(&frames::stream(victim.to, 1, &bytes(&gap))).unwrap();
+    assert_eq!(victim.merged, 0);
+    victim.answers(&frames::stream(victim.to, 2, &bytes(&third.complete()))).unwrap();
+    assert_eq!(victim.merged, 1);
+}
+
 // ---- silence ----
 
 #[test]

@@ -104,13 +104,14 @@ impl<T: Crdt> Session<T> {
             StreamForm::Resumed => self.resume(&header, &slices)?,
             StreamForm::Whole | StreamForm::Repair => self.decode(&header, &slices)?,
         };
-        self.check_claims(replica, &delta)?;
+        let new_writers = self.check_claims(replica, &delta)?;
         let is_repair = header.form == StreamForm::Repair;
         if is_repair {
             self.repair(replica, &delta)?
         } else {
             self.merge(replica, delta.clone())?
         }
+        self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number;
             if self.persisted.is_none() {
@@ -145,8 +146,9 @@ impl<T: Crdt> Session<T> {
         Delta::resume(staged.delta.clone(), &changes, rest).ok_or(Refusal::Unfit)
     }
 
-    /// What no honest peer would claim, as a rule, needs the app's consent.
-    fn check_claims(&mut self, replica: &Replica<T>, delta: &Delta) -> Result<(), Refusal> {
+    /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
+    /// these.
+    fn check_claims(&self, replica: &Replica<T>, delta: &Delta) -> Result<usize, Refusal> {
         let (mut new_writers, mut jump) = (self.new_writers, 0);
         for (_, seen, upto) in news(replica.version(), delta.upto()) {
             new_writers += usize::from(seen == 0);
@@ -158,8 +160,7 @@ impl<T: Crdt> Session<T> {
         if new_writers > self.options.writers_limit {
             return Err(Refusal::End(SessionError::Writers(new_writers)));
         }
-        self.new_writers = new_writers;
-        Ok(())
+        Ok(new_writers)
     }
 
     fn merge(&mut self, replica: &mut Replica<T>, delta: Delta) -> Result<(), Refusal> {
