@@ -926,9 +926,10 @@ fn a_peer_that_says_nothing_is_given_up_after_the_patience() {
 fn a_peer_that_only_repeats_itself_or_talks_past_us_is_given_up_after_the_patience() {
     let _alone = alone();
     type Make = fn(&Victim) -> Vec<u8>;
-    let repeated: [(&str, Make); 5] = [
+    let repeated: [(&str, Make); 6] = [
         ("the same hello", |v| v.hello_of(Told::whole(1, vec![], NO_PRINT)).frame(None)),
         ("the same hello to us", |v| v.hello_of(Told::whole(1, vec![], NO_PRINT)).frame(Some(v.to))),
+        ("needs", |v| frames::need(v.to)),
         ("an ask", |v| frames::ask(v.to, 1, 0, 1)),
         ("an acknowledgement of nothing", |v| frames::announce(v.to, 0, &Told::whole(1, vec![], NO_PRINT))),
         ("noise for another", |v| frames::need(v.to ^ 1)),

@@ -149,6 +149,8 @@ pub(super) struct DueFrames {
     /// Whether to send again what was sent.
     pub(super) ask: Option<bool>,
     pub(super) turn: bool,
+    /// What was under way is to be begun again: it is still waited for.
+    again: bool,
     bye: Option<(u32, Parting)>,
 }
 
@@ -332,6 +334,7 @@ impl<T: Crdt> Session<T> {
             }
         }
         self.begin(replica, &point)?;
+        self.due.again = false;
         if let Some(merged) = self.is_announcement_due(&point) {
             self.due.announce = false;
             let told = self.told(&point, false)?;
@@ -400,6 +403,7 @@ impl<T: Crdt> Session<T> {
                 self.hear(told, replica)? || acknowledged
             }
             Says::Need => {
+                self.due.again = self.waits();
                 (self.due.announce, self.outgoing, self.round, self.offer) = (true, None, None, None);
                 false
             }
@@ -524,6 +528,7 @@ impl<T: Crdt> Session<T> {
             || self.incoming.is_some()
             || self.round.as_ref().is_some_and(Round::waits)
             || self.offer.is_some()
+            || self.due.again
     }
 
     fn say_again(&mut self) {
