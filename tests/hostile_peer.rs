@@ -627,11 +627,12 @@ fn flood(victim: &mut Victim, mut frame: impl FnMut(usize, u32) -> Vec<u8>, n: u
 fn a_flood_costs_as_much_as_it_has_frames_and_no_memory() {
     let _alone = alone();
     type Make = fn(usize, u32) -> Vec<u8>;
-    let floods: [(&str, Make); 9] = [
+    let floods: [(&str, Make); 10] = [
         ("needs", |_, to| frames::need(to)),
         ("asks", |_, to| frames::ask(to, 1, 0, 1)),
         ("asks for other streams", |i, to| frames::ask(to, i as u64, i as u64, (i % 2) as u8)),
         ("parts of one byte", |i, to| frames::part(to, 1, 1 << 20, i as u64, &[0])),
+        ("parts of one byte with gaps", |i, to| frames::part(to, 1, 1 << 20, 1 + 2 * i as u64, &[0])),
         ("parts of ever new streams", |i, to| frames::part(to, 1 + i as u64, 1 << 28, 5, &[0; 100])),
         ("turns that begin", |i, to| frames::turn(to, 1, 1 + i as u64, 0, Some((1, 1)), &[0; 20])),
         ("turns that go on", |i, to| frames::turn(to, (i % 2) as u8, 1, i as u64, None, &[i as u8; 20])),
