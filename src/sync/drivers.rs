@@ -246,8 +246,13 @@ impl<T: Crdt> Speaker<T> {
         self.hear(replica, frame).map_err(|error| {
             // The peer is told why, if it still listens.
             let _ = self.write(replica, stream);
-            error.into()
-        })
+            SyncErrorReason::from(error)
+        })?;
+        match self.session.counters().errors as u32 {
+            0 => Ok(()),
+            // A stream damages nothing: this is no peer of ours.
+            errors => Err(SessionError::Nonsense(errors).into()),
+        }
     }
 
     /// Writes all frames that there are. Returns whether there were any.

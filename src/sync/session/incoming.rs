@@ -16,6 +16,8 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// Beyond a gap, by their places; within a window.
     later: BTreeMap<u64, Vec<u8>>,
+    /// How many bytes that is.
+    later_len: u64,
     /// The longest part so far.
     part_len: u64,
     /// What we have last said that we have.
@@ -24,7 +26,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new(number: u64, total: u64) -> Self {
-        Self { number, total, bytes: Vec::new(), later: BTreeMap::new(), part_len: 0, asked: 0 }
+        Self { number, total, bytes: Vec::new(), later: BTreeMap::new(), later_len: 0, part_len: 0, asked: 0 }
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -53,14 +55,16 @@ impl Incoming {
         self.part_len = self.part_len.max(part.len() as u64);
         if offset > have {
             // A sender that keeps to the window is never further ahead, and what lies beyond it has only come once.
+            let was = self.later.get(&offset).map_or(0, Vec::len);
             let fits = self.later.len() < MAX_LATER
                 && end <= have + 2 * WINDOW
-                && self.later_len() + part.len() as u64 <= 2 * WINDOW;
-            let longer = self.later.get(&offset).is_none_or(|there| there.len() < part.len());
-            if fits && longer {
-                self.later.insert(offset, part.to_vec());
+                && self.later_len + part.len() as u64 <= 2 * WINDOW;
+            if !fits || part.len() <= was {
+                return false;
             }
-            return fits && longer;
+            self.later_len += (part.len() - was) as u64;
+            self.later.insert(offset, part.to_vec());
+            return true;
         }
         self.bytes.extend_from_slice(&part[(have - offset) as usize..]);
         while let Some((offset, part)) = self.later.pop_first() {
@@ -68,16 +72,12 @@ impl Incoming {
                 self.later.insert(offset, part);
                 break;
             }
+            self.later_len -= part.len() as u64;
             if let Some(new) = part.get((self.have() - offset) as usize..) {
                 self.bytes.extend_from_slice(new);
             }
         }
         true
-    }
-
-    /// At most a window's worth of parts.
-    fn later_len(&self) -> u64 {
-        self.later.values().map(|part| part.len() as u64).sum()
     }
 
     /// Whether the sender should hear how much is here, so that it does not have to stop; then it counts as said.
@@ -132,6 +132,6 @@ mod tests {
         for place in 0..10_000 {
             incoming.add(1 + place * 100, &part);
         }
-        assert!(incoming.later_len() <= 2 * WINDOW);
+        assert!(incoming.later_len <= 2 * WINDOW);
     }
 }

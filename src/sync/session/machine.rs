@@ -102,6 +102,9 @@ pub struct Session<T: Crdt> {
     pub(super) rounds: u64,
     /// How many of them came to nothing, since the last that did not.
     pub(super) failed_rounds: u32,
+    /// Where we stood when we last sent everything to be compared, and how many repairs there had been; while the two
+    /// contradict each other.
+    pub(super) offer: Option<(Point, u64)>,
     pub(super) due: DueFrames,
     retry: Retry,
     pub(super) pace: Pace,
@@ -149,6 +152,8 @@ pub(super) struct DueFrames {
     /// Whether to send again what was sent.
     pub(super) ask: Option<bool>,
     pub(super) turn: bool,
+    /// What was under way is to be begun again: it is still waited for.
+    again: bool,
     bye: Option<(u32, Parting)>,
 }
 
@@ -175,6 +180,7 @@ impl<T: Crdt> Session<T> {
             round: None,
             rounds: 0,
             failed_rounds: 0,
+            offer: None,
             due: DueFrames { hello: true, ..DueFrames::default() },
             retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
             pace: Pace::new(options.retry_after),
@@ -342,6 +348,7 @@ impl<T: Crdt> Session<T> {
             }
         }
         self.begin(replica, &point)?;
+        self.due.again = false;
         if let Some(merged) = self.is_announcement_due(&point) {
             self.due.announce = false;
             let told = self.told(&point, false)?;
@@ -412,7 +419,8 @@ impl<T: Crdt> Session<T> {
             Says::Need => {
                 self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
                 if self.pace.allows(Reaction::Restart, self.now) {
-                    (self.outgoing, self.round) = (None, None);
+                    self.due.again = self.waits();
+                    (self.outgoing, self.round, self.offer) = (None, None, None);
                 }
                 false
             }
@@ -452,7 +460,7 @@ impl<T: Crdt> Session<T> {
                 durable: 0,
                 acknowledged: 0,
             });
-            (self.outgoing, self.incoming, self.round) = (None, None, None);
+            (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });
@@ -537,6 +545,8 @@ impl<T: Crdt> Session<T> {
             || self.outgoing.is_some()
             || self.incoming.is_some()
             || self.round.as_ref().is_some_and(Round::waits)
+            || self.offer.is_some()
+            || self.due.again
     }
 
     fn say_again(&mut self) {
@@ -551,6 +561,8 @@ impl<T: Crdt> Session<T> {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.nudge();
         }
+        // In case that the peer does not know that it has to send everything as well.
+        self.due.announce |= self.offer.is_some();
         self.due.turn |= self.round.as_ref().is_some_and(Round::waits);
     }
 

@@ -101,27 +101,23 @@ impl<T: Crdt> Session<T> {
 
     fn finish(&mut self, replica: &mut Replica<T>, incoming: &Incoming) -> Result<(), Refusal> {
         let (header, slices) = stream::read(incoming.bytes(), true)?;
-        let slices = self.decode(&header, &slices)?;
         let delta = match header.form {
-            StreamForm::Resumed => {
-                let staged = self.options.staged.as_ref().ok_or(Refusal::Unfit)?;
-                resume(staged, slices, header.changes)
-            }
-            StreamForm::Whole | StreamForm::Repair => Delta::concat(slices),
+            StreamForm::Resumed => self.resume(&header, &slices)?,
+            StreamForm::Whole | StreamForm::Repair => self.decode(&header, &slices)?,
             StreamForm::Reconciled(name) => {
                 let round = self.round.as_ref().filter(|round| round.name == name);
                 let difference = round.and_then(|round| round.difference.as_ref()).ok_or(Refusal::Unfit)?;
-                Delta::concat(slices).map(|delta| delta.with_dead(difference.only_here().clone()))
+                self.decode(&header, &slices)?.with_dead(difference.only_here().clone())
             }
         };
-        let delta = delta.ok_or(Refusal::Unfit)?;
-        self.check_claims(replica, &delta)?;
+        let new_writers = self.check_claims(replica, &delta)?;
         let is_repair = header.form == StreamForm::Repair;
         if is_repair {
             self.repair(replica, &delta)?
         } else {
             self.merge(replica, delta.clone())?
         }
+        self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number;
             if self.persisted.is_none() {
@@ -136,13 +132,29 @@ impl<T: Crdt> Session<T> {
         Ok(())
     }
 
-    fn decode(&self, header: &Header, slices: &[&[u8]]) -> Result<Vec<Delta>, Refusal> {
+    fn decode(&self, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
         let reference = reference(self.said.find(header.builds_on).ok_or(Refusal::Unfit)?);
-        Ok(slices.iter().map(|slice| decode_slice(slice, &reference)).collect::<Result<_, _>>()?)
+        // Each slice that is decoded holds all versions, so only some are at a time.
+        let some = slices.len().isqrt().max(1);
+        let joined = slices.chunks(some).map(|some| {
+            let decoded = some.iter().map(|slice| decode_slice(slice, &reference));
+            Delta::concat(decoded.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
+        });
+        Delta::concat(joined.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
     }
 
-    /// What no honest peer would claim, as a rule, needs the app's consent.
-    fn check_claims(&mut self, replica: &Replica<T>, delta: &Delta) -> Result<(), Refusal> {
+    /// What was staged, with what has changed since and what follows. Of the latter something must be there.
+    fn resume(&self, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
+        let staged = self.options.staged.as_ref().ok_or(Refusal::Unfit)?;
+        let changes = usize::try_from(header.changes).ok().filter(|changes| *changes < slices.len());
+        let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
+        let (changes, rest) = (self.decode(header, changes)?, self.decode(header, rest)?);
+        Delta::resume(staged.delta.clone(), &changes, rest).ok_or(Refusal::Unfit)
+    }
+
+    /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
+    /// these.
+    fn check_claims(&self, replica: &Replica<T>, delta: &Delta) -> Result<usize, Refusal> {
         let (mut new_writers, mut jump) = (self.new_writers, 0);
         for (_, seen, upto) in news(replica.version(), delta.upto()) {
             new_writers += usize::from(seen == 0);
@@ -154,8 +166,7 @@ impl<T: Crdt> Session<T> {
         if new_writers > self.options.writers_limit {
             return Err(Refusal::End(SessionError::Writers(new_writers)));
         }
-        self.new_writers = new_writers;
-        Ok(())
+        Ok(new_writers)
     }
 
     fn merge(&mut self, replica: &mut Replica<T>, delta: Delta) -> Result<(), Refusal> {
@@ -197,20 +208,12 @@ impl<T: Crdt> Session<T> {
     pub fn into_staged(self) -> Option<Box<Staged>> {
         let partial = self.incoming.as_ref().and_then(|incoming| {
             let (header, slices) = stream::read(incoming.bytes(), false).ok()?;
-            let slices = self.decode(&header, &slices).ok()?;
             Staged::new(match header.form {
-                StreamForm::Whole => Delta::concat(slices)?,
-                StreamForm::Resumed => resume(self.options.staged.as_ref()?, slices, header.changes)?,
+                StreamForm::Whole => self.decode(&header, &slices).ok()?,
+                StreamForm::Resumed => self.resume(&header, &slices).ok()?,
                 StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })
         });
         partial.map(Box::new).or(self.options.staged)
     }
-}
-
-/// What was staged, with what has changed since and what follows. None unless something of what follows is there.
-fn resume(staged: &Staged, mut slices: Vec<Delta>, changes: u64) -> Option<Delta> {
-    let changes = usize::try_from(changes).ok().filter(|changes| *changes < slices.len())?;
-    let rest = Delta::concat(slices.split_off(changes))?;
-    Delta::resume(staged.delta.clone(), &Delta::concat(slices)?, rest)
 }

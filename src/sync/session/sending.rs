@@ -41,8 +41,13 @@ impl<T: Crdt> Session<T> {
         if heard.point.standing.version().includes(point.standing.version()) {
             let contradicts = heard.point.standing.version() == point.standing.version()
                 && heard.point.fingerprint != point.fingerprint;
-            return if contradicts { self.begin_repair(replica, &heard) } else { Ok(()) };
+            if contradicts {
+                return self.begin_repair(replica, &heard, point);
+            }
+            self.offer = None;
+            return Ok(());
         }
+        self.offer = None;
         match self.cut(replica, &heard) {
             Cut::Delta(delta) => self.begin_stream(StreamForm::Whole, &heard, Some(point), None, &delta),
             Cut::Complete(delta) => self.begin_stream(StreamForm::Whole, &heard, None, None, &delta),
@@ -88,10 +93,16 @@ impl<T: Crdt> Session<T> {
     }
 
     /// Both sides send everything, and each keeps what neither contradicts.
-    fn begin_repair(&mut self, replica: &Replica<T>, heard: &Announced) -> Result<(), SessionError> {
+    fn begin_repair(&mut self, replica: &Replica<T>, heard: &Announced, point: &Point) -> Result<(), SessionError> {
         if !self.options.repair || self.counters.repairs >= MAX_REPAIRS {
             return Err(SessionError::Contradiction);
         }
+        let offer = (point.clone(), self.counters.repairs);
+        if self.offer.as_ref() == Some(&offer) {
+            // The peer has what we hold. Now it has to be our turn.
+            return Ok(());
+        }
+        self.offer = Some(offer);
         self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete())
     }
 

@@ -9,6 +9,13 @@ use crate::kernel::Fingerprint;
 /// About how many bytes of a delta are a slice: what is lost at most when a stream breaks off.
 pub(super) const SLICE_LEN: usize = 128 << 10;
 
+/// The fewest bytes that slices have on average: a length is estimated at no more than twice what it is, and two
+/// neighbours are longer than one may be. A receiver pays for each what it pays for a version.
+const LEAST_LEN: usize = SLICE_LEN / 4;
+
+/// Slices beyond those: the last of what has changed, and the last of the rest.
+const SHORT_SLICES: usize = 4;
+
 /// What stands before the slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -89,6 +96,9 @@ pub(super) fn read(bytes: &[u8], complete: bool) -> Result<(Header, Vec<&[u8]>),
     let header = Header::read(&mut cursor)?;
     let mut slices = Vec::new();
     while !cursor.rest().is_empty() {
+        if slices.len() >= bytes.len() / LEAST_LEN + SHORT_SLICES {
+            return Err(DecodeError::Malformed("slices that are too short"));
+        }
         match cursor.bytes() {
             Ok(slice) => slices.push(slice),
             Err(DecodeError::Truncated { .. }) if !complete => break,

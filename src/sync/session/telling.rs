@@ -146,6 +146,8 @@ impl<T: Crdt> Session<T> {
         }
         let Some(standing) = self.resolve(&told.form) else {
             self.due.need = true;
+            // If it builds on what we have said too long ago, it has not heard what we have said since.
+            self.due.announce |= matches!(told.form, Form::FromAnnounced(..));
             return Ok(false);
         };
         let resume = told.resume.as_ref().and_then(|resume| {
