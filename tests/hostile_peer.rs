@@ -672,10 +672,9 @@ fn a_flood_of_hellos_of_ever_new_peers_costs_as_much_as_it_has_frames_and_no_mem
     grows_in_proportion("hellos", 250, run);
 }
 
-/// Each time the whole state is cut, that is the price of [`SessionError`]-free recovery from any confusion: in proportion to what
-/// there is to send, and nothing is kept of what was cut before.
+/// To cut a delta again is the price of recovery from any confusion; a peer that is confused all the time gets it once in a while.
 #[test]
-fn each_need_makes_us_cut_again_and_holds_one_delta_at_a_time() {
+fn needs_make_us_cut_again_once_in_a_while_and_one_delta_is_held() {
     let _alone = alone();
     let base = filled(1, 2_000, 500);
     let whole = base.complete().to_bytes().len();
@@ -684,20 +683,20 @@ fn each_need_makes_us_cut_again_and_holds_one_delta_at_a_time() {
     victim.says();
     let (peak, (took, sent)) = peak_of(|| flood(&mut victim, |_, to| frames::need(to), 10));
     println!("10 needs of {whole} bytes: {took:?}, {sent} bytes sent, {peak} at the peak");
-    // A window of each, no more.
-    assert!(sent <= 10 * ((1 << 20) + 4_096), "{sent} bytes");
-    assert!(peak <= 8 * whole, "{peak} bytes for {whole}");
+    assert!(sent <= whole + 4_096, "{sent} bytes");
+    assert!(peak <= 4 * whole, "{peak} bytes for {whole}");
     victim.survives(&before);
 }
 
 #[test]
-fn a_flood_of_asks_gets_a_window_each_and_never_more() {
+fn a_flood_of_asks_gets_one_window_in_a_while() {
     let _alone = alone();
-    let mut victim = Victim::met(filled(1, 4_000, 500), Vec::new(), NO_PRINT);
+    let mut victim = Victim::met(filled(1, 8_500, 500), Vec::new(), NO_PRINT);
     victim.says();
     let again = victim.answers(&frames::ask(victim.to, 1, 0, 1)).unwrap();
     let window: usize = again.iter().map(Vec::len).sum();
-    assert!((1 << 20..(1 << 20) + 4_096).contains(&window), "{window}");
+    assert!((4 << 20..(4 << 20) + 4_096).contains(&window), "{window}");
+    assert!(victim.answers(&frames::ask(victim.to, 1, 0, 1)).unwrap().is_empty());
     // What it claims to have beyond the end, or of another stream, moves nothing.
     for (stream, have) in [(1, u64::MAX), (1, 1 << 40), (2, 1 << 20), (0, 0), (u64::MAX, 5)] {
         assert!(victim.answers(&frames::ask(victim.to, stream, have, 0)).unwrap().is_empty(), "{stream} {have}");

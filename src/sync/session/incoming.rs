@@ -8,6 +8,9 @@ use crate::sync::session::report::Amount;
 /// How many parts beyond a gap are kept: a window of parts of one KiB.
 const MAX_LATER: usize = 1024;
 
+/// After how many bytes the sender is told how many there are: so that it need not stop, and its progress shows.
+const ASK_LEN: u64 = WINDOW / 16;
+
 /// A stream of which some parts have come. Holds no more than what came, and that within the stated length.
 pub(super) struct Incoming {
     pub(super) number: u64,
@@ -82,7 +85,7 @@ impl Incoming {
 
     /// Whether the sender should hear how much is here, so that it does not have to stop; then it counts as said.
     pub(super) fn is_ask_due(&mut self) -> bool {
-        let due = !self.is_complete() && self.have() - self.asked >= WINDOW / 2;
+        let due = !self.is_complete() && self.have() - self.asked >= ASK_LEN;
         if due {
             self.asked = self.have();
         }
