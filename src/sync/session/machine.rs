@@ -10,7 +10,7 @@ use crate::kernel::{Crdt, Entity, MergeError};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
 use crate::sync::reconcile::Difference;
-use crate::sync::session::frame::{Frame, Hello, Parting, Says};
+use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::incoming::Incoming;
 use crate::sync::session::options::Options;
 use crate::sync::session::outgoing::Outgoing;
@@ -262,7 +262,7 @@ impl<T: Crdt> Session<T> {
     /// Leaves: the peer will be told, and [`poll_frame`](Self::poll_frame) returns one last frame.
     pub fn close(&mut self) {
         if self.end.is_none() {
-            self.due.bye = self.peer.as_ref().map(|peer| (peer.nonce as u32, Parting::Done));
+            self.due.bye = self.peer.as_ref().map(|peer| (pair(peer.nonce, self.nonce), Parting::Done));
             self.end = Some(Ok(()));
         }
     }
@@ -316,7 +316,7 @@ impl<T: Crdt> Session<T> {
             return Ok(Some(self.sent(&hello)));
         }
         let Some(peer) = &self.peer else { return Ok(None) };
-        let to = Some(peer.nonce as u32);
+        let to = Some(pair(peer.nonce, self.nonce));
         if std::mem::take(&mut self.due.need) {
             return Ok(Some(self.sent(&Frame { to, says: Says::Need })));
         }
@@ -374,20 +374,17 @@ impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
     fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
         if let Says::Hello(hello) = &frame.says {
-            return self.meet(replica, hello, frame.to == Some(self.nonce as u32));
+            return self.meet(replica, hello, frame.to == Some(pair(self.nonce, hello.nonce)));
         }
-        if frame.to != Some(self.nonce as u32) {
-            self.counters.stale += 1;
-            return Ok(false);
-        }
-        if let Says::Bye(parting) = &frame.says {
-            return self.part(parting).map(|()| true);
-        }
-        let Some(peer) = &mut self.peer else {
-            // Its hello was lost, and will come again.
+        // Before the peer's hello, which will come again, its session cannot be told from an earlier one.
+        let from = self.peer.as_mut().filter(|peer| frame.to == Some(pair(self.nonce, peer.nonce)));
+        let Some(peer) = from else {
             self.counters.stale += 1;
             return Ok(false);
         };
+        if let Says::Bye(parting) = &frame.says {
+            return self.part(parting).map(|()| true);
+        }
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
@@ -443,7 +440,10 @@ impl<T: Crdt> Session<T> {
             }
             self.events.push_back(Event::Met { device: hello.device.clone() });
         }
-        let heard = self.hear(&hello.told, replica)?;
+        // A hello for an earlier session of ours builds on what was announced there.
+        let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));
+        self.due.need |= is_for_another;
+        let heard = !is_for_another && self.hear(&hello.told, replica)?;
         if let Some(peer) = &mut self.peer {
             // Who says hello again waits for a sign that we have heard it.
             match to_us {
@@ -494,7 +494,7 @@ impl<T: Crdt> Session<T> {
             }
             other => Some(Parting::Refused(other.to_string())),
         };
-        self.due.bye = self.peer.as_ref().map(|peer| peer.nonce as u32).zip(parting);
+        self.due.bye = self.peer.as_ref().map(|peer| pair(peer.nonce, self.nonce)).zip(parting);
         self.end = Some(Err(error.clone()));
         error
     }
@@ -568,6 +568,12 @@ impl<T: Crdt> Session<T> {
         input[16..24].copy_from_slice(&number.to_le_bytes());
         xxh3_128(&input).to_le_bytes()
     }
+}
+
+/// Names two sessions in the direction of one: by the first bytes of the receiver's nonce and the last of the sender's. What
+/// either has said in an earlier session is told apart.
+pub(super) fn pair(receiver: u64, sender: u64) -> u32 {
+    receiver as u32 ^ (sender >> 32) as u32
 }
 
 impl<T: Crdt> fmt::Debug for Session<T> {
