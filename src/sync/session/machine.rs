@@ -517,7 +517,7 @@ impl<T: Crdt> Session<T> {
             || peer.heard.is_none()
             || self.outgoing.is_some()
             || self.incoming.is_some()
-            || self.round.as_ref().is_some_and(Round::waits)
+            || self.round.as_ref().is_some_and(Round::is_under_way)
     }
 
     fn say_again(&mut self) {
@@ -532,7 +532,7 @@ impl<T: Crdt> Session<T> {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.nudge();
         }
-        self.due.turn |= self.round.as_ref().is_some_and(Round::waits);
+        self.nudge_round();
     }
 
     fn tell_equal(&mut self, replica: &Replica<T>) {

@@ -8,6 +8,9 @@ use crate::sync::session::machine::Session;
 use crate::sync::session::report::SessionError;
 use crate::sync::session::telling::{Announced, Point};
 
+/// How often we ask how a reconciliation of the peer's goes on, before we take it for given up.
+const MAX_ASKED: u32 = 3;
+
 /// One reconciliation, from our side.
 pub(super) struct Round {
     number: u64,
@@ -32,6 +35,10 @@ impl Round {
     pub(super) fn waits(&self) -> bool {
         self.begun_by_us && !self.is_done
     }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.is_done
+    }
 }
 
 impl<T: Crdt> Session<T> {
@@ -42,7 +49,8 @@ impl<T: Crdt> Session<T> {
         heard: &Announced,
         point: &Point,
     ) -> Result<(), SessionError> {
-        if self.round.as_ref().is_some_and(Round::waits) {
+        // One that the peer has begun tells us as much.
+        if self.round.as_ref().is_some_and(Round::is_under_way) {
             return Ok(());
         }
         // The two must agree where both stand.
@@ -140,6 +148,15 @@ impl<T: Crdt> Session<T> {
                 false
             }
         }
+    }
+
+    /// Says again what was said last, if somebody has to go on.
+    pub(super) fn nudge_round(&mut self) {
+        let given_up = |round: &Round| !round.begun_by_us && !round.is_done && self.retry.attempts() > MAX_ASKED;
+        if self.round.as_ref().is_some_and(given_up) {
+            self.round = None;
+        }
+        self.due.turn |= self.round.as_ref().is_some_and(Round::is_under_way);
     }
 
     fn step(&mut self, place: u64, step: Step) {
