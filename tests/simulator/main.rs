@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tally::{HAZARDS, Tally};
 
 /// How many seeds the normal run takes; `DRIFTLESS_SCHEDULES=20` takes twenty times as many, for a longer look.
-const SEEDS: u64 = 240;
+const SEEDS: u64 = 160;
 
 fn run(seed: u64, shows: bool) -> Result<(Tally, u64), String> {
     let result = catch_unwind(AssertUnwindSafe(|| world::run(seed, shows)));

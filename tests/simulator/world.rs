@@ -27,6 +27,9 @@ const MAX_FRAMES_AT_ONCE: usize = 5_000;
 /// More frames than any run needs: each is answered by more than one.
 const MAX_FRAMES: u64 = 200_000;
 
+/// A slice of a delta, and some: a stream goes on from whole slices.
+const BROKEN_OFF_AT: u64 = 150 << 10;
+
 /// How long frames are late that come very late, at most.
 const VERY_LATE: u64 = 20_000;
 
@@ -132,11 +135,15 @@ impl World {
     /// What all know from the beginning, written by as many writers as the plan says.
     fn begin(&mut self) -> Result<(), String> {
         let (nodes, writers) = (self.plan.nodes, self.plan.writers);
+        let text = "0123456789".repeat(self.plan.text_len / 10);
         for n in 0..writers.max(usize::from(nodes > 0)) {
             let who = n % self.sites.len();
             self.record(who, false, |site, _| {
                 let edit = site.replica.edit(|g| {
-                    (n..nodes.max(n + 1)).step_by(writers.max(1)).try_for_each(|n| g.add_node(&base_name(n)).map(drop))
+                    (n..nodes.max(n + 1)).step_by(writers.max(1)).try_for_each(|n| {
+                        let node = g.add_node(&base_name(n))?;
+                        g.set(node, "/text", &text)
+                    })
                 });
                 edit.map(drop).map_err(|e| e.to_string())
             })?;
@@ -152,10 +159,11 @@ impl World {
         }
         for from in 0..self.sites.len() {
             let whole = self.sites[from].replica.complete();
-            self.sites
-                .iter_mut()
-                .try_for_each(|site| site.replica.merge(&whole).map(drop))
-                .map_err(|e| e.to_string())?;
+            for to in 0..self.sites.len() {
+                if !(self.plan.newcomers && to % 2 == 1) {
+                    self.sites[to].replica.merge(&whole).map_err(|e| e.to_string())?;
+                }
+            }
         }
         self.sites.iter_mut().for_each(Site::save);
         (0..self.sites.len()).try_for_each(|who| self.check(who))
@@ -693,6 +701,12 @@ impl World {
             && !durable.disk.iter().any(|save| save.version.includes(standing.version()))
         {
             return Err(format!("{from} has acknowledged to {to} what was never durable: {:?}", standing.version()));
+        }
+        let much = |end: &End| end.session.progress().receiving.bytes > BROKEN_OFF_AT;
+        if !self.healed && self.ends.get(&key).is_some_and(much) && self.random.percent(self.plan.breaks) {
+            self.note(|_| format!("{key:?} loses its connection"));
+            self.end(key, None)?;
+            return self.open(key);
         }
         self.poll(key)
     }
