@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | what it says, 1 to 7; plus 128 with a receiver |
-//! | 4 | the receiver: the first bytes of its session's nonce; but in a first hello |
+//! | 4 | the receiver, and the sender: the low half of the one's nonce, xor the high half of the other's; but in a first hello |
 //! | … | what it says, below |
 //! | 4 | checksum: the low half of XXH3-64 of all before |
 //!
@@ -37,7 +37,7 @@ const CHECKSUM: usize = 4;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Frame<'a> {
-    /// Whom it is for, if that is known.
+    /// Whom it is for, if that is known, and from whom.
     pub(super) to: Option<u32>,
     pub(super) says: Says<'a>,
 }

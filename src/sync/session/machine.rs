@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 use crate::kernel::{Crdt, Entity, MergeError};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
-use crate::sync::session::frame::{Frame, Hello, Parting, Says};
+use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::incoming::Incoming;
 use crate::sync::session::options::Options;
 use crate::sync::session::outgoing::Outgoing;
@@ -106,7 +106,7 @@ pub struct Session<T: Crdt> {
     /// contradict each other.
     pub(super) offer: Option<(Point, u64)>,
     pub(super) due: DueFrames,
-    retry: Retry,
+    pub(super) retry: Retry,
     pub(super) pace: Pace,
     /// The time of the last call.
     pub(super) now: Duration,
@@ -254,8 +254,7 @@ impl<T: Crdt> Session<T> {
 
     /// When to call [`poll_frame`](Self::poll_frame) again at the latest, though nothing has come: while an answer is waited for.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let round = self.round.as_ref().and_then(|round| round.goes_on_until(self.options.retry_after));
-        let held = self.hold.into_iter().chain(round).filter(|until| *until > self.now);
+        let held = self.hold.filter(|hold| *hold > self.now);
         self.retry.deadline().into_iter().chain(held).min()
     }
 
@@ -277,7 +276,7 @@ impl<T: Crdt> Session<T> {
     /// Leaves: the peer will be told, and [`poll_frame`](Self::poll_frame) returns one last frame.
     pub fn close(&mut self) {
         if self.end.is_none() {
-            self.due.bye = self.peer.as_ref().map(|peer| (peer.nonce as u32, Parting::Done));
+            self.due.bye = self.peer.as_ref().map(|peer| (pair(peer.nonce, self.nonce), Parting::Done));
             self.end = Some(Ok(()));
         }
     }
@@ -336,7 +335,7 @@ impl<T: Crdt> Session<T> {
             return Ok(Some(self.sent(&hello)));
         }
         let Some(peer) = &self.peer else { return Ok(None) };
-        let to = Some(peer.nonce as u32);
+        let to = Some(pair(peer.nonce, self.nonce));
         if std::mem::take(&mut self.due.need) {
             return Ok(Some(self.sent(&Frame { to, says: Says::Need })));
         }
@@ -395,20 +394,17 @@ impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
     fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
         if let Says::Hello(hello) = &frame.says {
-            return self.meet(replica, hello, frame.to == Some(self.nonce as u32));
+            return self.meet(replica, hello, frame.to == Some(pair(self.nonce, hello.nonce)));
         }
-        if frame.to != Some(self.nonce as u32) {
-            self.counters.stale += 1;
-            return Ok(false);
-        }
-        if let Says::Bye(parting) = &frame.says {
-            return self.part(parting).map(|()| true);
-        }
-        let Some(peer) = &mut self.peer else {
-            // Its hello was lost, and will come again.
+        // Before the peer's hello, which will come again, its session cannot be told from an earlier one.
+        let from = self.peer.as_mut().filter(|peer| frame.to == Some(pair(self.nonce, peer.nonce)));
+        let Some(peer) = from else {
             self.counters.stale += 1;
             return Ok(false);
         };
+        if let Says::Bye(parting) = &frame.says {
+            return self.part(parting).map(|()| true);
+        }
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
@@ -470,7 +466,10 @@ impl<T: Crdt> Session<T> {
             }
             self.events.push_back(Event::Met { device: hello.device.clone() });
         }
-        let heard = self.hear(&hello.told, replica)?;
+        // A hello for an earlier session of ours builds on what was announced there.
+        let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));
+        self.due.need |= is_for_another;
+        let heard = !is_for_another && self.hear(&hello.told, replica)?;
         if let Some(peer) = &mut self.peer {
             // Who says hello again waits for a sign that we have heard it.
             match to_us {
@@ -521,7 +520,7 @@ impl<T: Crdt> Session<T> {
             }
             other => Some(Parting::Refused(other.to_string())),
         };
-        self.due.bye = self.peer.as_ref().map(|peer| peer.nonce as u32).zip(parting);
+        self.due.bye = self.peer.as_ref().map(|peer| pair(peer.nonce, self.nonce)).zip(parting);
         self.end = Some(Err(error.clone()));
         error
     }
@@ -544,7 +543,7 @@ impl<T: Crdt> Session<T> {
             || peer.heard.is_none()
             || self.outgoing.is_some()
             || self.incoming.is_some()
-            || self.round.as_ref().is_some_and(Round::waits)
+            || self.round.as_ref().is_some_and(Round::is_under_way)
             || self.offer.is_some()
             || self.due.again
     }
@@ -563,7 +562,7 @@ impl<T: Crdt> Session<T> {
         }
         // In case that the peer does not know that it has to send everything as well.
         self.due.announce |= self.offer.is_some();
-        self.due.turn |= self.round.as_ref().is_some_and(Round::waits);
+        self.nudge_round();
     }
 
     fn tell_equal(&mut self, replica: &Replica<T>) {
@@ -599,6 +598,12 @@ impl<T: Crdt> Session<T> {
         input[16..24].copy_from_slice(&number.to_le_bytes());
         xxh3_128(&input).to_le_bytes()
     }
+}
+
+/// Names two sessions in the direction of one: by the first bytes of the receiver's nonce and the last of the sender's. What
+/// either has said in an earlier session is told apart.
+pub(super) fn pair(receiver: u64, sender: u64) -> u32 {
+    receiver as u32 ^ (sender >> 32) as u32
 }
 
 impl<T: Crdt> fmt::Debug for Session<T> {

@@ -1,7 +1,5 @@
 //! A reconciliation within a session.
 
-use std::time::Duration;
-
 use crate::kernel::Crdt;
 use crate::replica::Replica;
 use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
@@ -11,6 +9,9 @@ use crate::sync::session::report::SessionError;
 use crate::sync::session::retry::Reaction;
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Point};
+
+/// How often we ask how a reconciliation of the peer's goes on, before we take it for given up.
+const MAX_ASKED: u32 = 3;
 
 /// One reconciliation, from our side.
 pub(super) struct Round {
@@ -24,13 +25,11 @@ pub(super) struct Round {
     pub(super) difference: Option<Difference>,
     /// Whether a delta for the peer can still be made of it.
     pub(super) is_fresh: bool,
-    /// When it last went on.
-    touched: Duration,
 }
 
 impl Round {
-    fn new(name: RoundName, machine: Reconciling, now: Duration) -> Self {
-        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true, touched: now }
+    fn new(name: RoundName, machine: Reconciling) -> Self {
+        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true }
     }
 
     /// What we have said last, to be said, or said again.
@@ -40,15 +39,9 @@ impl Round {
         Some(Says::Turn { round: number, begun_by_sender: begun_by_us, place: *place, builds_on, turn })
     }
 
-    /// Whether the peer has to say something. Who has begun sees to it that it goes on.
-    pub(super) fn waits(&self) -> bool {
-        self.name.begun_by_us && self.difference.is_none()
-    }
-
-    /// Until when one that the peer has begun is taken to go on; a peer that needs it says so again before.
-    pub(super) fn goes_on_until(&self, retry_after: Duration) -> Option<Duration> {
-        let unfinished = !self.name.begun_by_us && self.difference.is_none();
-        unfinished.then(|| self.touched.saturating_add(retry_after * 4))
+    /// Whether the peer has to say something.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.difference.is_none()
     }
 }
 
@@ -60,9 +53,8 @@ impl<T: Crdt> Session<T> {
         heard: &Announced,
         point: &Point,
     ) -> Result<(), SessionError> {
-        if self.round.as_ref().is_some_and(|round| {
-            round.waits() || round.goes_on_until(self.options.retry_after).is_some_and(|until| self.now < until)
-        }) {
+        // One that the peer has begun tells us as much.
+        if self.round.as_ref().is_some_and(Round::is_under_way) {
             return Ok(());
         }
         // The two must agree where both stand.
@@ -73,7 +65,7 @@ impl<T: Crdt> Session<T> {
         let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
         match Reconciling::ask(&live, point.standing.version(), theirs, nonce) {
             Ok((machine, turn)) => {
-                let round = Round::new(RoundName { number, begun_by_us: true }, machine, self.now);
+                let round = Round::new(RoundName { number, begun_by_us: true }, machine);
                 let (last, builds_on) = (Some((0, turn.to_bytes())), Some((ours, heard.number)));
                 self.round = Some(Round { last, builds_on, ..round });
                 self.due.turn = true;
@@ -115,7 +107,8 @@ impl<T: Crdt> Session<T> {
             return false;
         }
         // Of two that were begun at once, one is enough.
-        if self.round.as_ref().is_some_and(Round::waits) && self.nonce < peer.nonce {
+        let ours = |round: &Round| round.name.begun_by_us && round.is_under_way();
+        if self.round.as_ref().is_some_and(ours) && self.nonce < peer.nonce {
             return false;
         }
         let heard = peer.heard.as_ref().filter(|heard| heard.number == builds_on.0);
@@ -127,7 +120,7 @@ impl<T: Crdt> Session<T> {
         match Reconciling::answer(&live, ours.version(), theirs, first) {
             Ok((machine, step)) => {
                 peer.round = number;
-                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine, self.now));
+                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine));
                 self.step(1, step);
                 true
             }
@@ -160,9 +153,19 @@ impl<T: Crdt> Session<T> {
         }
     }
 
+    /// Says again what was said last, if somebody has to go on.
+    pub(super) fn nudge_round(&mut self) {
+        let given_up =
+            |round: &Round| !round.name.begun_by_us && round.is_under_way() && self.retry.attempts() > MAX_ASKED;
+        if self.round.as_ref().is_some_and(given_up) {
+            self.round = None;
+        }
+        self.due.turn |= self.round.as_ref().is_some_and(Round::is_under_way);
+    }
+
     fn step(&mut self, place: u64, step: Step) {
         let Some(round) = &mut self.round else { return };
-        (round.builds_on, round.touched) = (None, self.now);
+        round.builds_on = None;
         let turn = match step {
             Step::Say(turn) => Some(turn),
             Step::Done { difference, last } => {

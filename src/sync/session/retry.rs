@@ -79,6 +79,11 @@ impl Retry {
         Self { after, patience, seed, attempts: 0, waiting: None, useful: Duration::ZERO }
     }
 
+    /// How often it was said again, since something of use last came.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// Something of use has come.
     pub(super) fn progress(&mut self, now: Duration) {
         self.attempts = 0;

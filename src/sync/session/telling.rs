@@ -6,7 +6,7 @@ use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
 use crate::standing::Standing;
 use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
-use crate::sync::session::machine::Session;
+use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
 
 /// A hello tells the whole standing up to this many bytes; it must fit into whatever buffer lies between two that say hello at
@@ -98,7 +98,8 @@ impl<T: Crdt> Session<T> {
             staging_limit: self.options.staging_limit.ilog2() as u8,
             told,
         };
-        Ok(Frame { to: self.peer.as_ref().map(|peer| peer.nonce as u32), says: Says::Hello(Box::new(hello)) })
+        let to = self.peer.as_ref().map(|peer| pair(peer.nonce, self.nonce));
+        Ok(Frame { to, says: Says::Hello(Box::new(hello)) })
     }
 
     pub(super) fn told(&mut self, point: &Point, is_hello: bool) -> Result<Told, SessionError> {

@@ -1,0 +1,119 @@
+//! A replica, its disk, and its clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use driftless::sync::Devices;
+use driftless::testing::TestEnvironment;
+use driftless::{Edit, EditError, Graph, Lease, NodeId, Replica, VersionVector};
+
+use crate::random::Random;
+
+/// So that a clock can be a day slow.
+const START: u64 = 1_000_000_000;
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+pub(crate) struct Site {
+    pub(crate) replica: Replica<Graph>,
+    clock: Arc<AtomicU64>,
+    /// How far the clock is off.
+    ahead: u64,
+    /// The last is what a crash comes back with.
+    pub(crate) disk: Vec<Save>,
+    /// Whether a save is to come.
+    pub(crate) save_due: bool,
+    pub(crate) waits: bool,
+    /// What is durable was once replaced by an older state.
+    pub(crate) set_back: bool,
+    pub(crate) devices: Devices,
+}
+
+#[derive(Clone)]
+pub(crate) struct Save {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) version: VersionVector,
+}
+
+impl Site {
+    pub(crate) fn new(seed: u64, waits: bool, ahead: Option<u64>) -> Self {
+        let environment = TestEnvironment::new(seed);
+        let clock = environment.clock();
+        let replica = Replica::with_environment(environment);
+        let (disk, devices) = (Vec::new(), Devices::new());
+        let ahead = DAY + ahead.map_or(0, |ahead| ahead % (2 * DAY));
+        Self { replica, clock, ahead, disk, save_due: false, waits, set_back: false, devices }
+    }
+
+    pub(crate) fn set_clock(&self, now: u64) {
+        self.clock.store(self.time(now), Ordering::Relaxed);
+    }
+
+    pub(crate) fn time(&self, now: u64) -> u64 {
+        START + self.ahead + now
+    }
+
+    pub(crate) fn save(&mut self) {
+        let (bytes, lease) = self.replica.save();
+        let version = self.replica.version().clone();
+        self.disk.push(Save { bytes, lease, version });
+        self.save_due = false;
+    }
+
+    pub(crate) fn is_saved(&self) -> bool {
+        self.disk.last().is_some_and(|save| save.version == *self.replica.version())
+    }
+
+    pub(crate) fn open(&mut self, seed: u64, save: &Save, lease: Option<Lease>, now: u64) -> Result<(), String> {
+        let environment = TestEnvironment::new(seed);
+        self.clock = environment.clock();
+        self.set_clock(now);
+        self.replica = Replica::resume_with(environment, &save.bytes, lease)
+            .map_err(|e| format!("a save cannot be opened: {e}"))?;
+        self.save_due = false;
+        Ok(())
+    }
+}
+
+const NAMES: [&str; 4] = ["ada", "eve", "joe", "mia"];
+
+pub(crate) fn base_name(n: usize) -> String {
+    format!("base {n}")
+}
+
+/// One operation of a small alphabet, so that writers meet. What cannot be done is left out.
+pub(crate) fn write(
+    g: &mut Edit<'_, Graph>,
+    random: &mut Random,
+    nodes: usize,
+    text_len: usize,
+) -> Result<(), EditError> {
+    let name = |random: &mut Random| match nodes > 0 && random.percent(30) {
+        true => base_name(random.below(nodes)),
+        false => NAMES[random.below(NAMES.len())].to_owned(),
+    };
+    let (name, other, p) = (name(random), NodeId::named(&name(random)), random.below(3));
+    let node = NodeId::named(&name);
+    // Where texts are long, most of what is done is to write some.
+    let done = match random.below(if text_len > 1 << 10 { 14 } else { 24 }) {
+        0..=3 => g.add_node(&name).map(drop),
+        4 => g.remove_node(node).map(drop),
+        5 => g.remove_node_with_edges(node).map(drop),
+        6 => g.restore_node(&name).map(drop),
+        7 => g.label(node, ["x", "y"][p % 2]),
+        8 => g.unlabel(node, ["x", "y"][p % 2]).map(drop),
+        9..=13 => {
+            let text = "abcdefghijklmnop".repeat(random.below(text_len) / 16 + 1);
+            g.set(node, format!("/{p}"), &format!("{}{text}", random.next()))
+        }
+        14..=16 => g.unset(node, format!("/{p}")).map(drop),
+        17..=18 => g.link(node, "knows", other).map(drop),
+        19 => g.unlink(driftless::EdgeId::between(node, "knows", other)).map(drop),
+        20..=21 => g.properties_mut(node).add("/count", 1 + p as i64),
+        _ => g.set(driftless::EdgeId::between(node, "knows", other), "/since", p as i64),
+    };
+    match done {
+        Err(EditError::NoNode(_) | EditError::NoEdge(_)) => Ok(()),
+        other => other,
+    }
+}
