@@ -73,7 +73,7 @@ impl Victim {
         let mut session = Session::new(&replica, options, *b"the seed of one.");
         let hello = session.poll_frame(&replica, Duration::ZERO).unwrap().unwrap();
         let (nonce, schema) = frames::nonce_and_schema(&hello);
-        let to = nonce as u32;
+        let to = frames::pair(nonce, MALLORY);
         Self { replica, session, now: Duration::ZERO, to, schema, hello, merged: 0, repaired: 0 }
     }
 
@@ -988,19 +988,19 @@ fn a_bye_in_the_middle_ends_the_session_and_leaves_what_was_merged() {
     for (says, is_right) in partings {
         let mut victim = Victim::met(filled(1, 3, 10), Vec::new(), NO_PRINT);
         let before = victim.replica.snapshot();
-        let end = victim.hear(&frames::frame(BYE, Some(victim.to), says));
+        let end = victim.hear(&frames::bye(victim.to, MALLORY, says));
         assert!(is_right(&end), "{says:?}: {end:?}");
         assert!(victim.session.is_over() && victim.says().iter().all(|frame| kind(frame) == BYE));
         victim.survives(&before);
     }
     for says in [&[5][..], &[], &[2, 200], &[0, 0], &[1, 1], &[2, 1, 0xff]] {
         let mut victim = Victim::met(filled(1, 3, 10), Vec::new(), NO_PRINT);
-        assert_eq!(victim.hear(&frames::frame(BYE, Some(victim.to), says)), Ok(()), "{says:?}");
+        assert_eq!(victim.hear(&frames::bye(victim.to, MALLORY, says)), Ok(()), "{says:?}");
         assert_eq!(victim.session.counters().errors, 1, "{says:?}");
     }
     // Not for us: a peer of an earlier session has left.
     let mut victim = Victim::met(filled(1, 3, 10), Vec::new(), NO_PRINT);
-    victim.hear(&frames::frame(BYE, Some(victim.to ^ 1), &[0])).unwrap();
+    victim.hear(&frames::bye(victim.to ^ 1, MALLORY, &[0])).unwrap();
     assert!(!victim.session.is_over());
 }
 

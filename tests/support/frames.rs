@@ -143,6 +143,15 @@ pub(crate) fn announce(to: u32, merged: u64, told: &Told) -> Vec<u8> {
     frame(ANNOUNCE, Some(to), &says)
 }
 
+/// The receiver and the sender of a frame, in one.
+pub(crate) fn pair(receiver: u64, sender: u64) -> u32 {
+    receiver as u32 ^ (sender >> 32) as u32
+}
+
+pub(crate) fn bye(to: u32, nonce: u64, parting: &[u8]) -> Vec<u8> {
+    frame(BYE, Some(to), &[&nonce.to_le_bytes(), parting].concat())
+}
+
 pub(crate) fn need(to: u32) -> Vec<u8> {
     frame(NEED, Some(to), &[])
 }

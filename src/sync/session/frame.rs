@@ -17,7 +17,7 @@
 //! | part | number of the stream, bytes in all, bytes before, bytes |
 //! | ask | number of the stream, bytes that are there, whether to send again what was sent |
 //! | turn | number of the reconciliation, whether the sender began it, place in it, numbers of the announcements of who began and of the other (in the first), a [`Turn`](crate::sync::Turn) |
-//! | bye | a [`Parting`] |
+//! | bye | nonce (8), a [`Parting`] |
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,12 +45,34 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Says<'a> {
     Hello(Box<Hello>),
-    Announce { merged: u64, told: Told },
+    Announce {
+        merged: u64,
+        told: Told,
+    },
     Need,
-    Part { stream: u64, total: u64, offset: u64, bytes: &'a [u8] },
-    Ask { stream: u64, have: u64, again: bool },
-    Turn { round: u64, begun_by_sender: bool, place: u64, builds_on: Option<(u64, u64)>, turn: &'a [u8] },
-    Bye(Parting),
+    Part {
+        stream: u64,
+        total: u64,
+        offset: u64,
+        bytes: &'a [u8],
+    },
+    Ask {
+        stream: u64,
+        have: u64,
+        again: bool,
+    },
+    Turn {
+        round: u64,
+        begun_by_sender: bool,
+        place: u64,
+        builds_on: Option<(u64, u64)>,
+        turn: &'a [u8],
+    },
+    /// With the nonce of who says it: it may be all that the receiver ever hears.
+    Bye {
+        nonce: u64,
+        parting: Parting,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +173,7 @@ impl Frame<'_> {
             Says::Part { .. } => PART,
             Says::Ask { .. } => ASK,
             Says::Turn { .. } => TURN,
-            Says::Bye(_) => BYE,
+            Says::Bye { .. } => BYE,
         };
         out.push(kind | self.to.map_or(0, |_| TO));
         out.extend(self.to.iter().flat_map(|to| to.to_le_bytes()));
@@ -181,7 +203,10 @@ impl Frame<'_> {
                 }
                 out.extend_from_slice(turn);
             }
-            Says::Bye(parting) => parting.write(&mut out),
+            Says::Bye { nonce, parting } => {
+                out.extend(nonce.to_le_bytes());
+                parting.write(&mut out);
+            }
         }
         out.extend(checksum(&out));
         out
@@ -243,7 +268,10 @@ impl<'a> Frame<'a> {
                     says: Says::Turn { round, begun_by_sender, place, builds_on, turn: cursor.rest() },
                 });
             }
-            BYE => Says::Bye(Parting::read(&mut cursor)?),
+            BYE => {
+                let nonce = u64::from_le_bytes(cursor.array()?);
+                Says::Bye { nonce, parting: Parting::read(&mut cursor)? }
+            }
             other => return Err(DecodeError::UnknownKind(other)),
         };
         cursor.end()?;

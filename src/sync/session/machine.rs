@@ -231,7 +231,7 @@ impl<T: Crdt> Session<T> {
             let _ = self.check_time(now);
         }
         if let Some((to, parting)) = self.due.bye.take() {
-            return Ok(Some(self.sent(&Frame { to: Some(to), says: Says::Bye(parting) })));
+            return Ok(Some(self.bye(to, parting)));
         }
         if let Some(end) = &self.end {
             return end.clone().map(|()| None);
@@ -245,7 +245,7 @@ impl<T: Crdt> Session<T> {
             Err(error) => {
                 let error = self.fail(error);
                 match self.due.bye.take() {
-                    Some((to, parting)) => Ok(Some(self.sent(&Frame { to: Some(to), says: Says::Bye(parting) }))),
+                    Some((to, parting)) => Ok(Some(self.bye(to, parting))),
                     None => Err(error),
                 }
             }
@@ -380,6 +380,11 @@ impl<T: Crdt> Session<T> {
         due.then_some(peer.durable)
     }
 
+    fn bye(&mut self, to: u32, parting: Parting) -> Vec<u8> {
+        let says = Says::Bye { nonce: self.nonce, parting };
+        self.sent(&Frame { to: Some(to), says })
+    }
+
     fn sent(&mut self, frame: &Frame<'_>) -> Vec<u8> {
         let bytes = frame.to_bytes();
         self.count_sent(bytes)
@@ -396,15 +401,23 @@ impl<T: Crdt> Session<T> {
         if let Says::Hello(hello) = &frame.says {
             return self.meet(replica, hello, frame.to == Some(pair(self.nonce, hello.nonce)));
         }
+        if let Says::Bye { nonce, parting } = &frame.says {
+            // It may be refused for our hello, and its own may be lost.
+            let from_peer = self.peer.as_ref().is_none_or(|peer| peer.nonce == *nonce);
+            return match from_peer && frame.to == Some(pair(self.nonce, *nonce)) {
+                true => self.part(parting).map(|()| true),
+                false => {
+                    self.counters.stale += 1;
+                    Ok(false)
+                }
+            };
+        }
         // Before the peer's hello, which will come again, its session cannot be told from an earlier one.
         let from = self.peer.as_mut().filter(|peer| frame.to == Some(pair(self.nonce, peer.nonce)));
         let Some(peer) = from else {
             self.counters.stale += 1;
             return Ok(false);
         };
-        if let Says::Bye(parting) = &frame.says {
-            return self.part(parting).map(|()| true);
-        }
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
@@ -429,7 +442,7 @@ impl<T: Crdt> Session<T> {
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
             }
-            Says::Hello(_) | Says::Bye(_) => false,
+            Says::Hello(_) | Says::Bye { .. } => false,
         };
         self.counters.stale += u64::from(!useful && frame.says != Says::Need);
         Ok(useful || newly_met)
