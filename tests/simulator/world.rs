@@ -556,7 +556,10 @@ impl World {
         self.note(|_| format!("{key:?} ends: {error:?}"));
         match &error {
             None => {}
-            Some(SessionError::Silence) => self.tally.add("silences", 1),
+            Some(SessionError::Silence) => {
+                self.tally.add("silences", 1);
+                self.tally.add("silences over a sound network", u64::from(self.healed));
+            }
             Some(SessionError::Left(_)) => self.tally.add("sessions that the peer broke off", 1),
             Some(SessionError::Nonsense(_)) if self.plan.damage > 0 => self.tally.add("sessions ended by nonsense", 1),
             Some(SessionError::Contradiction) if self.plan.clones => self.tally.add("contradictions that stayed", 1),
