@@ -131,6 +131,15 @@ impl<T: Crdt> Replica<T> {
         fork
     }
 
+    /// This very replica once more, id and all: for the test kit, which goes on from one state in several ways.
+    #[cfg(feature = "testing")]
+    pub(crate) fn twin_with(&self, environment: impl Environment + 'static) -> Self {
+        let mut twin = self.fork_with(environment);
+        twin.author.id = self.author.id;
+        (twin.forked_at, twin.generation) = (self.forked_at, self.generation);
+        twin
+    }
+
     /// The state as bytes, and the lease to [`resume`](Self::resume) it with (none if this replica never wrote). O(n).
     ///
     /// Write the bytes durably before anything written since the last save leaves this machine, or give the lease up:

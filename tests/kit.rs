@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use driftless::kernel::{Entity, Payload, Touched};
-use driftless::testing::{Model, Step, What, Write, Writes, judge, replay, same, try_judge};
+use driftless::testing::{Model, Scope, Step, What, Write, Writes, judge, replay, same, try_explore, try_judge};
 use driftless::{Crdt, Edit, EditError, OrSet, State};
 use proptest::prelude::*;
 
@@ -289,6 +289,90 @@ impl Derived for Tombstones {
 #[test]
 fn a_type_that_reads_tombstones_fails() {
     verdict::<Tombstones>();
+}
+
+// ---- types that are wrong in few schedules ----
+
+/// The verdict on all schedules of two replicas, and the steps that it tells.
+fn explored<D: Derived>() -> (String, Vec<String>) {
+    let ops = [Op::Set(0, 1), Op::Unset(0), Op::Set(0, 2), Op::Fail(0)];
+    let verdict = try_explore::<Judged<D>>(Scope::new(2, 6), &ops).expect_err("what is wrong passed");
+    let steps = verdict.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(". "));
+    let steps = steps.map(|(_, step)| step.to_owned()).collect();
+    (verdict, steps)
+}
+
+#[test]
+fn what_is_right_is_right_in_all_schedules() {
+    let ops = [Op::Set(0, 1), Op::Unset(0), Op::Fail(0)];
+    let found = try_explore::<Judged<Keys>>(Scope::new(2, 5), &ops).unwrap();
+    assert!(found.states > 2_000 && found.concurrent * 2 > found.states, "{found}");
+}
+
+#[test]
+fn of_all_schedules_that_fail_the_shortest_is_told() {
+    let (verdict, steps) = explored::<Ours>();
+    assert!(verdict.contains("by the laws") && verdict.contains("0: 2"), "{verdict}");
+    // Two that do not know of each other; that the one hears of the other is a law's doing.
+    assert_eq!(steps.len(), 2, "{verdict}");
+}
+
+/// How many keys are there, and a key goes twice: when it is removed, and when its tombstone does.
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Twice(i32);
+
+impl Derived for Twice {
+    fn follow(&mut self, touched: &Touched) {
+        let is_live = !values(touched).is_empty();
+        self.0 += i32::from(is_live && !touched.was_live()) - i32::from(touched.was_live() && !is_live);
+        self.0 -= i32::from(touched.now().is_empty() && !touched.was_live());
+    }
+
+    fn check(&self, view: &View<'_, Self>) -> Result<(), String> {
+        same("count", self.0, view.all().map(|w| *w.cell).collect::<BTreeSet<_>>().len() as i32)
+    }
+}
+
+/// A tombstone goes without being pruned when all that somebody holds comes to where it is known already: by idempotence.
+#[test]
+fn a_type_that_is_wrong_when_something_known_comes_again_fails() {
+    let (verdict, steps) = explored::<Twice>();
+    assert!(verdict.contains("by the laws") && verdict.contains("count: found -1, must be 0"), "{verdict}");
+    assert_eq!(steps, ["replica 0: Set(0, 1)", "replica 0: Unset(0)"], "{verdict}");
+}
+
+/// Keys in the order in which they came, with a place that a removed one keeps: unless its tombstone was forgotten.
+#[derive(Clone, Default, Debug)]
+struct Places(Vec<(u16, bool)>);
+
+/// The order is the replica's own.
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Derived for Places {
+    fn follow(&mut self, touched: &Touched) {
+        let (key, is_live) = (key(touched), !values(touched).is_empty());
+        if touched.was().is_empty() {
+            self.0.push((key, is_live));
+        }
+        self.0.iter_mut().filter(|(k, _)| *k == key).for_each(|(_, shown)| *shown = is_live);
+    }
+
+    fn check(&self, view: &View<'_, Self>) -> Result<(), String> {
+        let mut shown: Vec<u16> = self.0.iter().filter(|(_, shown)| *shown).map(|(k, _)| *k).collect();
+        shown.sort_unstable();
+        same("keys", shown, view.all().map(|w| *w.cell).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+}
+
+#[test]
+fn a_type_that_is_wrong_once_it_was_pruned_fails() {
+    let (verdict, steps) = explored::<Places>();
+    assert!(verdict.contains("keys: found [0, 0], must be [0]"), "{verdict}");
+    assert_eq!(steps.len(), 4, "{verdict}");
 }
 
 // ---- models that are wrong ----

@@ -136,8 +136,9 @@ impl fmt::Debug for Field {
 
 /// Lets equal fields share one allocation. A cache of fixed size, not a table: a million distinct set elements make it
 /// miss, never grow.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Interner {
+    /// None before the first name: many replicas are only read.
     slots: Box<[Field]>,
 }
 
@@ -149,17 +150,14 @@ impl Interner {
         if bytes.is_empty() {
             return Field::ROOT;
         }
+        if self.slots.is_empty() {
+            self.slots = vec![Field::ROOT; Self::SLOTS].into();
+        }
         let slot = &mut self.slots[xxh3_64(bytes) as usize % Self::SLOTS];
         if slot.as_bytes() != bytes {
             *slot = Field::new(bytes);
         }
         slot.clone()
-    }
-}
-
-impl Default for Interner {
-    fn default() -> Self {
-        Self { slots: vec![Field::ROOT; Self::SLOTS].into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The list of all writes, and what of it stands for whoever has seen some of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::testing::model::{Model, Write, Writes};
 
@@ -60,7 +61,7 @@ impl<M: Model + ?Sized> fmt::Debug for View<'_, M> {
 }
 
 /// How many writes have been seen of each writer, by number.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(super) struct Seen(Vec<u64>);
 
 impl Seen {
@@ -73,6 +74,10 @@ impl Seen {
         self.0.resize(self.0.len().max(writer + 1), 0);
         self.0[writer] += 1;
         self.0[writer]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.0.iter().copied().enumerate()
     }
 
     pub(super) fn includes(&self, other: &Self) -> bool {
@@ -123,9 +128,9 @@ impl<M: Model> Event<M> {
     }
 }
 
-/// All writes that anybody made, in the order in which they were made.
+/// All writes that anybody made, in an order in which each comes after those that it has seen.
 pub(super) struct History<M: Model> {
-    events: Vec<Event<M>>,
+    events: Vec<Arc<Event<M>>>,
 }
 
 impl<M: Model> History<M> {
@@ -135,7 +140,7 @@ impl<M: Model> History<M> {
 
     /// What stands for whoever has seen this: the definition, in O(n²).
     pub(super) fn view(&self, seen: &Seen) -> View<'_, M> {
-        let of_version: Vec<&Event<M>> = self.events.iter().filter(|event| event.is_in(seen)).collect();
+        let of_version: Vec<&Arc<Event<M>>> = self.events.iter().filter(|event| event.is_in(seen)).collect();
         // Whoever has seen a write came after it.
         let overridden = |i: usize, cell: &M::Cell| {
             of_version[i + 1..].iter().any(|other| of_version[i].is_in(&other.seen) && other.overrides(cell))
@@ -158,7 +163,7 @@ impl<M: Model> History<M> {
             let number = seen.one_more(writer);
             let event = Event { writer, number, seen: had, write, time };
             collides |= self.events.iter().any(|other| !other.is_in(&event.seen) && event.collides(other));
-            self.events.push(event);
+            self.events.push(Arc::new(event));
         }
         collides
     }
@@ -170,5 +175,37 @@ impl<M: Model> History<M> {
     /// Takes back all but the first `len` writes: of an edit that is refused.
     pub(super) fn truncate(&mut self, len: usize) {
         self.events.truncate(len);
+    }
+
+    /// Takes out all but the first `len` writes.
+    pub(super) fn split_off(&mut self, len: usize) -> Self {
+        Self { events: self.events.split_off(len) }
+    }
+
+    /// Adds the writes of others, made after those that they have seen.
+    pub(super) fn append(&mut self, later: &Self) {
+        self.events.extend(later.events.iter().cloned());
+    }
+
+    /// What somebody has seen who has seen all of these.
+    pub(super) fn seen(&self) -> Seen {
+        let mut seen = Seen::default();
+        for event in &self.events {
+            seen.one_more(event.writer);
+        }
+        seen
+    }
+
+    /// Whether two writes collide that do not know of each other.
+    pub(super) fn collides(&self) -> bool {
+        let unseen = |a: &Event<M>, b: &Event<M>| !a.is_in(&b.seen) && !b.is_in(&a.seen);
+        let pairs = self.events.iter().enumerate().flat_map(|(i, a)| self.events[..i].iter().map(move |b| (a, b)));
+        pairs.into_iter().any(|(a, b)| unseen(a, b) && a.collides(b))
+    }
+}
+
+impl<M: Model> Clone for History<M> {
+    fn clone(&self) -> Self {
+        Self { events: self.events.clone() }
     }
 }

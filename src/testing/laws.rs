@@ -8,19 +8,64 @@ use crate::testing::model::Model;
 use crate::testing::point::Point;
 use crate::testing::world::World;
 
+/// Something that joins: points, and deltas cut from one for another.
+pub(super) trait Joins {
+    type Point;
+    type Delta;
+
+    /// `x ⊔ y`, by everything that the other has.
+    fn join(&mut self, x: &Self::Point, y: &Self::Point) -> Result<Self::Point, String>;
+
+    /// What `x` lacks of `y`.
+    fn delta(&mut self, x: &Self::Point, y: &Self::Point) -> Result<Self::Delta, String>;
+
+    /// `x ⊔ δ`, where the delta was cut at `of`.
+    fn after(&mut self, x: &Self::Point, delta: &Self::Delta, of: &Self::Point) -> Result<Self::Point, String>;
+
+    /// Whether the two are one and the same, and what they must be.
+    fn equal(&mut self, law: &str, a: &Self::Point, b: &Self::Point) -> Result<(), String>;
+}
+
+impl<M: Model> Joins for &World<M> {
+    type Point = Point<M::Type>;
+    type Delta = Delta;
+
+    fn join(&mut self, x: &Self::Point, y: &Self::Point) -> Result<Self::Point, String> {
+        x.join(y)
+    }
+
+    fn delta(&mut self, x: &Self::Point, y: &Self::Point) -> Result<Delta, String> {
+        y.delta_for(x)
+    }
+
+    fn after(&mut self, x: &Self::Point, delta: &Delta, of: &Self::Point) -> Result<Self::Point, String> {
+        x.after(delta, of)
+    }
+
+    fn equal(&mut self, law: &str, a: &Self::Point, b: &Self::Point) -> Result<(), String> {
+        World::equal(self, law, a, b)
+    }
+}
+
 /// Every law, on every pair. What comes out of each join is compared with the model as well.
 pub(super) fn check<M: Model>(world: &mut World<M>) -> Result<(), String> {
     let all: Vec<&Point<M::Type>> = world.sites.iter().map(|site| &site.now).collect();
     let [a, b, c] = all[..] else { return Err("the laws are about three replicas".into()) };
-    join(world, a, b, c)?;
+    let mut joins = &*world;
+    join(&mut joins, a, b, c)?;
     for (x, y) in [(a, b), (a, c), (b, a), (b, c), (c, a), (c, b)] {
-        delta(world, x, y)?;
+        delta(&mut joins, x, y)?;
     }
-    order(world, a, b, c)?;
+    order(&mut joins, a, b, c)?;
     bytes(world, a, b)?;
     let mut regrouped = false;
     for (site, base) in world.sites.iter().zip([b, c, a]) {
-        inflation(world, &site.past)?;
+        if let (Some(now), Some(earlier)) = (site.past.last(), site.past.get(site.past.len() / 2)) {
+            if !now.replica.version().includes(earlier.replica.version()) {
+                return Err("inflationary: a state has seen what its past had seen".into());
+            }
+            inflation(&mut joins, now, earlier)?;
+        }
         regrouped |= groups(world, &site.past, base)?;
     }
     if regrouped {
@@ -30,35 +75,51 @@ pub(super) fn check<M: Model>(world: &mut World<M>) -> Result<(), String> {
 }
 
 /// Commutative: `a ⊔ b = b ⊔ a`. Associative: `(a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)`. Idempotent: `a ⊔ a = a`, `(a ⊔ b) ⊔ b = a ⊔ b`.
-fn join<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>, c: &Point<M::Type>) -> Result<(), String> {
-    let ab = a.join(b)?;
-    world.equal("commutative: a ⊔ b = b ⊔ a", &ab, &b.join(a)?)?;
-    world.equal("associative: (a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)", &ab.join(c)?, &a.join(&b.join(c)?)?)?;
-    world.equal("idempotent: a ⊔ a = a", &a.join(a)?, a)?;
-    world.equal("idempotent: (a ⊔ b) ⊔ b = a ⊔ b", &ab.join(b)?, &ab)
+pub(super) fn join<J: Joins>(joins: &mut J, a: &J::Point, b: &J::Point, c: &J::Point) -> Result<(), String> {
+    let (ab, ba, bc) = (joins.join(a, b)?, joins.join(b, a)?, joins.join(b, c)?);
+    joins.equal("commutative: a ⊔ b = b ⊔ a", &ab, &ba)?;
+    let (ab_c, a_bc) = (joins.join(&ab, c)?, joins.join(a, &bc)?);
+    joins.equal("associative: (a ⊔ b) ⊔ c = a ⊔ (b ⊔ c)", &ab_c, &a_bc)?;
+    let (aa, abb) = (joins.join(a, a)?, joins.join(&ab, b)?);
+    joins.equal("idempotent: a ⊔ a = a", &aa, a)?;
+    joins.equal("idempotent: (a ⊔ b) ⊔ b = a ⊔ b", &abb, &ab)
 }
 
 /// Inflationary: a state is above all that it was, so its own past adds nothing, `a ⊔ past = a`; and whoever is brought
 /// up from its past gets to it, `past ⊔ a = a`.
-fn inflation<M: Model>(world: &World<M>, past: &[Point<M::Type>]) -> Result<(), String> {
-    let (Some(now), Some(earlier)) = (past.last(), past.get(past.len() / 2)) else { return Ok(()) };
-    if !now.replica.version().includes(earlier.replica.version()) {
-        return Err("inflationary: a state has seen what its past had seen".into());
-    }
-    world.equal("inflationary: a ⊔ past = a", &now.join(earlier)?, now)?;
-    world.equal("inflationary: past ⊔ a = a", &earlier.join(now)?, now)
+pub(super) fn inflation<J: Joins>(joins: &mut J, now: &J::Point, earlier: &J::Point) -> Result<(), String> {
+    let (again, up) = (joins.join(now, earlier)?, joins.join(earlier, now)?);
+    joins.equal("inflationary: a ⊔ past = a", &again, now)?;
+    joins.equal("inflationary: past ⊔ a = a", &up, now)
 }
 
 /// A delta does what the whole state would: `x ⊔ δ(y, x) = x ⊔ y`.
-fn delta<M: Model>(world: &World<M>, x: &Point<M::Type>, y: &Point<M::Type>) -> Result<(), String> {
-    world.equal("a delta is the whole: x ⊔ δ = x ⊔ y", &x.after(&y.delta_for(x)?, y)?, &x.join(y)?)
+pub(super) fn delta<J: Joins>(joins: &mut J, x: &J::Point, y: &J::Point) -> Result<(), String> {
+    let delta = joins.delta(x, y)?;
+    let (by_delta, whole) = (joins.after(x, &delta, y)?, joins.join(x, y)?);
+    joins.equal("a delta is the whole: x ⊔ δ = x ⊔ y", &by_delta, &whole)
 }
 
 /// Deltas whose past is there do the same in any order: `a ⊔ δ(b, a) ⊔ δ(c, a) = a ⊔ δ(c, a) ⊔ δ(b, a) = a ⊔ b ⊔ c`.
-fn order<M: Model>(world: &World<M>, a: &Point<M::Type>, b: &Point<M::Type>, c: &Point<M::Type>) -> Result<(), String> {
-    let (of_b, of_c, whole) = (b.delta_for(a)?, c.delta_for(a)?, a.join(b)?.join(c)?);
-    world.equal("reordered deltas: a ⊔ δb ⊔ δc = a ⊔ b ⊔ c", &a.after(&of_b, b)?.after(&of_c, c)?, &whole)?;
-    world.equal("reordered deltas: a ⊔ δc ⊔ δb = a ⊔ b ⊔ c", &a.after(&of_c, c)?.after(&of_b, b)?, &whole)
+pub(super) fn order<J: Joins>(joins: &mut J, a: &J::Point, b: &J::Point, c: &J::Point) -> Result<(), String> {
+    let (of_b, of_c) = (joins.delta(a, b)?, joins.delta(a, c)?);
+    let whole = joins.join(a, b)?;
+    let whole = joins.join(&whole, c)?;
+    let (ab, ac) = (joins.after(a, &of_b, b)?, joins.after(a, &of_c, c)?);
+    let (abc, acb) = (joins.after(&ab, &of_c, c)?, joins.after(&ac, &of_b, b)?);
+    joins.equal("reordered deltas: a ⊔ δb ⊔ δc = a ⊔ b ⊔ c", &abc, &whole)?;
+    joins.equal("reordered deltas: a ⊔ δc ⊔ δb = a ⊔ b ⊔ c", &acb, &whole)
+}
+
+/// Everybody gets from everybody what they lack, and then all are equal.
+pub(super) fn sync<J: Joins>(joins: &mut J, points: &mut [J::Point]) -> Result<(), String> {
+    for from in 0..points.len() {
+        for to in (0..points.len()).filter(|to| *to != from) {
+            let delta = joins.delta(&points[to], &points[from])?;
+            points[to] = joins.after(&points[to], &delta, &points[from])?;
+        }
+    }
+    points.iter().try_for_each(|point| joins.equal("when all have synced with all, all are equal", point, &points[0]))
 }
 
 /// Deltas that chain may be grouped anyhow: with `δ₁ δ₂ δ₃` from one past to the next,

@@ -116,7 +116,9 @@
 //! The kernel keeps the laws for all that lies in cells. A type breaks them by what it derives, and by what its `PartialEq`
 //! compares beyond its state.
 
+mod acts;
 mod environment;
+mod explore;
 mod history;
 mod judge;
 mod laws;
@@ -132,11 +134,12 @@ mod world;
 pub use proptest;
 
 pub use environment::TestEnvironment;
+pub use explore::{Exploration, Scope, explore, try_explore};
 pub use history::{Standing, View};
 pub use judge::{judge, replay, try_judge};
 pub use model::{Model, Write, Writes, same};
 pub use oracle::Oracle;
-pub use raw::Raw;
+pub use raw::{Raw, RawOp};
 pub use report::{Report, Shares};
 pub use schedule::{Step, What, schedules};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::kernel::{Crdt, CutError, Delta, DotSet};
+use crate::kernel::{Crdt, CutError, Delta, DeltaKind, DotSet};
 use crate::replica::Replica;
 use crate::testing::history::Seen;
 use crate::testing::{TestEnvironment, same};
@@ -62,6 +62,17 @@ impl<T: Crdt> Point<T> {
             Err(CutError::Pruned { .. }) => self.replica.reconcile(&at, &live),
         };
         carry(&delta)
+    }
+
+    /// What the receiver of this delta must have seen, which was cut for the other.
+    pub(super) fn need(&self, delta: &Delta, other: &Self) -> Seen {
+        match delta.kind() {
+            DeltaKind::Complete => Seen::default(),
+            DeltaKind::Reconciled { .. } => other.seen.clone(),
+            // What the receiver has seen and the sender has not was not left out for its sake, unless it is told what is
+            // dead.
+            DeltaKind::Incremental => other.seen.meet(&self.seen),
+        }
     }
 
     /// `self ⊔ δ`, where the delta was cut at `of`.

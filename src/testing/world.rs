@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::id::ReplicaId;
-use crate::kernel::{Delta, DeltaKind, MergeError};
-use crate::replica::{Prune, Replica};
+use crate::kernel::{Delta, DeltaKind};
+use crate::replica::Replica;
+use crate::testing::acts::{self, Edited};
 use crate::testing::history::{History, Seen};
 use crate::testing::model::{Model, same};
-use crate::testing::point::{Point, alike, carry, copy};
+use crate::testing::point::{Point, alike, carry};
 use crate::testing::report::Report;
 use crate::testing::schedule::{REPLICAS, Step, What};
 use crate::testing::{TestEnvironment, laws};
@@ -108,9 +109,7 @@ impl<M: Model> World<M> {
             Step::Deliver { which, again, astray } => self.deliver(*which, *again, *astray),
             Step::Prune { by } => {
                 let by = by % REPLICAS;
-                let before = self.sites[by].now.replica.snapshot();
-                self.sites[by].now.replica.prune(Prune::All);
-                alike("what is read after pruning", self.sites[by].now.replica.state(), &before)?;
+                acts::prune(&mut self.sites[by].now.replica)?;
                 self.check(by)
             }
             Step::Restart { who, lease } => self.restart(who % REPLICAS, *lease),
@@ -124,25 +123,14 @@ impl<M: Model> World<M> {
         self.sites[by].clock.store(time, Ordering::Relaxed);
         let planned = self.plan(by, ops, time);
         let site = &mut self.sites[by];
-        let (mut mirror, id) = (copy(&site.now.replica), site.now.replica.id());
-        let result = site.now.replica.edit(|edit| ops.iter().try_for_each(|op| M::apply(edit, op)));
-        match (planned, result) {
-            (Some(_), Err(error)) => return Err(format!("the edit was refused, and must not be: {error}")),
-            (None, Ok(_)) => return Err("the edit must be refused, and was not".into()),
-            (None, Err(_)) => {
-                self.report.edits.one_of("refused");
-                alike("what a refused edit leaves behind", site.now.replica.state(), mirror.state())?;
-                same("the id after a refused edit", site.now.replica.id(), id)?;
-            }
-            (Some(seen), Ok((_, delta))) => {
+        match acts::edit::<M>(&mut site.now.replica, ops, planned.is_some())?.zip(planned) {
+            None => self.report.edits.one_of("refused"),
+            Some((Edited { delta, mirror }, seen)) => {
                 self.report.edits.one_of(if delta.is_empty() { "wrote nothing" } else { "wrote" });
                 let need = std::mem::replace(&mut site.now.seen, seen.clone());
                 self.ids[site.writer] = site.now.replica.id();
-                same("what the delta of an edit builds on", delta.since(), mirror.version())?;
-                mirror.merge(&carry(&delta)?).map_err(|e| format!("the delta of the edit was refused: {e}"))?;
                 let parcel = Parcel { from: by, to: by, number: 0, arrived: false, need, seen, delta };
                 site.last_edit = Some(parcel);
-                alike("what the delta of an edit does", mirror.state(), site.now.replica.state())?;
                 self.examine(&mirror, &self.sites[by].now.seen)
                     .map_err(|e| format!("by the delta of the edit: {e}"))?;
             }
@@ -191,11 +179,7 @@ impl<M: Model> World<M> {
     fn parcel(&self, from: usize, to: usize) -> Result<Parcel, String> {
         let (sender, receiver) = (&self.sites[from].now, &self.sites[to].now);
         let delta = sender.delta_for(receiver)?;
-        // What the receiver has seen and the sender has not was not left out for its sake, unless it is told what is dead.
-        let need = match delta.kind() {
-            DeltaKind::Reconciled { .. } => receiver.seen.clone(),
-            _ => receiver.seen.meet(&sender.seen),
-        };
+        let need = sender.need(&delta, receiver);
         Ok(Parcel { from, to, number: 0, arrived: false, need, seen: sender.seen.clone(), delta })
     }
 
@@ -226,20 +210,11 @@ impl<M: Model> World<M> {
     fn merge(&mut self, parcel: &Parcel) -> Result<bool, String> {
         let arrived = carry(&parcel.delta)?;
         let site = &mut self.sites[parcel.to];
-        let before = site.now.replica.snapshot();
         let gap = !site.now.seen.includes(&parcel.need);
-        match (site.now.replica.merge(&arrived), gap) {
-            (Ok(_), false) => {
-                site.now.seen.join(&parcel.seen);
-                let mut twice = copy(&site.now.replica);
-                twice.merge(&arrived).map_err(|e| format!("a delta was refused when it came again: {e}"))?;
-                alike("what a delta does that comes again", twice.state(), site.now.replica.state())?;
-            }
-            (Err(MergeError::Gap { .. }), true) => {
-                alike("what a refused delta leaves behind", site.now.replica.state(), &before)?;
-            }
-            (Ok(_), true) => return Err("a delta was merged that builds on what has not been seen here".into()),
-            (Err(error), _) => return Err(format!("a delta was refused: {error}")),
+        acts::merge(&mut site.now.replica, &arrived, gap)?;
+        if !gap {
+            site.now.seen.join(&parcel.seen);
+            acts::merge_again(&site.now.replica, &arrived)?;
         }
         self.check(parcel.to)?;
         Ok(!gap)
@@ -250,13 +225,8 @@ impl<M: Model> World<M> {
         let environment = TestEnvironment::new(self.seeds);
         self.seeds += 1;
         let site = &mut self.sites[who];
-        let (bytes, proof) = site.now.replica.save();
         let clock = environment.clock();
-        let again = Replica::resume_with(environment, &bytes, proof.filter(|_| lease))
-            .map_err(|e| format!("what was saved cannot be opened: {e}"))?;
-        same("the id after a restart", again.id(), site.now.replica.id().filter(|_| lease))?;
-        alike("what is read after a restart", again.state(), site.now.replica.state())?;
-        (site.now.replica, site.clock) = (again, clock);
+        (site.now.replica, site.clock) = (acts::restart(&mut site.now.replica, environment, lease)?, clock);
         if site.now.replica.id().is_none() {
             site.writer = self.ids.len();
             self.ids.push(None);
@@ -292,14 +262,8 @@ impl<M: Model> World<M> {
         let site = &self.sites[who];
         let facets = self.examine(&site.now.replica, &site.now.seen).map_err(|e| format!("replica {who}: {e}"))?;
         facets.into_iter().for_each(|facet| self.report.cases.hold(facet));
-        let bytes = copy(&site.now.replica).save().0;
-        let loaded = Replica::<M::Type>::resume_with(TestEnvironment::new(u64::MAX), &bytes, None)
-            .map_err(|e| format!("replica {who}: what was saved cannot be opened: {e}"))?;
-        alike("what is read once it is saved and loaded", loaded.state(), site.now.replica.state())?;
+        let loaded = acts::load(&site.now.replica).map_err(|e| format!("replica {who}: {e}"))?;
         self.examine(&loaded, &site.now.seen).map_err(|e| format!("replica {who}, once saved and loaded: {e}"))?;
-        if copy(&loaded).save().0 != bytes {
-            return Err(format!("replica {who}: what was loaded is saved as other bytes"));
-        }
         let site = &mut self.sites[who];
         if site.past.last().is_none_or(|last| last.replica.version() != site.now.replica.version()) {
             site.past.push(site.now.copy());
@@ -309,12 +273,10 @@ impl<M: Model> World<M> {
 
     /// Compares a replica with what must be there for whoever has seen this.
     pub(super) fn examine(&self, replica: &Replica<M::Type>, seen: &Seen) -> Result<Vec<&'static str>, String> {
-        M::invariants(replica.state())?;
         let ids = self.ids.iter().enumerate();
         let version: VersionVector = ids.filter_map(|(writer, id)| Some(((*id)?, seen.of(writer)))).collect();
-        same("how many writes of each writer it has seen", replica.version(), &version)?;
         let view = self.history.view(seen);
-        M::check(&view, replica.state()).map_err(|e| format!("{e}\nwhat stands: {view:?}"))?;
+        acts::examine(replica, &version, &view)?;
         Ok(M::facets(&view))
     }
 
