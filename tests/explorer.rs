@@ -20,7 +20,7 @@ use driftless::testing::{Exploration, Model, Raw, RawOp, Scope, explore};
 use driftless::{
     DwFlag, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, PnCounter, RwSet,
 };
-use graph::Op::{AddNode, Link, RemoveNode, RestoreNode, Set, Unlink};
+use graph::Op::{AddNode, Label, Link, RemoveNode, RestoreNode, Set, Unlink};
 use graph::Thing::Node;
 use subjects::Judged;
 use subjects::Op::{Clear, Put, Take};
@@ -71,38 +71,57 @@ macro_rules! explored {
 }
 
 const TWO: Scope = Scope::new(2, 6);
-/// Of few operations, a step more.
+/// Of few operations, or such as often write nothing, a step more.
 const TWO_AND_ONE: Scope = Scope::new(2, 7).edits(6);
 const THREE: Scope = Scope::new(3, 6);
 /// Of operations that always write.
 const THREE_AND_TWO: Scope = Scope::new(3, 6).edits(4);
-/// Of many operations, a step less.
-const THREE_AND_ONE: Scope = Scope::new(3, 5).edits(4);
 
 explored! {
     kernel: Raw,
-        TWO, [RawOp::Write(0, 1, 1), RawOp::Delete(0), RawOp::Erase(0, 1), RawOp::Write(0, 0, 2)],
+        TWO, [RawOp::Write(0, 1, 1), RawOp::Delete(0), RawOp::Erase(0, 1), RawOp::Write(1, 0, 2)],
         THREE, [RawOp::Write(0, 1, 1), RawOp::Delete(0)];
-    kernel_with_two_entities: Raw,
-        TWO, [RawOp::Write(0, 1, 1), RawOp::Delete(0), RawOp::Write(1, 1, 1), RawOp::Delete(1)],
-        THREE_AND_ONE, [RawOp::Write(0, 1, 1), RawOp::Delete(0), RawOp::Write(1, 1, 1), RawOp::Write(0, 0, 2)];
-    lww_register: Judged<LwwRegister<u8>>, TWO, [Put(0, 1), Put(0, 2), Clear], THREE_AND_TWO, [Put(0, 1), Put(0, 2)];
-    mv_register: Judged<MvRegister<u8>>, TWO, [Put(0, 1), Put(0, 2), Clear], THREE, [Put(0, 1), Clear];
-    max_register: Judged<MaxRegister<u8>>, TWO_AND_ONE, [Put(0, 1), Clear, Put(0, 2)], THREE_AND_TWO, [Put(0, 1), Clear, Put(0, 2)];
-    min_register: Judged<MinRegister<u8>>, TWO_AND_ONE, [Put(0, 2), Clear, Put(0, 1)], THREE_AND_TWO, [Put(0, 2), Clear, Put(0, 1)];
-    ew_flag: Judged<EwFlag>, TWO_AND_ONE, [Put(0, 1), Clear], THREE, [Put(0, 1), Clear];
-    dw_flag: Judged<DwFlag>, TWO_AND_ONE, [Put(0, 1), Take(0)], THREE_AND_TWO, [Put(0, 1), Take(0)];
+    lww_register: Judged<LwwRegister<u8>>,
+        TWO, [Put(0, 1), Put(0, 2), Clear],
+        THREE_AND_TWO, [Put(0, 1), Put(0, 2)];
+    mv_register: Judged<MvRegister<u8>>,
+        TWO, [Put(0, 1), Put(0, 2), Clear],
+        THREE, [Put(0, 1), Clear];
+    max_register: Judged<MaxRegister<u8>>,
+        TWO_AND_ONE, [Put(0, 1), Clear, Put(0, 2)],
+        THREE_AND_TWO, [Put(0, 1), Clear, Put(0, 2)];
+    min_register: Judged<MinRegister<u8>>,
+        TWO_AND_ONE, [Put(0, 2), Clear, Put(0, 1)],
+        THREE_AND_TWO, [Put(0, 2), Clear, Put(0, 1)];
+    ew_flag: Judged<EwFlag>,
+        TWO_AND_ONE, [Put(0, 1), Clear],
+        THREE, [Put(0, 1), Clear];
+    dw_flag: Judged<DwFlag>,
+        TWO_AND_ONE, [Put(0, 1), Take(0)],
+        THREE_AND_TWO, [Put(0, 1), Take(0)];
     or_set: Judged<OrSet<u8>>,
-        TWO, [Put(0, 0), Take(0), Clear, Put(1, 0)], THREE, [Put(0, 0), Take(0)];
-    rw_set: Judged<RwSet<u8>>, TWO, [Put(0, 0), Take(0), Clear], THREE_AND_TWO, [Put(0, 0), Take(0)];
-    or_map: Judged<OrMap<u8, u8>>, TWO, [Put(0, 1), Take(0), Put(0, 2)], THREE, [Put(0, 1), Take(0)];
-    g_counter: Judged<GCounter>, TWO, [Put(0, 1), Clear, Put(0, 2)], THREE, [Put(0, 1), Clear];
-    pn_counter: Judged<PnCounter>, TWO, [Put(0, 1), Take(1), Clear], THREE, [Put(0, 1), Clear];
+        TWO, [Put(0, 0), Put(1, 0), Clear],
+        THREE, [Put(0, 0), Take(0)];
+    rw_set: Judged<RwSet<u8>>,
+        TWO, [Put(0, 0), Take(0), Clear],
+        THREE_AND_TWO, [Put(0, 0), Take(0)];
+    or_map: Judged<OrMap<u8, u8>>,
+        TWO, [Put(0, 1), Put(0, 2), Clear],
+        THREE, [Put(0, 1), Take(0)];
+    g_counter: Judged<GCounter>,
+        TWO, [Put(0, 1), Clear, Put(0, 2)],
+        THREE, [Put(0, 1), Clear];
+    pn_counter: Judged<PnCounter>,
+        TWO, [Put(0, 1), Take(1), Clear],
+        THREE, [Put(0, 1), Clear];
     document: document::Small,
-        TWO, [Write("ax", 1), Unset("a"), Write("a", 2), Add("ay", 1)],
+        TWO, [Write("ax", 1), Unset("a"), Write("ax", 2)],
         THREE, [Write("ax", 1), Unset("a")];
+    document_of_several_kinds: document::Small,
+        TWO, [Write("ax", 1), Write("a", 2), Unset("a"), Add("a", 1)],
+        THREE, [Write("ax", 1), Write("a", 2)];
     graph: graph::Small,
-        TWO, [Set(Node(0), 0, 1), RemoveNode(0), AddNode(0), RestoreNode(0)],
+        TWO, [Set(Node(0), 0, 1), RemoveNode(0), RestoreNode(0), Label(0, 0)],
         THREE, [Set(Node(0), 0, 1), RemoveNode(0)];
     graph_and_its_edges: graph::Small,
         TWO, [Link(0, 1, 0), RemoveNode(0), Unlink(0, 1, 0), AddNode(0)],

@@ -2,6 +2,7 @@
 //!
 //! - [`judge`] and [`Model`]: random schedules of edits, sends, losses, restarts over three replicas of a type, judged by
 //!   what you say of it.
+//! - [`explore`]: all schedules of a few steps, for the same model.
 //! - [`TestEnvironment`]: time and randomness that replay exactly.
 //! - [`Raw`]: the kernel with nothing on top, to write any cell.
 //! - [`Oracle`]: what must be alive, recomputed from the list of all writes by a rule that shares no code with the kernel.
@@ -112,6 +113,9 @@
 //! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
 //! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise |
 //! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
+//!
+//! [`explore`] checks the same of every state that a few steps lead to, and tells a shortest schedule to what is wrong. Random
+//! schedules are longer and mix more operations; an exploration leaves none out. A type deserves both.
 //!
 //! The kernel keeps the laws for all that lies in cells. A type breaks them by what it derives, and by what its `PartialEq`
 //! compares beyond its state.

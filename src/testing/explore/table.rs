@@ -49,6 +49,7 @@ struct Past<M: Model> {
     collides: bool,
 }
 
+/// An edit that wrote something.
 struct Made<M: Model> {
     history: History<M>,
     age: u64,
@@ -56,11 +57,15 @@ struct Made<M: Model> {
 
 /// A delta that was cut, and what the model knows of it.
 struct Parcel {
+    /// Of several who cut the same, the first that was met.
     what: What,
     delta: Delta,
     need: Seen,
     past: usize,
 }
+
+/// What an editor holds then, and the delta of it, if anything was written; none if the edit is refused.
+type AfterEdit = Option<(usize, Option<usize>)>;
 
 /// For whoever reads of it.
 #[derive(Clone, Copy)]
@@ -74,6 +79,7 @@ enum What {
 /// Who writes, what was seen, the tombstones, what was pruned: what is alive follows, which is checked.
 type Key = (usize, usize, Vec<Dot>, VersionVector);
 
+/// Replicas, deltas, what was seen and edited, each under a number, and what came of each act.
 pub(super) struct Table<M: Model> {
     replicas: usize,
     /// Those to explore, and what the model begins with.
@@ -92,7 +98,7 @@ pub(super) struct Table<M: Model> {
     parcel_numbers: HashMap<(Vec<u8>, Seen, usize), usize>,
     // What came of each act.
     joined: HashMap<(usize, usize), usize>,
-    edited: HashMap<(usize, usize), Option<(usize, Option<usize>)>>,
+    edited: HashMap<(usize, usize), AfterEdit>,
     pruned: HashMap<usize, usize>,
     reopened: HashMap<usize, usize>,
     arrived: HashMap<(usize, usize), Option<usize>>,
@@ -312,8 +318,7 @@ impl<M: Model> Table<M> {
         point.replica.twin_with(TestEnvironment::new(*writer as u64))
     }
 
-    /// What comes of an edit, with its delta; none if it is refused. No delta if nothing was written.
-    pub(super) fn edit(&mut self, local: usize, op: usize) -> Result<Option<(usize, Option<usize>)>, String> {
+    pub(super) fn edit(&mut self, local: usize, op: usize) -> Result<AfterEdit, String> {
         if let Some(done) = self.edited.get(&(local, op)) {
             return Ok(*done);
         }
