@@ -1,11 +1,12 @@
 //! What things cost: bytes of memory and on the wire, and cells looked at. Counted where that is possible, so the same
 //! everywhere; where only time tells, how it grows and not what it is.
 
+#[path = "support/growth.rs"]
+mod growth;
 #[path = "support/spelling.rs"]
 mod spelling;
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
@@ -13,6 +14,7 @@ use driftless::{
     ConflictKind, Crdt, Delta, Diff, Document, Edit, EditError, Graph, Kind, Metric, Model, NodeId, Prune, Replica,
     Resolution, Rule, Rules, Value, Vector,
 };
+use growth::{grows_in_proportion, time};
 use peak_alloc::PeakAlloc;
 use serde_json::json;
 use spelling::{ARRAY, COUNTER, NULL, REGISTER, field};
@@ -258,31 +260,6 @@ fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
     ALLOCATOR.reset_peak_usage();
     let result = run();
     (ALLOCATOR.peak_usage().saturating_sub(before), result)
-}
-
-/// Fails if what takes some time for `n` things takes eight times as long or more for four times as many: four is in
-/// proportion, sixteen is quadratic. The least of several runs is what is compared, and of as many more as it takes before it
-/// is believed that it fails: a machine that is busy with something else makes a run longer, but none shorter.
-#[track_caller]
-fn grows_in_proportion(what: &str, n: usize, run: impl Fn(usize) -> Duration) {
-    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
-    for round in 1..=12 {
-        small = small.min(run(n));
-        large = large.min(run(4 * n));
-        if round >= 2 && large < 8 * small {
-            println!("{what}: {small:?} for {n}, {large:?} for four times as many, after {round} rounds");
-            return;
-        }
-    }
-    panic!("{what}: {small:?} for {n}, {large:?} for four times as many");
-}
-
-fn time<R>(run: impl FnOnce() -> R) -> Duration {
-    let start = Instant::now();
-    let result = run();
-    let elapsed = start.elapsed();
-    drop(result);
-    elapsed
 }
 
 #[test]

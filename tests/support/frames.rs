@@ -11,6 +11,7 @@ pub(crate) const PART: u8 = 4;
 pub(crate) const ASK: u8 = 5;
 pub(crate) const TURN: u8 = 6;
 pub(crate) const BYE: u8 = 7;
+pub(crate) const GONE: u8 = 8;
 
 /// What a frame says.
 pub(crate) fn kind(frame: &[u8]) -> u8 {

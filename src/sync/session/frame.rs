@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | what it says, 1 to 7; plus 128 with a receiver |
+//! | 1 | what it says, 1 to 8; plus 128 with a receiver |
 //! | 4 | the receiver, and the sender: the low half of the one's nonce, xor the high half of the other's; but in a first hello |
 //! | … | what it says, below |
 //! | 4 | checksum: the low half of XXH3-64 of all before |
@@ -16,6 +16,7 @@
 //! | need | nothing |
 //! | part | number of the stream, bytes in all, bytes before, bytes |
 //! | ask | number of the stream, bytes that are there, whether to send again what was sent |
+//! | gone | number of the stream |
 //! | turn | number of the reconciliation, whether the sender began it, place in it, numbers of the announcements of who began and of the other (in the first), a [`Turn`](crate::sync::Turn) |
 //! | bye | nonce (8), a [`Parting`] |
 
@@ -60,6 +61,10 @@ pub(super) enum Says<'a> {
         stream: u64,
         have: u64,
         again: bool,
+    },
+    /// An answer to an ask for a stream that is given up.
+    Gone {
+        stream: u64,
     },
     Turn {
         round: u64,
@@ -150,6 +155,7 @@ const PART: u8 = 4;
 const ASK: u8 = 5;
 const TURN: u8 = 6;
 const BYE: u8 = 7;
+const GONE: u8 = 8;
 const TO: u8 = 0x80;
 
 /// In the first byte of a [`Told`].
@@ -172,6 +178,7 @@ impl Frame<'_> {
             Says::Need => NEED,
             Says::Part { .. } => PART,
             Says::Ask { .. } => ASK,
+            Says::Gone { .. } => GONE,
             Says::Turn { .. } => TURN,
             Says::Bye { .. } => BYE,
         };
@@ -193,6 +200,7 @@ impl Frame<'_> {
                 write_number(&mut out, *stream);
                 write_number(&mut out, *have);
             }
+            Says::Gone { stream } => write_number(&mut out, *stream),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 let begun = if *begun_by_sender { BEGUN_BY_SENDER } else { 0 };
                 out.push(begun | builds_on.map_or(0, |_| FIRST));
@@ -268,6 +276,7 @@ impl<'a> Frame<'a> {
                     says: Says::Turn { round, begun_by_sender, place, builds_on, turn: cursor.rest() },
                 });
             }
+            GONE => Says::Gone { stream: cursor.number()? },
             BYE => {
                 let nonce = u64::from_le_bytes(cursor.array()?);
                 Says::Bye { nonce, parting: Parting::read(&mut cursor)? }
@@ -313,18 +322,7 @@ impl Told {
         out.push(form | self.resume.as_ref().map_or(0, |_| RESUME));
         write_number(out, self.number);
         out.extend(self.fingerprint.to_bytes());
-        match &self.form {
-            Form::Digest(digest) => out.extend(digest.to_le_bytes()),
-            Form::Whole(stands) => write_stands(out, stands),
-            Form::FromDigest(digest, stands) => {
-                out.extend(digest.to_le_bytes());
-                write_stands(out, stands);
-            }
-            Form::FromAnnounced(number, stands) => {
-                write_number(out, *number);
-                write_stands(out, stands);
-            }
-        }
+        self.form.write(out);
         if let Some(Resume { since, upto, last }) = &self.resume {
             write_counters(out, since);
             write_counters(out, upto);
@@ -355,6 +353,30 @@ impl Told {
             }
         };
         Ok(Self { number, fingerprint, form, resume })
+    }
+}
+
+impl Form {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Digest(digest) => out.extend(digest.to_le_bytes()),
+            Self::Whole(stands) => write_stands(out, stands),
+            Self::FromDigest(digest, stands) => {
+                out.extend(digest.to_le_bytes());
+                write_stands(out, stands);
+            }
+            Self::FromAnnounced(number, stands) => {
+                write_number(out, *number);
+                write_stands(out, stands);
+            }
+        }
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out.len()
     }
 }
 

@@ -151,6 +151,8 @@ pub(super) struct DueFrames {
     pub(super) announce: bool,
     /// Whether to send again what was sent.
     pub(super) ask: Option<bool>,
+    /// Which stream there is not any longer.
+    gone: Option<u64>,
     pub(super) turn: bool,
     /// What was under way is to be begun again: it is still waited for.
     again: bool,
@@ -339,6 +341,9 @@ impl<T: Crdt> Session<T> {
         if std::mem::take(&mut self.due.need) {
             return Ok(Some(self.sent(&Frame { to, says: Says::Need })));
         }
+        if let Some(stream) = self.due.gone.take() {
+            return Ok(Some(self.sent(&Frame { to, says: Says::Gone { stream } })));
+        }
         if self.due.turn {
             self.due.turn = false;
             let turn = self.round.as_ref().and_then(Round::frame);
@@ -436,9 +441,11 @@ impl<T: Crdt> Session<T> {
             Says::Part { stream, total, offset, bytes } => self.receive(replica, *stream, *total, (*offset, bytes))?,
             Says::Ask { stream, have, again } => {
                 let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
+                self.due.gone = outgoing.is_none().then_some(*stream);
                 let again = *again && self.pace.allows(Reaction::Again, self.now);
                 outgoing.is_some_and(|outgoing| outgoing.ask(*have, again))
             }
+            Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
             }

@@ -135,7 +135,8 @@ impl Options {
     }
 
     /// Acknowledges and sends nothing until the app says that it is durable, by
-    /// [`handle_persisted`](crate::sync::Session::handle_persisted): what was merged, and what was written here.
+    /// [`handle_persisted`](crate::sync::Session::handle_persisted): what was merged, what was written here, and what was pruned.
+    /// Until then the two do not count as equal.
     ///
     /// Without it, a replica that crashes may come back behind what its peers know of it. It loses nothing that they hold, but
     /// has to make up for it; and if it [resumes](crate::Replica::resume) its old id, it writes other things under dots that

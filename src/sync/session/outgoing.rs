@@ -66,8 +66,9 @@ impl Outgoing {
             self.acknowledged = have;
             self.sent = self.sent.max(have);
         }
-        if again && have == self.acknowledged {
-            self.sent = have;
+        if again && have <= self.acknowledged {
+            // It may have less than it said, if it took another for us meanwhile and threw all away.
+            (self.acknowledged, self.sent) = (have, have);
         }
         progress
     }

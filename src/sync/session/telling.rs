@@ -106,22 +106,17 @@ impl<T: Crdt> Session<T> {
         let (number, Point { standing, fingerprint }) = (self.said.number(point), point.clone());
         let heard = self.peer.as_ref().and_then(|peer| peer.heard.as_ref());
         let from_heard = heard.map(|heard| (heard, standing.changes_from(&heard.point.standing)));
+        let fits = |form: &Form| !is_hello || form.len() <= MAX_HELLO_LEN;
+        let whole = || Some(Form::Whole(standing.stands().collect())).filter(fits);
+        let from_known = || {
+            let known = self.options.peer.as_ref()?;
+            Some(Form::FromDigest(known.digest(), standing.changes_from(known))).filter(fits)
+        };
         let form = match from_heard {
             Some((heard, changes)) if changes.len() < standing.version().len() => {
                 Form::FromAnnounced(heard.number, changes)
             }
-            // Each writer takes 18 bytes at least.
-            _ if !is_hello || standing.version().len() * 18 <= MAX_HELLO_LEN => {
-                Form::Whole(standing.stands().collect())
-            }
-            _ => {
-                let known = self.options.peer.as_ref();
-                let changes = known.map(|known| (known.digest(), standing.changes_from(known)));
-                match changes.filter(|(_, changes)| changes.len() * 18 <= MAX_HELLO_LEN) {
-                    Some((digest, changes)) => Form::FromDigest(digest, changes),
-                    None => Form::Digest(standing.digest()),
-                }
-            }
+            _ => whole().or_else(from_known).unwrap_or_else(|| Form::Digest(standing.digest())),
         };
         let resume = match (&form, &self.options.staged) {
             (Form::Digest(_), _) | (_, None) => None,
@@ -132,10 +127,9 @@ impl<T: Crdt> Session<T> {
         };
         self.told_whole |= !matches!(form, Form::Digest(_));
         let told = Told { number, fingerprint, form, resume };
-        let len = told.len();
-        match len <= MAX_FRAME_LEN / 2 {
-            true => Ok(told),
-            false => Err(SessionError::FrameTooLong { len }),
+        match told.form.len() {
+            len if len > MAX_FRAME_LEN / 2 => Err(SessionError::FrameTooLong { len }),
+            _ => Ok(told),
         }
     }
 
@@ -186,16 +180,6 @@ impl<T: Crdt> Session<T> {
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
         Some(self.said.last()?.point.standing.common(&heard.point.standing))
-    }
-}
-
-impl Told {
-    /// About how many bytes it takes.
-    fn len(&self) -> usize {
-        match &self.form {
-            Form::Digest(_) => 0,
-            Form::Whole(stands) | Form::FromDigest(_, stands) | Form::FromAnnounced(_, stands) => stands.len() * 36,
-        }
     }
 }
 

@@ -1,0 +1,43 @@
+//! How what something costs grows: whatever the machine, what is in proportion stays so.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::time::Duration;
+
+/// Fails if what takes some time for `n` things takes eight times as long or more for four times as many: four is in
+/// proportion, sixteen is quadratic. The least of several runs is what is compared, and of as many more as it takes before it
+/// is believed that it fails: caches that others fill make a run longer, but none shorter.
+#[track_caller]
+pub(crate) fn grows_in_proportion(what: &str, n: usize, run: impl Fn(usize) -> Duration) {
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    for round in 1..=12 {
+        small = small.min(run(n));
+        large = large.min(run(4 * n));
+        if round >= 2 && large < 8 * small {
+            println!("{what}: {small:?} for {n}, {large:?} for four times as many, after {round} rounds");
+            return;
+        }
+    }
+    panic!("{what}: {small:?} for {n}, {large:?} for four times as many");
+}
+
+/// What it takes of the processor.
+pub(crate) fn time<R>(run: impl FnOnce() -> R) -> Duration {
+    let start = now();
+    let result = run();
+    let elapsed = now() - start;
+    drop(result);
+    elapsed
+}
+
+/// The processor's time that this thread has had: on a busy machine a long run is interrupted and a short one is not.
+#[cfg(unix)]
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
+}
+
+#[cfg(not(unix))]
+fn now() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
+}
