@@ -461,6 +461,7 @@ impl<T: Crdt> Session<T> {
             return Err(SessionError::Myself);
         }
         let is_known = self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce);
+        let is_first = self.peer.is_none();
         if !is_known {
             // Another session of the peer's, or the first: nothing that was said before holds.
             self.hold = self.peer.as_ref().map(|_| self.now.saturating_add(self.pace.interval()));
@@ -491,10 +492,10 @@ impl<T: Crdt> Session<T> {
         self.due.need |= is_for_another;
         let heard = !is_for_another && self.hear(&hello.told, replica)?;
         if let Some(peer) = &mut self.peer {
-            // Who says hello again waits for a sign that we have heard it.
+            // Who says hello again waits for a sign that we have heard it, and who has begun anew has not heard ours.
             match to_us {
                 true => self.due.announce |= is_known && self.pace.allows(Reaction::Announce, self.now),
-                false => self.due.hello |= is_known && self.pace.allows(Reaction::Hello, self.now),
+                false => self.due.hello |= !is_first && self.pace.allows(Reaction::Hello, self.now),
             }
             peer.knows_us |= to_us;
         }
