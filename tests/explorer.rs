@@ -33,7 +33,7 @@ fn explored<M: Model>(scope: Scope, ops: &[M::Op]) -> Exploration {
     let found = explore::<M>(scope, ops);
     println!("{scope:?} of {ops:?}\n{found}, in {:.1} s", begun.elapsed().as_secs_f64());
     assert!(found.states > STATES, "{} states", found.states);
-    assert!(found.concurrent * 3 > found.states, "too few of the states hold real concurrency");
+    assert!(found.concurrent * 4 > found.states, "too few of the states hold real concurrency");
     assert!(found.refused > 100, "hardly a delta came too early");
     found
 }
