@@ -63,7 +63,7 @@ const MAX_NONSENSE: u32 = 64;
 ///
 /// | | bytes both ways | half round trips |
 /// |---|---|---|
-/// | equal peers | 92, their names and versions | 1 |
+/// | equal peers | 78, their names and versions | 1 |
 /// | changes | the deltas of them, and some 60 | 2; 3 until they are acknowledged |
 /// | removals that were pruned | see [`Reconciling`](crate::sync::Reconciling) | up to 8 |
 ///
