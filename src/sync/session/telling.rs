@@ -136,7 +136,7 @@ impl<T: Crdt> Session<T> {
     /// Hears where the peer stands. Returns whether that was of use.
     pub(super) fn hear(&mut self, told: &Told, replica: &Replica<T>) -> Result<bool, SessionError> {
         let Some(peer) = &self.peer else { return Ok(false) };
-        if peer.heard.as_ref().is_some_and(|heard| told.number <= heard.number) {
+        if peer.heard.as_ref().is_some_and(|heard| told.number < heard.number) {
             return Ok(false);
         }
         let Some(standing) = self.resolve(&told.form) else {
@@ -151,6 +151,10 @@ impl<T: Crdt> Session<T> {
         });
         self.check_own(standing.version(), replica)?;
         let point = Point { standing, fingerprint: told.fingerprint };
+        // The same number again is as a rule the same again; else one of the two was damaged, and it will be said once more.
+        if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
+            return Ok(false);
+        }
         let differs = self.said.last().is_some_and(|said| !said.point.is_equal(&point));
         if let Some(peer) = &mut self.peer {
             // Now what differs can be told to whom a digest had to do.
