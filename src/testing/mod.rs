@@ -143,6 +143,12 @@ pub use raw::{Raw, RawOp};
 pub use report::{Report, Shares};
 pub use schedule::{Step, What, schedules};
 
+/// Wrong variants of this crate, to test its tests: see `src/bugs.rs`.
+#[cfg(driftless_bugs)]
+pub mod bugs {
+    pub use crate::bugs::{Bug, with};
+}
+
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
