@@ -110,7 +110,7 @@
 //! | inflationary | `a ⊔ past = a`, `past ⊔ a = a` |
 //! | a delta is the whole | `x ⊔ δ = x ⊔ y`, with δ what `x` lacks of `y` |
 //! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
-//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise |
+//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise. What is inherited as pruned is the same too |
 //! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
 //!
 //! The kernel keeps the laws for all that lies in cells. A type breaks them by what it derives, and by what its `PartialEq`

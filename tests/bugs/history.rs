@@ -19,6 +19,10 @@ pub(crate) trait Subject: Crdt + PartialEq + Debug {
     type Op: Clone + Debug;
 
     fn op(random: &mut Random) -> Self::Op;
+    /// Those of one edit.
+    fn ops(random: &mut Random) -> Vec<Self::Op> {
+        (0..random.within(1, 3)).map(|_| Self::op(random)).collect()
+    }
     fn apply(edit: &mut Edit<'_, Self>, op: &Self::Op) -> Result<(), EditError>;
     /// All that a reader sees which is not a cell: what the type derives.
     fn read(&self) -> String;
@@ -127,14 +131,16 @@ impl<T: Subject> History<T> {
                     let site = &mut sites[who];
                     let (bytes, lease) = site.replica.save();
                     history.saved.push(bytes.clone());
-                    // With the lease it goes on; without, it comes back from what was saved before.
-                    let (bytes, lease) = match random.percent(60) {
-                        true => (bytes, lease),
-                        false => (site.backup.replace(bytes.clone()).unwrap_or(bytes), None),
+                    // It goes on, or comes back from what was saved before, with a lease that is of no use then.
+                    let bytes = match random.percent(60) {
+                        true => bytes,
+                        false => site.backup.replace(bytes.clone()).unwrap_or(bytes),
                     };
                     let environment = environment();
-                    site.clock = environment.clock();
-                    site.replica = Replica::resume_with(environment, &bytes, lease).unwrap();
+                    let clock = environment.clock();
+                    if let Ok(opened) = Replica::resume_with(environment, &bytes, lease) {
+                        (site.replica, site.clock) = (opened, clock);
+                    }
                 }
                 _ => continue,
             }
@@ -146,7 +152,7 @@ impl<T: Subject> History<T> {
 
     fn edit(&mut self, site: &mut Site<T>, random: &mut Random) {
         let before = moment(&site.replica);
-        let ops: Vec<T::Op> = (0..random.within(1, 3)).map(|_| T::op(random)).collect();
+        let ops = T::ops(random);
         let fails = random.percent(12);
         let mut writes = Vec::new();
         let edited = site.replica.edit(|edit| {
@@ -195,12 +201,19 @@ impl Subject for Raw {
     fn op(random: &mut Random) -> RawOp {
         let (e, f) = (random.below(2) as u8, random.below(3) as u8);
         match random.below(100) {
-            0..55 => RawOp::Write(e, f, random.below(4) as u8),
-            // Of this one there are so many fields that it is laid out otherwise.
-            55..75 => RawOp::Write(2, random.below(90) as u8, random.below(4) as u8),
+            0..65 => RawOp::Write(e, f, random.below(4) as u8),
+            65..75 => RawOp::Write(2, random.below(60) as u8, random.below(4) as u8),
             75..88 => RawOp::Erase(e, f),
             88..98 => RawOp::Delete(e),
             _ => RawOp::Delete(2),
+        }
+    }
+
+    /// Now and then so many fields of an entity that it is laid out otherwise.
+    fn ops(random: &mut Random) -> Vec<RawOp> {
+        match random.percent(4) {
+            true => (1..60).map(|f| RawOp::Write(2, f, random.below(4) as u8)).collect(),
+            false => (0..random.within(1, 3)).map(|_| Self::op(random)).collect(),
         }
     }
 

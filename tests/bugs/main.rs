@@ -21,6 +21,7 @@ mod site;
 #[path = "../support/types.rs"]
 mod subjects;
 mod suite;
+#[allow(dead_code, reason = "it counts for the simulator's own tests")]
 #[path = "../simulator/tally.rs"]
 mod tally;
 #[path = "../simulator/truth.rs"]
@@ -59,14 +60,15 @@ macro_rules! of_each {
     };
 }
 
-const ORACLES: [Oracle; 9] = [
+const ORACLES: [Oracle; 10] = [
     Oracle { name: "versions", is_one_of_four: true, cases: 300, judge: of_each!(versions) },
     Oracle { name: "laws", is_one_of_four: true, cases: 300, judge: of_each!(laws) },
     Oracle { name: "mutation", is_one_of_four: true, cases: 300, judge: of_each!(mutation) },
-    Oracle { name: "model", is_one_of_four: true, cases: 200, judge: model },
+    Oracle { name: "model", is_one_of_four: true, cases: 300, judge: model },
     Oracle { name: "derived", is_one_of_four: false, cases: 300, judge: of_each!(derived) },
     Oracle { name: "codec", is_one_of_four: false, cases: 60, judge: of_each!(codec) },
     Oracle { name: "kit", is_one_of_four: false, cases: 300, judge: suite::kit },
+    Oracle { name: "explorer", is_one_of_four: false, cases: 2, judge: suite::explorer },
     Oracle { name: "sessions", is_one_of_four: false, cases: 12, judge: sessions::judge },
     Oracle { name: "simulator", is_one_of_four: false, cases: 60, judge: suite::simulator },
 ];

@@ -61,7 +61,12 @@ pub(crate) fn laws<T: Subject>(seed: u64) -> Verdict {
         let Ok(joined) = first.join(second) else { continue };
         for x in history.moments.iter().flat_map(|moments| moments.iter().step_by(3)) {
             let Ok(at_once) = after(x, &joined) else { continue };
-            same("regrouped deltas", &at_once, &after(&after(x, first)?, second)?)?;
+            let one_by_one = after(&after(x, first)?, second)?;
+            same("regrouped deltas", &at_once, &one_by_one)?;
+            let [once, twice] = [&at_once, &one_by_one].map(|moment| moment.state().state().pruned());
+            if once != twice {
+                return Err(format!("what was pruned, by regrouped deltas: {once:?} and {twice:?}"));
+            }
         }
     }
     Ok(())

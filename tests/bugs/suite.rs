@@ -1,6 +1,6 @@
-//! The suite as it is: the test kit and the simulator, with all their checks at once.
+//! The suite as it is: the test kit, the explorer and the simulator, with all their checks at once.
 
-use driftless::testing::{Model, Raw, RawOp, Step, replay, schedules};
+use driftless::testing::{Model, Raw, RawOp, Scope, Step, replay, schedules, try_explore};
 use driftless::{GCounter, LwwRegister};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -43,6 +43,13 @@ pub(crate) fn kit(seed: u64) -> Verdict {
         3 => schedule::<Judged<LwwRegister<u8>>>(seed, register),
         _ => schedule::<Judged<GCounter>>(seed, register),
     }
+}
+
+/// Every schedule of a few steps: of two replicas, then of three.
+pub(crate) fn explorer(seed: u64) -> Verdict {
+    let ops = [RawOp::Write(0, 1, 1), RawOp::Delete(0), RawOp::Erase(0, 1)];
+    let scope = [Scope::new(2, 5), Scope::new(3, 4)][seed as usize];
+    try_explore::<Raw>(scope, &ops).map(drop)
 }
 
 pub(crate) fn simulator(seed: u64) -> Verdict {

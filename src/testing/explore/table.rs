@@ -493,7 +493,9 @@ impl<M: Model> Table<M> {
         let Some(at_once) = self.arrive(x, joined)? else { return Ok(()) };
         let one = self.after(&x, &first, &x)?;
         let one_by_one = self.after(&one, &second, &x)?;
-        self.equal("regrouped deltas: x ⊔ δ₁·δ₂ = x ⊔ δ₁ ⊔ δ₂", &at_once, &one_by_one)
+        self.equal("regrouped deltas: x ⊔ δ₁·δ₂ = x ⊔ δ₁ ⊔ δ₂", &at_once, &one_by_one)?;
+        let [once, twice] = [at_once, one_by_one].map(|local| self.locals[local].point.pruned());
+        same("what was pruned, by regrouped deltas", once, twice)
     }
 }
 
