@@ -56,8 +56,14 @@ fn joined([a, b]: &Two) -> Replica<Graph> {
     joined
 }
 
-/// Runs a session until both are equal, or until the way to the second has broken.
-fn run(two: &mut Two, staged: Option<Box<Staged>>, loss: u64, parts: usize) -> Result<Option<Box<Staged>>, String> {
+/// What came of a session.
+struct Ran {
+    staged: Option<Box<Staged>>,
+    repairs: u64,
+}
+
+/// Runs a session until both are equal, or until so many parts were sent and the connection breaks.
+fn run(two: &mut Two, staged: Option<Box<Staged>>, loss: u64, parts: usize) -> Result<Ran, String> {
     let mut random = Random::new(loss);
     let options =
         [Options::new(), Options::new().with_staged(staged)].map(|o| o.with_patience(Duration::from_secs(3_600)));
@@ -82,10 +88,10 @@ fn run(two: &mut Two, staged: Option<Box<Staged>>, loss: u64, parts: usize) -> R
         }
         if through > parts {
             let [_, broken] = sessions;
-            return Ok(broken.into_staged());
+            return Ok(Ran { staged: broken.into_staged(), repairs: 0 });
         }
         if !said && (0..2).all(|i| sessions[i].is_equal(&two[i])) {
-            return Ok(None);
+            return Ok(Ran { staged: None, repairs: sessions.iter().map(|session| session.counters().repairs).sum() });
         }
         if !said {
             let timeouts = sessions.iter().filter_map(|session| session.poll_timeout());
@@ -95,7 +101,11 @@ fn run(two: &mut Two, staged: Option<Box<Staged>>, loss: u64, parts: usize) -> R
     Err("no end".into())
 }
 
-fn ends(two: &Two, expected: &Replica<Graph>) -> Verdict {
+fn ends(two: &Two, expected: &Replica<Graph>, ran: &Ran, contradict: bool) -> Verdict {
+    // A repair hides what went wrong before.
+    if (ran.repairs > 0) != contradict {
+        return Err(format!("{} repairs", ran.repairs));
+    }
     for replica in two {
         let (found, must) = (replica.state(), expected.state());
         if found != must {
@@ -112,14 +122,14 @@ fn all_of_it(seed: u64) -> Verdict {
         let expected = joined(&two);
         (two, expected)
     });
-    run(&mut two, None, 0, usize::MAX)?;
-    ends(&two, &expected)
+    let ran = run(&mut two, None, 0, usize::MAX)?;
+    ends(&two, &expected, &ran, false)
 }
 
 /// It breaks off; until it goes on, something that had come is changed, and something goes.
 fn after_a_break(seed: u64) -> Verdict {
     let mut two = with(None, || large(seed));
-    let staged = run(&mut two, None, 0, 8 + seed as usize % 3)?;
+    let Ran { staged, .. } = run(&mut two, None, 0, 8 + seed as usize % 3)?;
     let expected = with(None, || {
         for n in (0..600).step_by(40) {
             two[0].edit(|g| g.set(node(n), "/more", "changed meanwhile")).unwrap();
@@ -127,8 +137,8 @@ fn after_a_break(seed: u64) -> Verdict {
         two[0].edit(|g| g.remove_node(node(7))).unwrap();
         joined(&two)
     });
-    run(&mut two, staged, 0, usize::MAX)?;
-    ends(&two, &expected)
+    let ran = run(&mut two, staged, 0, usize::MAX)?;
+    ends(&two, &expected, &ran, false)
 }
 
 /// Both have forgotten what they removed: only a reconciliation can tell.
@@ -147,8 +157,8 @@ fn after_pruning(seed: u64) -> Verdict {
         let expected = joined(&two);
         (two, expected)
     });
-    run(&mut two, None, seed % 3 * 10, usize::MAX)?;
-    ends(&two, &expected)
+    let ran = run(&mut two, None, seed % 3 * 10, usize::MAX)?;
+    ends(&two, &expected, &ran, false)
 }
 
 /// Two went on under one id with as many writes.
@@ -163,8 +173,8 @@ fn after_cloning(seed: u64) -> Verdict {
         expected.repair(&copy.complete()).unwrap();
         ([a, copy], expected)
     });
-    run(&mut two, None, 0, usize::MAX)?;
-    ends(&two, &expected)
+    let ran = run(&mut two, None, 0, usize::MAX)?;
+    ends(&two, &expected, &ran, true)
 }
 
 /// Both write on, and frames are lost.
@@ -177,8 +187,8 @@ fn while_both_write(seed: u64) -> Verdict {
             two[1].edit(|g| g.remove_node(node(100 + round))).unwrap();
             joined(&two)
         });
-        run(&mut two, None, 20, usize::MAX)?;
-        ends(&two, &expected)?;
+        let ran = run(&mut two, None, 20, usize::MAX)?;
+        ends(&two, &expected, &ran, false)?;
     }
     Ok(())
 }
