@@ -74,6 +74,9 @@ enum What {
 /// Who writes, what was seen, the tombstones, what was pruned: what is alive follows, which is checked.
 type Key = (usize, usize, Vec<Dot>, VersionVector);
 
+/// What a replica holds after an edit, and the delta if anything was written; none of both if the edit is refused.
+type EditDone = Option<(usize, Option<usize>)>;
+
 pub(super) struct Table<M: Model> {
     replicas: usize,
     /// Those to explore, and what the model begins with.
@@ -92,7 +95,7 @@ pub(super) struct Table<M: Model> {
     parcel_numbers: HashMap<(Vec<u8>, Seen, usize), usize>,
     // What came of each act.
     joined: HashMap<(usize, usize), usize>,
-    edited: HashMap<(usize, usize), Option<(usize, Option<usize>)>>,
+    edited: HashMap<(usize, usize), EditDone>,
     pruned: HashMap<usize, usize>,
     reopened: HashMap<usize, usize>,
     arrived: HashMap<(usize, usize), Option<usize>>,
@@ -313,7 +316,7 @@ impl<M: Model> Table<M> {
     }
 
     /// What comes of an edit, with its delta; none if it is refused. No delta if nothing was written.
-    pub(super) fn edit(&mut self, local: usize, op: usize) -> Result<Option<(usize, Option<usize>)>, String> {
+    pub(super) fn edit(&mut self, local: usize, op: usize) -> Result<EditDone, String> {
         if let Some(done) = self.edited.get(&(local, op)) {
             return Ok(*done);
         }
