@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
@@ -110,7 +111,7 @@ impl<T: Crdt> Replica<T> {
         self.generation = generation;
         let counter = owner.map_or(0, |replica| delta.upto().get(replica));
         if let (Some(replica), Some(lease)) = (owner, lease)
-            && lease == (Lease { replica, counter, generation })
+            && (lease == (Lease { replica, counter, generation }) || is(Bug::ReusedDots))
         {
             self.author.id = Some(replica);
             self.forked_at = Some(counter);
@@ -244,7 +245,9 @@ impl<T: Crdt> Replica<T> {
         let mut merging = Merging::new(delta, self.target.state_mut());
         let mut touched = Vec::new();
         while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
-            self.target.follow_all(&touched);
+            if !is(Bug::NotFollowed) {
+                self.target.follow_all(&touched);
+            }
             report(&mut touched);
         }
         let now = self.author.environment.now_ms();
@@ -481,11 +484,16 @@ impl<T: Crdt> Drop for Undo<'_, T> {
             return;
         }
         let target = &mut self.replica.target;
+        if is(Bug::UndoForwards) {
+            self.log.reverse();
+        }
         for before in self.log.drain(..).rev() {
             let undone = target.state_mut().undo(before);
             target.follow(&undone);
         }
-        target.state_mut().version = std::mem::take(&mut self.version);
+        if !is(Bug::UndoKeepsVersion) {
+            target.state_mut().version = std::mem::take(&mut self.version);
+        }
         self.replica.author.id = self.id;
     }
 }

@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::bugs::{Bug, is};
 use crate::id::ReplicaId;
 use crate::version::VersionVector;
 
@@ -78,7 +79,8 @@ impl Standing {
     pub(crate) fn changed_by(&self, changes: &[Stand]) -> Option<Self> {
         let mut stands = Vec::with_capacity(self.version.len() + changes.len());
         let mut ours = self.stands().peekable();
-        for change in changes {
+        let told = changes.len().saturating_sub(usize::from(is(Bug::StandingForgets)));
+        for change in &changes[..told] {
             while let Some(our) = ours.next_if(|our| our.0 < change.0) {
                 stands.push(our);
             }

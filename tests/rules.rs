@@ -424,3 +424,24 @@ fn a_cell_with_thousands_of_siblings_is_merged_and_buried_in_time() {
     assert_eq!(a.state(), b.state());
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
+
+/// What was pruned between two deltas their join hands on: it may hold less than both one after the other, but whoever gets it
+/// must know so.
+#[test]
+fn a_removal_that_was_pruned_between_two_deltas_that_join_is_not_forgotten() {
+    let [mut a, mut b, mut c, mut d] = replicas();
+    a.merge(&write(&mut b, "f")).unwrap();
+    let concurrent = write(&mut c, "f");
+    b.merge(&concurrent).unwrap();
+    erase(&mut a, "f");
+    let none = driftless::VersionVector::new();
+    let first = a.delta_since(&none).unwrap();
+    a.merge(&concurrent).unwrap();
+    a.prune(Prune::All);
+    let joined = first.join(&a.delta_since(first.upto()).unwrap()).unwrap();
+    d.merge(&joined).unwrap();
+    // `b` has seen all that is left in the cell, and not the removal.
+    assert!(matches!(d.delta_since(b.version()), Err(CutError::Pruned { .. })));
+    b.merge(&reconcile(&d, &b)).unwrap();
+    assert_eq!(b.state(), a.state());
+}

@@ -16,6 +16,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
+use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::envelope::Kind;
 use crate::codec::error::DecodeError;
@@ -126,7 +127,11 @@ impl Differences {
     }
 
     pub(super) fn decode(&mut self, difference: i64) -> u64 {
-        self.0 = self.0.wrapping_add(difference as u64);
+        self.0 = match () {
+            () if is(Bug::SignLost) => self.0.wrapping_add(difference.unsigned_abs()),
+            () if is(Bug::Saturates) => self.0.saturating_add_signed(difference),
+            () => self.0.wrapping_add(difference as u64),
+        };
         self.0
     }
 }
@@ -162,6 +167,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
     );
     for (id, [[since, upto, pruned, at], _]) in listed() {
         let from_since = |counter| Differences(since).encode(counter);
+        let pruned = if is(Bug::PrunedNotEncoded) { 0 } else { pruned };
         let (upto, pruned, at) = (from_since(upto), from_since(pruned), from_since(at));
         write(out, &Writer { id: Bytes::new(id.as_bytes()), since, upto, pruned, at });
     }
@@ -203,7 +209,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
                     replica: sibling.replica,
                     counter: counters.encode(sibling.counter),
                     stamp: stamps.encode(sibling.stamp.to_bits()),
-                    kind: payload.map_or(0, |p| u16::from(p.kind()) + 1),
+                    kind: payload.map_or(0, |p| if is(Bug::KindLost) { 1 } else { u16::from(p.kind()) + 1 }),
                     content: Bytes::new(payload.map_or(&[], Payload::bytes)),
                 },
             );

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::bugs::{Bug, is};
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Sibling};
@@ -32,7 +33,7 @@ impl State {
     }
 
     fn kind_since(&self, since: &VersionVector) -> Option<DeltaKind> {
-        match since.includes(&self.pruned) {
+        match since.includes(&self.pruned) || is(Bug::NoReconciling) {
             true => Some(DeltaKind::Incremental),
             // A peer that holds nothing holds nothing dead. But it may when the answer comes, or somebody else may get
             // it: so it has to be a delta that judges what its receiver has learnt since.
@@ -70,7 +71,7 @@ impl State {
     /// All live cells. O(n). Without the tombstones their dots count as pruned.
     pub(crate) fn complete(&self, schema: &str, with_tombstones: bool) -> Delta {
         let mut pruned = self.pruned.clone();
-        if !with_tombstones {
+        if !with_tombstones && !is(Bug::LeftOutNotPruned) {
             self.derived.tombstones.iter().for_each(|(dot, _)| pruned.observe(dot));
         }
         let (none, all) = (VersionVector::new(), self.version.clone());
@@ -89,7 +90,7 @@ impl State {
     pub(crate) fn reconcile(&self, schema: &str, at: &VersionVector, live_there: &DotSet) -> Delta {
         let dead = live_there
             .iter()
-            .filter(|dot| self.version.covers(*dot) && self.derived.live.get(*dot).is_none())
+            .filter(|dot| self.version.covers(*dot) && self.derived.live.get(*dot).is_none() && !is(Bug::DeadDropped))
             .collect();
         self.cut(schema, DeltaKind::Reconciled { at: at.clone(), dead }, at)
     }
@@ -130,11 +131,16 @@ impl State {
         changed.sort_unstable();
         changed.dedup();
 
-        let mut delta = DeltaBuilder::new(schema, kind, since.clone(), self.version.clone(), self.pruned.clone());
+        let mut upto = self.version.clone();
+        if let (Some((replica, _, counter)), true) = (news.first(), is(Bug::OverClaim)) {
+            upto.set(*replica, counter + 1);
+        }
+        let mut delta = DeltaBuilder::new(schema, kind, since.clone(), upto, self.pruned.clone());
         for entity in changed {
             let Some(cells) = self.cells(entity) else { continue };
             // What a change of the root killed is told by sending all that is left.
             let whole = cells.siblings(Field::ROOT.as_bytes()).any(|sibling| !since.covers(sibling.dot));
+            let whole = whole && !is(Bug::PartOfEntity);
             if whole {
                 visits::count(cells.len());
                 cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));

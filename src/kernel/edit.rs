@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use smallvec::smallvec;
 use uuid::Uuid;
 
+use crate::bugs::{Bug, is};
 use crate::clock::{HybridClock, Stamp};
 use crate::error::EditError;
 use crate::id::{Dot, ReplicaId};
@@ -274,6 +275,9 @@ impl<'a, T: Crdt> Edit<'a, T> {
         }
         let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
         fields.dedup();
+        if is(Bug::DeleteMissesCell) {
+            fields.pop();
+        }
         // First what can fail.
         self.put(entity, Field::ROOT.as_bytes(), None, |_| Ok(Go::Yes))?;
         for field in fields {
@@ -308,7 +312,12 @@ impl<'a, T: Crdt> Edit<'a, T> {
             }
             let dot = author.mint(changing.version)?;
             let field = author.interner.intern(field);
-            let mut touched = changing.replace(&field, smallvec![Sibling { dot, stamp, payload }]);
+            let mut next: Cell = smallvec![Sibling { dot, stamp, payload }];
+            if is(Bug::SiblingsStay) {
+                next.extend(changing.cells().siblings(field.as_bytes()).cloned());
+                next.sort_unstable_by_key(|sibling| sibling.dot);
+            }
+            let mut touched = changing.replace(&field, next);
             touched.is_alone = go == Go::Alone;
             Ok(Some((dot, touched)))
         });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, PartRef};
 use crate::kernel::key::{Field, Sibling};
@@ -38,11 +39,14 @@ impl Delta {
         if self.kind != DeltaKind::Incremental || later.kind != DeltaKind::Incremental {
             return Err(JoinError::Kind);
         }
-        if !self.upto.includes(&later.since) || !later.upto.includes(&self.upto) {
+        let chain = self.upto.includes(&later.since) && later.upto.includes(&self.upto);
+        if !chain && !is(Bug::JoinUnchained) {
             return Err(JoinError::NoChain);
         }
         let mut pruned = self.pruned.clone();
-        pruned.join(&later.pruned);
+        if !is(Bug::JoinForgetsPruned) {
+            pruned.join(&later.pruned);
+        }
         let kind = DeltaKind::Incremental;
         let mut joined = DeltaBuilder::new(&self.schema, kind, self.since.clone(), later.upto.clone(), pruned);
         let (mut a, mut b) = (self.parts().peekable(), later.parts().peekable());
@@ -84,7 +88,8 @@ impl Delta {
             let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
             let mut cell = Sent::new();
             for (dot, sibling) in &first {
-                if !judged || second.contains_key(dot) || !later.upto.covers(*dot) {
+                let stays = second.contains_key(dot) && !is(Bug::JoinDropsSiblings);
+                if !judged || stays || !later.upto.covers(*dot) {
                     cell.insert(*dot, sibling.clone());
                 }
             }

@@ -5,6 +5,7 @@ use std::mem;
 
 use thiserror::Error;
 
+use crate::bugs::{Bug, is};
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
@@ -55,7 +56,7 @@ impl State {
     /// Everything that can be wrong with a well-formed delta, before anything changes.
     pub(crate) fn check(&self, delta: &Delta, own: Option<ReplicaId>) -> Result<(), MergeError> {
         let need = delta.need();
-        if !self.version.includes(&need) {
+        if !self.version.includes(&need) && !is(Bug::NoGapCheck) {
             return Err(MergeError::Gap { have: self.version.clone(), need });
         }
         if let Some(replica) = own {
@@ -125,7 +126,9 @@ impl<'a> Merging<'a> {
             }
             None => {
                 state.version.join(&delta.upto);
-                state.pruned.join(&delta.pruned);
+                if !is(Bug::PrunedNotInherited) {
+                    state.pruned.join(&delta.pruned);
+                }
                 false
             }
         }
@@ -181,16 +184,21 @@ impl<'a> Merging<'a> {
             known.binary_search_by_key(&dot, |k| delta.known_dot(k)).is_ok()
                 || writes.binary_search_by_key(&dot, |w| delta.write_dot(w)).is_ok()
         };
+        let removed = is(Bug::RemovalWins) && writes.iter().any(|write| write.payload.is_none());
         let (mut cell, mut changed) = (Cell::new(), false);
         for sibling in ours.clone() {
-            match !delta.upto.covers(sibling.dot) || in_theirs(sibling.dot) {
+            let unseen = !delta.upto.covers(sibling.dot) && !removed;
+            match unseen || in_theirs(sibling.dot) || is(Bug::MergeNeverKills) {
                 true => cell.push(sibling.clone()),
                 false => changed = true,
             }
         }
         for write in writes {
             let dot = delta.write_dot(write);
-            if !self.had.covers(dot) && !ours.has(dot) {
+            if is(Bug::KeepOurs) && cell.iter().any(|s| s.stamp == write.stamp) {
+                continue;
+            }
+            if (!self.had.covers(dot) || is(Bug::Revives)) && !ours.has(dot) {
                 cell.push(Sibling { dot, stamp: write.stamp, payload: write.payload.clone() });
                 changed = true;
             }
@@ -225,6 +233,7 @@ impl<'a> Merging<'a> {
 fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
     match &delta.kind {
         DeltaKind::Incremental => Vec::new(),
+        DeltaKind::Complete if is(Bug::CompleteSilent) => Vec::new(),
         DeltaKind::Complete => {
             let held = |entity| delta.parts.binary_search_by_key(&entity, |part| part.entity).is_ok();
             state.entities().filter(|(entity, _)| !held(*entity)).map(|(entity, _)| Rest::Entity(entity)).collect()
@@ -234,7 +243,7 @@ fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
             let (live, tombstones) = (&state.derived.live, &state.derived.tombstones);
             // What we have seen since the delta was cut for us, and the sender had seen then: judged like the rest.
             let later = live.beyond(at, &delta.upto).chain(tombstones.beyond(at, &delta.upto));
-            let later = later.filter(|(dot, _)| !held.contains(*dot));
+            let later = later.filter(|(dot, _)| !held.contains(*dot) && !is(Bug::LateUnjudged));
             let mut cells: BTreeMap<(Entity, Field), BTreeSet<Dot>> = BTreeMap::new();
             for (dot, entity) in live.in_set(dead).chain(later) {
                 if let Some(field) = state.cells(entity).and_then(|cells| cells.field_of(dot)) {

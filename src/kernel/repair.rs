@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::Cell;
@@ -151,7 +152,7 @@ impl Repairing {
         for (dot, was) in only_here {
             let there = only_there.get(&dot);
             // What is dead there is dead.
-            if there.is_some_and(|there| there.canonical() <= was.canonical()) {
+            if there.is_some_and(|there| there.canonical() <= was.canonical() || is(Bug::RepairKeepsOurs)) {
                 continue;
             }
             let now = there.map(|there| there.held(interner));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use im::{OrdMap, OrdSet};
 
+use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::dots::DotSet;
@@ -58,10 +59,14 @@ impl Derived {
     fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: &[Sibling]) -> Option<Contest> {
         for sibling in was.iter().filter(|s| !holds(now, s)) {
             match sibling.is_live() {
+                true if is(Bug::LiveKept) => {}
                 true => self.live.remove(sibling.dot),
+                false if is(Bug::TombstoneKept) => {}
                 false => self.tombstones.remove(sibling.dot),
             }
-            self.fingerprint.subtract(entity, field, sibling);
+            if !is(Bug::FingerprintKept) {
+                self.fingerprint.subtract(entity, field, sibling);
+            }
         }
         for sibling in now.iter().filter(|s| !holds(was, s)) {
             match &mut self.batch {
@@ -73,6 +78,7 @@ impl Derived {
         let contest = Contest::between(was, now);
         match contest {
             Some(Contest::Opened) => drop(self.contested.insert((entity, field.clone()))),
+            Some(Contest::Closed) if is(Bug::ContestKept) => {}
             Some(Contest::Closed) => drop(self.contested.remove(&(entity, field.clone()))),
             None => {}
         }

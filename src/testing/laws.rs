@@ -4,7 +4,7 @@ use crate::kernel::{Delta, JoinError};
 use crate::replica::Replica;
 use crate::testing::TestEnvironment;
 use crate::testing::history::Seen;
-use crate::testing::model::Model;
+use crate::testing::model::{Model, same};
 use crate::testing::point::Point;
 use crate::testing::world::World;
 
@@ -144,8 +144,12 @@ fn groups<M: Model>(world: &World<M>, past: &[Point<M::Type>], base: &Point<M::T
     let whole = x.join(p3)?;
     let one_by_one = x.after(&d1, p1)?.after(&d2, p2)?.after(&d3, p3)?;
     world.equal("deltas one by one: x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ whole", &one_by_one, &whole)?;
-    world.equal("regrouped deltas: x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ whole", &x.after(&left, p3)?, &whole)?;
-    world.equal("regrouped deltas: x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole", &x.after(&right, p3)?, &whole)?;
+    let (by_left, by_right) = (x.after(&left, p3)?, x.after(&right, p3)?);
+    world.equal("regrouped deltas: x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ whole", &by_left, &whole)?;
+    world.equal("regrouped deltas: x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole", &by_right, &whole)?;
+    for at_once in [&by_left, &by_right] {
+        same("what was pruned, by regrouped deltas", at_once.pruned(), one_by_one.pruned())?;
+    }
     world.equal("regrouped deltas: x ⊔ δ₁ ⊔ δ₂·δ₃ = x ⊔ whole", &x.after(&d1, p1)?.after(&last, p3)?, &whole)?;
     let sum = base.after(&p3.delta_for(base)?, p3)?;
     for (later, overlapping) in [(p3, cut(p3, p0)), (&sum, cut(&sum, p0))] {

@@ -111,7 +111,7 @@
 //! | inflationary | `a ⊔ past = a`, `past ⊔ a = a` |
 //! | a delta is the whole | `x ⊔ δ = x ⊔ y`, with δ what `x` lacks of `y` |
 //! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
-//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise |
+//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise. What is inherited as pruned is the same too |
 //! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
 //!
 //! [`explore`] checks the same of every state that a few steps lead to, and tells a shortest schedule to what is wrong. Random
@@ -146,6 +146,12 @@ pub use oracle::Oracle;
 pub use raw::{Raw, RawOp};
 pub use report::{Report, Shares};
 pub use schedule::{Step, What, schedules};
+
+/// Wrong variants of this crate, to test its tests: see `src/bugs.rs`.
+#[cfg(driftless_bugs)]
+pub mod bugs {
+    pub use crate::bugs::{Bug, with};
+}
 
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {

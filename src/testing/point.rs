@@ -53,6 +53,10 @@ impl<T: Crdt> Point<T> {
         Self { replica: copy(&self.replica), seen: self.seen.clone() }
     }
 
+    pub(super) fn pruned(&self) -> &VersionVector {
+        self.replica.state().state().pruned()
+    }
+
     /// What the other lacks: reconciled, if tombstones were pruned that it has not seen. What it asks by goes through bytes.
     pub(super) fn delta_for(&self, other: &Self) -> Result<Delta, String> {
         let at = VersionVector::from_bytes(&other.replica.version().to_bytes()).map_err(|e| e.to_string())?;

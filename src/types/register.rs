@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 
+use crate::bugs::{Bug, is};
 use crate::error::EditError;
 use crate::kernel::{Cells, Crdt, Edit, Entity, Sibling, State, Touched};
 use crate::types::element::{to_payload, value_of};
@@ -30,7 +31,10 @@ macro_rules! register {
 
             crdt_state!();
 
-            fn follow(&mut self, _: &Touched) {
+            fn follow(&mut self, touched: &Touched) {
+                if is(Bug::TieShowsOurs) && touched.now().windows(2).any(|pair| pair[0].stamp == pair[1].stamp) {
+                    return;
+                }
                 let cells = self.state.cells(Entity::SELF);
                 let read: fn(&Cells) -> $cached = $read;
                 self.value = cells.map(read).unwrap_or_default();

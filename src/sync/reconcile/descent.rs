@@ -16,6 +16,7 @@
 
 use thiserror::Error;
 
+use crate::bugs::{Bug, is};
 use crate::kernel::DotSet;
 use crate::sync::reconcile::bits::Bits;
 use crate::sync::reconcile::blocks::{Row, Universe};
@@ -276,6 +277,7 @@ impl Reconciling {
             dots.ok_or(ReconcileError::Unfit("dots that not both of us cover"))
         };
         let (here, there) = (part(|word, own| word & own)?, part(|word, own| word & !own)?);
+        let (here, there) = if is(Bug::DifferenceReversed) { (there, here) } else { (here, there) };
         Ok(Difference { ours: self.ours.clone(), theirs: self.theirs.clone(), here, there })
     }
 
