@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 /// Segments of one letter.
-type Path = &'static str;
+pub(crate) type Path = &'static str;
 
 /// What is addressed: two maps with two entries each, and a register.
-const PATHS: [Path; 7] = ["a", "ax", "ay", "b", "bx", "by", "c"];
+pub(crate) const PATHS: [Path; 7] = ["a", "ax", "ay", "b", "bx", "by", "c"];
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     Set(Path, i64),
     Unset(Path),
     Add(Path, i64),
@@ -50,7 +50,7 @@ fn ops() -> impl Strategy<Value = Op> {
 type Cell = (Path, Kind, i64);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Value {
+pub(crate) enum Value {
     Number(i64),
     /// Added and taken away.
     Totals(i64, i64),
@@ -67,7 +67,7 @@ impl Value {
     }
 }
 
-enum Small {}
+pub(crate) enum Small {}
 
 /// What stands, in the terms of a document.
 struct Standing<'v, 'w>(&'v View<'w, Small>);

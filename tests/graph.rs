@@ -9,13 +9,13 @@ use driftless::{ConflictKind, EdgeId, Edit, EditError, Graph, NodeId, Owner, Rep
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Thing {
+pub(crate) enum Thing {
     Node(u8),
     Edge(u8, u8, u64),
 }
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     AddNode(u8),
     RemoveNode(u8),
     RemoveNodeWithEdges(u8),
@@ -57,13 +57,13 @@ fn ops() -> impl Strategy<Value = Op> {
 // ---- the model ----
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Place {
+pub(crate) enum Place {
     Root,
     Label(u8),
     Property(u8),
 }
 
-enum Small {}
+pub(crate) enum Small {}
 
 type View<'a> = driftless::testing::View<'a, Small>;
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 /// Every operation of every type: registers and flags have one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Op {
+pub(crate) enum Op {
     Put(u8, u8),
     Take(u8),
     Clear,
@@ -31,7 +31,7 @@ fn ops<T: Subject>() -> impl Strategy<Value = Op> {
 
 /// What a cell holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Held {
+pub(crate) enum Held {
     Value(u8),
     /// That it was taken away, where that is something to be seen.
     Taken,
@@ -40,7 +40,7 @@ enum Held {
 }
 
 /// A type under test: how it is edited and read, and what must be read.
-trait Subject: Crdt + PartialEq + Debug {
+pub(crate) trait Subject: Crdt + PartialEq + Debug {
     type Read: PartialEq + Debug;
     /// Whether each replica has a cell of its own, and all are read together.
     const OWN_CELLS: bool = false;
@@ -65,7 +65,7 @@ trait Subject: Crdt + PartialEq + Debug {
 }
 
 /// The model of a subject. All that it holds can be cleared at once; its cells are keys, or the numbers of writers.
-struct Judged<T>(PhantomData<T>);
+pub(crate) struct Judged<T>(PhantomData<T>);
 
 impl<T: Subject> Model for Judged<T> {
     type Type = T;
