@@ -270,8 +270,9 @@ impl Net {
 
     /// The network is clean from now on. Both get equal, by these sessions if they are not over or else by others.
     fn heal(&mut self) {
-        if self.world == World::Backups {
-            // What is on its way may come from before a replica was set back, and nobody may hold it any more.
+        if self.world != World::Honest {
+            // What is on its way may come from before a replica was set back, and nobody may hold it any more; and what a
+            // session was told it believes until its end.
             self.reconnect_both();
         }
         let before = [0, 1].map(|who| alive(&self.sites[who].replica));
