@@ -7,7 +7,7 @@ use driftless::{ConflictKind, Edit, EditError, Graph, NodeId, Vector};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     Add(u8),
     Remove(u8),
     Restore(u8),
@@ -30,7 +30,7 @@ fn ops() -> impl Strategy<Value = Op> {
 /// A node, and the model of one of its vectors or none for its root.
 type Cell = (u8, Option<u8>);
 
-enum Small {}
+pub(crate) enum Small {}
 
 fn name(n: u8) -> String {
     format!("node {n}")

@@ -1,0 +1,108 @@
+//! Two replicas over a clean network get equal, within bounds.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use driftless::sync::{Event, Options, Session, SessionError};
+use driftless::{Crdt, MergeError, Replica};
+
+/// Far more frames than any conversation of ours takes.
+const MAX_FRAMES: usize = 20_000;
+
+/// How often nobody says anything before time has passed.
+const MAX_PAUSES: usize = 400;
+
+/// How many sessions it may take: a few that end since somebody has to rotate.
+const MAX_SESSIONS: u8 = 12;
+
+/// One end of a conversation.
+pub(crate) struct End<'a, T: Crdt> {
+    pub(crate) replica: &'a mut Replica<T>,
+    pub(crate) session: Session<T>,
+    /// Frames on their way to it.
+    pub(crate) inbox: VecDeque<Vec<u8>>,
+}
+
+/// Limits that no claim exceeds.
+pub(crate) fn trusting() -> Options {
+    Options::new().with_jump_limit(u64::MAX).with_writers_limit(usize::MAX)
+}
+
+/// How a conversation that was not brought to its end ended: who found it, and what.
+pub(crate) type Ended = (usize, SessionError);
+
+/// Lets two talk until both hold the same. `told` hears of all events.
+pub(crate) fn converse<T: Crdt>(
+    ends: &mut [End<'_, T>; 2],
+    now: &mut Duration,
+    told: &mut impl FnMut(Event<T>),
+) -> Result<(), Ended> {
+    let (mut frames, mut pauses) = (0, 0);
+    loop {
+        let mut silent = true;
+        for who in 0..2 {
+            let other = 1 - who;
+            let end = &mut ends[who];
+            while let Some(frame) = end.inbox.pop_front() {
+                silent = false;
+                end.session.handle_frame(end.replica, &frame, *now).map_err(|error| (who, error))?;
+            }
+            loop {
+                let end = &mut ends[who];
+                let Some(frame) = end.session.poll_frame(end.replica, *now).map_err(|error| (who, error))? else {
+                    break;
+                };
+                silent = false;
+                frames += 1;
+                ends[other].inbox.push_back(frame);
+            }
+            while let Some(event) = ends[who].session.poll_event() {
+                told(event);
+            }
+        }
+        assert!(frames < MAX_FRAMES, "{frames} frames and not equal");
+        if ends.iter().all(|end| end.inbox.is_empty() && end.session.is_equal(end.replica)) {
+            return Ok(());
+        }
+        if let Some(who) = ends.iter().position(|end| end.session.is_over()) {
+            return Err((who, SessionError::Silence));
+        }
+        if silent {
+            pauses += 1;
+            assert!(pauses < MAX_PAUSES, "they are silent and not equal");
+            let due = ends.iter().filter_map(|end| end.session.poll_timeout()).min();
+            *now = due.expect("who is not equal waits for something").max(*now + Duration::from_millis(1));
+        }
+    }
+}
+
+/// Makes two equal, however many sessions that takes; whoever is told to rotate does.
+pub(crate) fn converge<T: Crdt + PartialEq + fmt::Debug>(one: &mut Replica<T>, other: &mut Replica<T>) {
+    for seed in 0..MAX_SESSIONS {
+        let session = |replica: &Replica<T>, side| Session::new(replica, trusting(), [100 + 2 * seed + side; 16]);
+        let (on_one, on_other) = (session(one, 0), session(other, 1));
+        let mut ends = [
+            End { replica: one, session: on_one, inbox: VecDeque::new() },
+            End { replica: other, session: on_other, inbox: VecDeque::new() },
+        ];
+        let mut now = Duration::ZERO;
+        let ended = converse(&mut ends, &mut now, &mut |_| {});
+        let [End { replica: one, .. }, End { replica: other, .. }] = ends;
+        match ended {
+            Ok(()) => {
+                assert!(
+                    one.state() == other.state() && one.fingerprint() == other.fingerprint(),
+                    "equal and not equal"
+                );
+                return;
+            }
+            Err((who, SessionError::Merge(MergeError::OwnDots { .. }))) => {
+                let replica = if who == 0 { one } else { other };
+                replica.rotate().expect("a new id has all counters before it");
+            }
+            Err((_, error)) => panic!("between two that speak clearly: {error}"),
+        }
+    }
+    panic!("{MAX_SESSIONS} sessions and not equal");
+}
