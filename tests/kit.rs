@@ -333,12 +333,12 @@ impl Derived for Twice {
     }
 }
 
-/// A tombstone goes without being pruned when all that somebody holds comes to where it is known already: by idempotence.
+/// A tombstone goes without being pruned when all that somebody holds comes to where part of it is known already.
 #[test]
 fn a_type_that_is_wrong_when_something_known_comes_again_fails() {
     let (verdict, steps) = explored::<Twice>();
     assert!(verdict.contains("by the laws") && verdict.contains("count: found -1, must be 0"), "{verdict}");
-    assert_eq!(steps, ["replica 0: Set(0, 1)", "replica 0: Unset(0)"], "{verdict}");
+    assert!(steps.len() <= 5 && steps.last().is_some_and(|last| last.starts_with("replica 1 gets")), "{verdict}");
 }
 
 /// Keys in the order in which they came, with a place that a removed one keeps: unless its tombstone was forgotten.
