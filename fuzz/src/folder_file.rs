@@ -72,7 +72,7 @@ impl Desk {
         };
         let mut bytes = match input.below(6) {
             0 | 1 => input.bytes().to_vec(),
-            2 => Hostile::new(input, palette, self.laptop.version()).to_bytes(),
+            2 => Hostile::new(input, palette, self.laptop.version(), self.laptop.id()).to_bytes(),
             3 => {
                 let mut bytes = good.to_bytes();
                 bytes.truncate(input.number() as usize % bytes.len());

@@ -15,7 +15,7 @@ use crate::wire::{Hostile, Palette};
 
 const PART: u8 = 4;
 
-/// Names this session, with the receiver's in front of all that it is sent.
+/// With a receiver.
 const TO: u8 = 0x80;
 
 /// Far more frames than are due at once.
@@ -79,7 +79,7 @@ struct Talk {
     peer: Replica<Graph>,
     on_victim: Session<Graph>,
     on_peer: Session<Graph>,
-    /// The first bytes of the victim's nonce: whom frames are for.
+    /// Whom frames are for, as the peer says it.
     to: [u8; 4],
     /// Where the victim stood when it said hello.
     seen: VersionVector,
@@ -108,11 +108,14 @@ impl Talk {
         Self::start([victim, peer], for_victim, 6, input)
     }
 
-    fn start([victim, peer]: Two, options: driftless::sync::Options, seed: u8, input: &mut Input<'_>) -> Self {
+    fn start([victim, mut peer]: Two, options: driftless::sync::Options, seed: u8, input: &mut Input<'_>) -> Self {
         let mut on_victim = Session::new(&victim, options, [seed; 16]);
-        let on_peer = Session::new(&peer, trusting().with_part_len(100), [seed + 10; 16]);
+        let answering = || Session::new(&peer, trusting().with_part_len(100), [seed + 10; 16]);
+        let (on_peer, mut probe) = (answering(), answering());
         let hello = on_victim.poll_frame(&victim, Duration::ZERO).expect("a fresh session").expect("a hello");
-        let to = hello[7..11].try_into().expect("four bytes");
+        probe.handle_frame(&mut peer, &hello, Duration::ZERO).expect("a hello");
+        let answer = probe.poll_frame(&peer, Duration::ZERO).expect("a fresh session").expect("a hello");
+        let to = answer[1..5].try_into().expect("four bytes");
         let state = victim.state().state();
         let (seen, pruned, live) = (state.version().clone(), state.pruned().clone(), victim.snapshot());
         let (said, now) = ([hello].into(), Duration::ZERO);
@@ -224,7 +227,10 @@ impl Talk {
 
     /// A stream of slices that are whole: a header as the input says, and deltas, or anything.
     fn stream(&self, input: &mut Input<'_>, palette: &Palette) -> Vec<u8> {
-        let form = input.byte() % 6;
+        let form = match input.byte() {
+            ..150 => 0,
+            n => n % 6,
+        };
         let mut stream = vec![form];
         let numbers = match form {
             3 | 4 => 3,
@@ -244,10 +250,11 @@ impl Talk {
         if form == 1 {
             leb128(&mut stream, input.number());
         }
-        for _ in 0..1 + input.below(3) {
+        // Several slices have to go together, so most streams are of one.
+        for _ in 0..1 + input.below(256) / 120 {
             let slice = match input.byte() {
                 200.. => input.bytes().to_vec(),
-                _ => Hostile::new(input, palette, &self.seen).to_slice(&self.seen, &self.pruned),
+                _ => Hostile::new(input, palette, &self.seen, self.victim.id()).to_slice(&self.seen, &self.pruned),
             };
             leb128(&mut stream, slice.len() as u64);
             stream.extend(slice);

@@ -85,13 +85,19 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
-    /// A delta as the input says for somebody who has seen `seen`. What would make it malformed is bent until it is not.
-    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, seen: &VersionVector) -> Self {
+    /// A delta as the input says for somebody who has seen `seen` and writes as `own`. What would make it malformed is bent
+    /// until it is not.
+    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, seen: &VersionVector, own: Option<ReplicaId>) -> Self {
         let kind = input.below(3) as u8 + 1;
         let mut writers = BTreeMap::new();
         for id in &palette.writers {
             let have = seen.get(ReplicaId::from(*id));
-            writers.insert(*id, counters(input, kind, have));
+            let [since, mut upto, pruned, at] = counters(input, kind, have);
+            // Claims about the receiver's own writes end it all, so they are rare.
+            if own == Some(ReplicaId::from(*id)) && input.byte() < 240 {
+                upto = upto.min(have.max(since));
+            }
+            writers.insert(*id, [since, upto, pruned.min(upto), at]);
         }
         let mut delta = Self { kind, schema: palette.schema, writers, dead: BTreeMap::new(), parts: BTreeMap::new() };
         let mut dots = BTreeSet::new();
