@@ -16,7 +16,7 @@
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
-//! | `slice` | a delta in stretches of entities, and how to go on with one that was broken off |
+//! | `slice`, `resume` | a delta in stretches of entities; going on with one that was broken off |
 //! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
 //! | `repair` | making two states of one version equal that are not |
 //! | `compare` | where two states differ, and the way back |
@@ -32,12 +32,15 @@ mod delta;
 mod dots;
 mod edit;
 mod fingerprint;
+#[cfg(test)]
+mod histories;
 mod index;
 mod join;
 mod key;
 mod merge;
 mod prune;
 mod repair;
+mod resume;
 mod rotate;
 mod slice;
 mod state;

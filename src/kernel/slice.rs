@@ -6,8 +6,7 @@
 use std::vec;
 
 use crate::bugs::{Bug, is};
-use crate::id::ReplicaId;
-use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, DeltaWrite, FieldTable, Known, Part};
+use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, FieldTable, Known, Part};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::Entity;
 
@@ -60,104 +59,13 @@ impl Delta {
         whole.has_distinct_dots().then_some(whole)
     }
 
-    /// What the sender of a delta that was broken off would send now in its place, from what came of it and two more.
-    ///
-    /// `prefix` is all of the delta up to its last entity; the others are what
-    /// [`delta_since_beyond`](crate::State::delta_since_beyond) makes for it. Of tombstones that the sender has pruned
-    /// since, the prefix still holds its own, which changes nothing of what is alive; in all else the result is what the
-    /// sender would have cut now. `None` if the three do not fit together. O(all).
-    pub(crate) fn resume(mut prefix: Self, changes: &Self, rest: Self) -> Option<Self> {
-        if !prefix.goes_on_with(changes, &rest) {
-            return None;
-        }
-        let (since, upto, pruned) = (rest.since.clone(), rest.upto.clone(), rest.pruned.clone());
-        let mut joined = DeltaBuilder::new(&rest.schema, rest.kind.clone(), since, upto, pruned);
-        let mut order = Vec::with_capacity(prefix.parts.len() + changes.parts.len() + rest.parts.len());
-        let [from_prefix, from_joined, from_rest] = [0, 1, 2];
-        let mut next = 0;
-        for part in changes.parts() {
-            let before = prefix.parts[next..].partition_point(|earlier| earlier.entity < part.entity);
-            order.extend(std::iter::repeat_n((from_prefix, true), before));
-            next += before;
-            let earlier = (next < prefix.parts.len()).then(|| prefix.part(next)).filter(|x| x.entity == part.entity);
-            if earlier.is_some() {
-                order.push((from_prefix, false));
-                next += 1;
-            }
-            let earlier = earlier.filter(|_| !is(Bug::ResumeForgets));
-            if prefix.join_parts(changes, earlier, Some(part), &mut joined) {
-                order.push((from_joined, true));
-            }
-        }
-        order.extend(std::iter::repeat_n((from_prefix, true), prefix.parts.len() - next));
-        order.extend(std::iter::repeat_n((from_rest, true), rest.parts.len()));
-
-        prefix.take_writers(&rest.replicas)?;
-        let head = rest.head(rest.kind.clone());
-        let resumed = head.gather(vec![prefix, joined.finish(), rest], order.into_iter()).with_used_fields();
-        resumed.has_distinct_dots().then_some(resumed)
-    }
-
-    fn goes_on_with(&self, changes: &Self, rest: &Self) -> bool {
-        let kinds = changes.kind == DeltaKind::Incremental
-            && match &rest.kind {
-                DeltaKind::Incremental => self.kind == DeltaKind::Incremental,
-                // What a peer gets that holds nothing, once there was pruning.
-                DeltaKind::Reconciled { at, dead } => {
-                    at.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
-                }
-                DeltaKind::Complete => false,
-            };
-        let versions = self.since == rest.since
-            && self.upto == changes.since
-            && changes.upto == rest.upto
-            && changes.pruned == rest.pruned
-            && rest.pruned.includes(&self.pruned)
-            // Else a removal could be missing.
-            && self.upto.includes(&rest.pruned);
-        let (last, first) = (self.last_entity(), rest.parts.first().map(|part| part.entity));
-        let schemas = self.schema == changes.schema && self.schema == rest.schema;
-        schemas && kinds && versions && changes.last_entity() <= last && first.is_none_or(|first| last < Some(first))
-    }
-
-    /// Takes another table of writers, if all of its own are there.
-    fn take_writers(&mut self, replicas: &[ReplicaId]) -> Option<()> {
-        let place = |replica: &ReplicaId| Some(replicas.binary_search(replica).ok()? as u32);
-        let places: Vec<u32> = self.replicas.iter().map(place).collect::<Option<_>>()?;
-        self.known.iter_mut().for_each(|known| known.replica = places[known.replica as usize]);
-        self.writes.iter_mut().for_each(|write| write.replica = places[write.replica as usize]);
-        self.replicas = replicas.to_vec();
-        Some(())
-    }
-
-    /// Drops the fields that nothing uses.
-    fn with_used_fields(mut self) -> Self {
-        let mut used = vec![false; self.fields.len()];
-        self.known.iter().for_each(|known| used[known.field as usize] = true);
-        self.writes.iter().for_each(|write| used[write.field as usize] = true);
-        if used.iter().all(|used| *used) {
-            return self;
-        }
-        let (mut fields, mut places) = (FieldTable::default(), Vec::with_capacity(used.len()));
-        for (field, used) in self.fields.iter().zip(used) {
-            places.push(fields.len() as u32);
-            if used {
-                fields.push(field);
-            }
-        }
-        self.fields = fields;
-        self.known.iter_mut().for_each(|known| known.field = places[known.field as usize]);
-        self.writes.iter_mut().for_each(|write| write.field = places[write.field as usize]);
-        self
-    }
-
     /// The last entity that it holds anything of.
     pub(crate) fn last_entity(&self) -> Option<Entity> {
         self.parts.last().map(|part| part.entity)
     }
 
     /// A delta of another kind, else like this one, without what it holds.
-    fn head(&self, kind: DeltaKind) -> Self {
+    pub(super) fn head(&self, kind: DeltaKind) -> Self {
         Self {
             schema: self.schema.clone(),
             kind,
@@ -174,7 +82,7 @@ impl Delta {
 
     /// Fills an empty delta from others with the same writers: `order` says from which the next part comes, and whether
     /// it is kept. O(all).
-    fn gather(mut self, sources: Vec<Self>, order: impl Iterator<Item = (usize, bool)>) -> Self {
+    pub(super) fn gather(mut self, sources: Vec<Self>, order: impl Iterator<Item = (usize, bool)>) -> Self {
         let (fields, places) = merge_tables(&sources);
         self.fields = fields;
         self.parts.reserve_exact(sources.iter().map(|source| source.parts.len()).sum());
@@ -323,103 +231,13 @@ fn merge_tables(deltas: &[Delta]) -> (FieldTable, Vec<Vec<u32>>) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
-    use crate::kernel::{Crdt, Environment, Payload};
+    use crate::kernel::histories::{Step, World, steps};
     use crate::version::VersionVector;
-    use crate::{Graph, Prune, Replica};
-
-    /// Time that stands still, and ids that differ.
-    struct Still(Arc<AtomicU64>);
-
-    impl Environment for Still {
-        fn now_ms(&mut self) -> u64 {
-            1_000
-        }
-
-        fn random(&mut self) -> [u8; 16] {
-            // In no order: writers are sorted by what comes of it.
-            let n = self.0.fetch_add(1, Ordering::Relaxed);
-            (u128::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes()
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Write(usize, u8, u8),
-        Erase(usize, u8, u8),
-        Delete(usize, u8),
-        Merge(usize, usize),
-        Prune(usize),
-        PruneSeen(usize),
-    }
-
-    const REPLICAS: usize = 3;
-
-    fn steps(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
-        let (who, entity, field) = (|| 0..REPLICAS, || 0..9u8, || 0..4u8);
-        let step = prop_oneof![
-            12 => (who(), entity(), field()).prop_map(|(by, e, f)| Step::Write(by, e, f)),
-            3 => (who(), entity(), 1..4u8).prop_map(|(by, e, f)| Step::Erase(by, e, f)),
-            2 => (who(), entity()).prop_map(|(by, e)| Step::Delete(by, e)),
-            5 => (who(), who()).prop_map(|(from, to)| Step::Merge(from, to)),
-            1 => who().prop_map(Step::Prune),
-            1 => who().prop_map(Step::PruneSeen),
-        ];
-        prop::collection::vec(step, len)
-    }
-
-    fn entity(n: u8) -> Entity {
-        Entity::new(200, [n; 16])
-    }
-
-    struct World(Vec<Replica<Graph>>, Arc<AtomicU64>);
-
-    impl World {
-        fn new() -> Self {
-            let ids = Arc::new(AtomicU64::new(0));
-            Self((0..REPLICAS).map(|_| Replica::with_environment(Still(ids.clone()))).collect(), ids)
-        }
-
-        fn run(&mut self, steps: &[Step]) {
-            let field = |f: u8| [b'f', f][..if f == 0 { 0 } else { 2 }].to_vec();
-            for (n, step) in steps.iter().enumerate() {
-                match *step {
-                    Step::Write(by, e, f) => {
-                        let payload = Payload::new(200, &vec![n as u8; usize::from(e) * 5]);
-                        self.0[by].edit(|g| g.write(entity(e), &field(f), payload)).map(drop).unwrap();
-                    }
-                    Step::Erase(by, e, f) => drop(self.0[by].edit(|g| g.erase(entity(e), &field(f))).unwrap()),
-                    Step::Delete(by, e) => drop(self.0[by].edit(|g| g.delete(entity(e))).unwrap()),
-                    Step::Merge(from, to) => self.merge(from, to),
-                    Step::Prune(by) => drop(self.0[by].prune(Prune::All)),
-                    Step::PruneSeen(by) => {
-                        let seen = self.0[0].version().meet(self.0[1].version()).meet(self.0[2].version());
-                        self.0[by].prune(Prune::Upto(&seen));
-                    }
-                }
-            }
-        }
-
-        fn merge(&mut self, from: usize, to: usize) {
-            let delta = self.cut(from, to);
-            self.0[to].merge(&delta).unwrap();
-        }
-
-        fn fork(&self, replica: usize) -> Replica<Graph> {
-            self.0[replica].fork_with(Still(self.1.clone()))
-        }
-
-        fn cut(&self, from: usize, to: usize) -> Delta {
-            let (from, to) = (&self.0[from], &self.0[to]);
-            from.delta_since(to.version()).unwrap_or_else(|_| from.reconcile(to.version(), &to.live_dots()))
-        }
-    }
 
     #[test]
     fn slices_put_together_are_the_delta_whatever_their_length() {
@@ -509,140 +327,6 @@ mod tests {
             delta.writes[0].replica = 1;
             assert_eq!(delta.writes.iter().filter(|w| (w.replica, w.counter) == (1, counter)).count(), 1);
             assert!(delta.has_distinct_dots(), "{counter}");
-        }
-    }
-
-    /// Takes out of a resumed delta the dots that were tombstones when the prefix was cut and that the sender has pruned
-    /// since; whatever else the direct one lacks stays. Returns how many these were.
-    fn without_pruned(resumed: &Delta, direct: &Delta, tombstones: &DotSet) -> (Delta, usize) {
-        let held: DotSet = direct.dots().collect();
-        let gone = |dot| !held.contains(dot) && tombstones.contains(dot) && direct.pruned.covers(dot);
-        let (mut clean, mut count) = (resumed.head(resumed.kind.clone()), 0);
-        clean.fields = resumed.fields.clone();
-        for part in resumed.parts() {
-            let (known, writes) = (clean.known.len(), clean.writes.len());
-            clean.known.extend(part.known.iter().copied().filter(|k| !gone(resumed.known_dot(k))));
-            clean.writes.extend(part.writes.iter().filter(|w| !gone(resumed.write_dot(w))).cloned());
-            let (known_end, writes_end) = (clean.known.len(), clean.writes.len());
-            let here = part.known.len() + part.writes.len() - (known_end - known) - (writes_end - writes);
-            count += here;
-            // It was sent whole for its root, which may be what is gone.
-            let roots = part.writes.iter().filter(|w| resumed.fields.get(w.field).is_empty());
-            let whole = part.whole && !roots.map(|w| resumed.write_dot(w)).all(gone);
-            if whole || here == 0 || (known, writes) != (known_end, writes_end) {
-                clean.parts.push(Part { entity: part.entity, whole, known_end, writes_end });
-            }
-        }
-        (clean.with_used_fields(), count)
-    }
-
-    /// The break of a session at a random slice: what the sender says then and what came before must be what it would say
-    /// to who asks now. And after a second break as well.
-    #[test]
-    fn what_goes_on_after_a_break_is_the_delta_that_would_be_cut_now() {
-        let counts: [Cell<u32>; 6] = Default::default();
-        let [begun_again, resumed_ones, changed, pruned_ones, from_nothing, twice] = &counts;
-        let count = |cell: &Cell<u32>, yes: bool| cell.set(cell.get() + u32::from(yes));
-        let mut runner = TestRunner::new(Config { cases: 1500, failure_persistence: None, ..Config::default() });
-        let later = || prop_oneof![1 => steps(0..4), 3 => steps(0..30)];
-        let at = || any::<prop::sample::Index>();
-        let strategy = (steps(0..60), (later(), later()), (0..150usize, at(), at()), any::<bool>());
-        let run = runner.run(&strategy, |(before, (then, later), (len, at, at_again), new)| {
-            let mut world = World::new();
-            world.run(&before);
-            // The peer is another replica, or one that has seen nothing.
-            let peer = if new { Replica::with_environment(Still(world.1.clone())) } else { world.fork(1) };
-            let Ok(delta) = world.0[0].delta_since(peer.version()) else { return Ok(()) };
-            let slices: Vec<_> = delta.slices(len).collect();
-            let mut prefix = Delta::concat(slices[..=at.index(slices.len())].to_vec()).unwrap();
-            let (mut tombstones, mut breaks): (DotSet, _) = (world.0[0].state().state().tombstones().collect(), 0);
-            for (steps, at) in [(then, at_again), (later, at)] {
-                let Some(last) = prefix.last_entity() else { return Ok(()) };
-                world.run(&steps);
-                let sender = &world.0[0];
-                let direct = sender.delta_since(&prefix.since);
-                let Some((changes, rest)) = sender.delta_since_beyond(&prefix.since, &prefix.upto, last) else {
-                    // Nothing of that goes back here.
-                    prop_assert!(direct.is_err() || !prefix.upto.includes(sender.state().state().pruned()));
-                    count(begun_again, true);
-                    return Ok(());
-                };
-                let direct = direct.unwrap();
-                prop_assert!(changes.parts.iter().all(|part| part.entity <= last));
-                let was = prefix.clone();
-                let resumed = Delta::resume(prefix, &changes, rest.clone()).unwrap();
-                let (clean, pruned) = without_pruned(&resumed, &direct, &tombstones);
-                prop_assert_eq!(&clean, &direct);
-                prop_assert_eq!(Delta::from_bytes(&resumed.to_bytes()), Ok(resumed.clone()));
-
-                // To the peer as it was, and to one that has learnt more, both deltas are the same.
-                let fork = |r: &Replica<Graph>| r.fork_with(Still(world.1.clone()));
-                for to in [&peer, &world.0[1], &world.0[2]].into_iter().filter(|to| direct.need() <= *to.version()) {
-                    let (mut one, mut other) = (fork(to), fork(to));
-                    one.merge(&direct).unwrap();
-                    other.merge(&resumed).unwrap();
-                    prop_assert_eq!(one.state(), other.state());
-                    prop_assert_eq!(one.version(), other.version());
-                    prop_assert_eq!(one.state().state().pruned(), other.state().state().pruned());
-                    prop_assert_eq!(one.fingerprint(), other.fingerprint());
-                }
-
-                count(resumed_ones, true);
-                count(changed, !changes.parts.is_empty());
-                count(pruned_ones, pruned > 0);
-                count(from_nothing, resumed.kind != DeltaKind::Incremental);
-                count(twice, breaks == 1);
-                breaks += 1;
-                let slices: Vec<_> = rest.slices(len).collect();
-                let rest = Delta::concat(slices[..=at.index(slices.len())].to_vec()).unwrap();
-                prefix = Delta::resume(was, &changes, rest).unwrap();
-                tombstones = tombstones.iter().chain(sender.state().state().tombstones()).collect();
-            }
-            Ok(())
-        });
-        run.unwrap();
-        let counts: Vec<_> = counts.iter().map(Cell::get).collect();
-        println!("begun again, resumed, changed, pruned, from nothing, twice: {counts:?}");
-        assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_not_resumed() {
-        let mut world = World::new();
-        world.run(&[Step::Write(0, 1, 1), Step::Merge(0, 1)]);
-        let since = world.0[1].version().clone();
-        world.run(&(1..6).map(|e| Step::Write(0, e, 2)).collect::<Vec<_>>());
-        let delta = world.0[0].delta_since(&since).unwrap();
-        let slices: Vec<_> = delta.slices(0).collect();
-        let prefix = Delta::concat(slices[..3].to_vec()).unwrap();
-        world.run(&[Step::Write(0, 2, 3), Step::Write(2, 0, 3), Step::Merge(2, 0), Step::Write(0, 5, 3)]);
-        let (changes, rest) =
-            world.0[0].delta_since_beyond(&since, &prefix.upto, prefix.last_entity().unwrap()).unwrap();
-        assert!(changes.parts.len() == 2 && rest.parts.len() == 2);
-        let resume = |change: &dyn Fn(&mut Delta, &mut Delta, &mut Delta)| {
-            let (mut prefix, mut changes, mut rest) = (prefix.clone(), changes.clone(), rest.clone());
-            change(&mut prefix, &mut changes, &mut rest);
-            Delta::resume(prefix, &changes, rest)
-        };
-        assert_eq!(resume(&|_, _, _| {}), world.0[0].delta_since(&since).ok());
-        let more = |version: &VersionVector| version.iter().map(|(r, c)| (r, c + 1)).collect::<VersionVector>();
-        type Change<'a> = &'a dyn Fn(&mut Delta, &mut Delta, &mut Delta);
-        let cases: [Change<'_>; 11] = [
-            &|prefix, _, _| *prefix = slices[0].clone(),
-            &|prefix, _, _| *prefix = delta.clone(),
-            &|_, _, rest| rest.schema.push('x'),
-            &|_, changes, _| changes.kind = DeltaKind::Complete,
-            &|prefix, _, _| prefix.kind = DeltaKind::Complete,
-            &|prefix, _, _| prefix.since = VersionVector::new(),
-            &|_, changes, _| changes.since = since.clone(),
-            &|_, changes, _| changes.upto = more(&changes.upto),
-            &|_, changes, _| changes.pruned = since.clone(),
-            &|_, changes, rest| (changes.pruned, rest.pruned) = (rest.upto.clone(), rest.upto.clone()),
-            // A dot of the prefix once more.
-            &|prefix, _, rest| rest.writes[0].counter = prefix.writes[2].counter,
-        ];
-        for (i, case) in cases.into_iter().enumerate() {
-            assert_eq!(resume(case), None, "{i}");
         }
     }
 

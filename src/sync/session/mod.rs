@@ -2,7 +2,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `machine` | [`Session`]: frames in, frames out |
+//! | `machine` | [`Session`]: what the app calls, and which frame goes out next |
+//! | `hearing` | what each frame of the peer's does |
 //! | `telling` | where both sides stand, and telling each other |
 //! | `sending` | what the peer lacks, and the cheapest way to it |
 //! | `receiving` | what the peer sends, once all of it is there |
@@ -14,6 +15,7 @@
 //! | `options`, `report` | what the app says beforehand, and what it is told |
 
 mod frame;
+mod hearing;
 mod incoming;
 mod machine;
 mod options;

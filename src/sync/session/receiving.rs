@@ -102,7 +102,10 @@ impl<T: Crdt> Session<T> {
     fn finish(&mut self, replica: &mut Replica<T>, incoming: &Incoming) -> Result<(), Refusal> {
         let (header, slices) = stream::read(incoming.bytes(), true)?;
         let delta = match header.form {
-            StreamForm::Resumed => self.resume(&header, &slices)?,
+            StreamForm::Resumed => {
+                let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
+                self.resume(*staged, &header, &slices)?
+            }
             StreamForm::Whole | StreamForm::Repair => self.decode(&header, &slices)?,
             StreamForm::Reconciled(name) => {
                 let round = self.round.as_ref().filter(|round| round.name == name);
@@ -111,11 +114,12 @@ impl<T: Crdt> Session<T> {
             }
         };
         let new_writers = self.check_claims(replica, &delta)?;
+        let standing = Standing { version: delta.upto().clone(), pruned: delta.pruned().clone() };
         let is_repair = header.form == StreamForm::Repair;
         if is_repair {
             self.repair(replica, &delta)?
         } else {
-            self.merge(replica, delta.clone())?
+            self.merge(replica, delta)?
         }
         self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
@@ -124,7 +128,6 @@ impl<T: Crdt> Session<T> {
                 peer.durable = incoming.number;
             }
             if header.told > 0 && !is_repair && peer.heard.as_ref().is_none_or(|heard| heard.number < header.told) {
-                let standing = Standing { version: delta.upto().clone(), pruned: delta.pruned().clone() };
                 let point = Point { standing, fingerprint: header.fingerprint };
                 peer.heard = Some(Announced { number: header.told, point });
             }
@@ -144,12 +147,11 @@ impl<T: Crdt> Session<T> {
     }
 
     /// What was staged, with what has changed since and what follows. Of the latter something must be there.
-    fn resume(&self, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
-        let staged = self.options.staged.as_ref().ok_or(Refusal::Unfit)?;
+    fn resume(&self, staged: Staged, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
         let changes = usize::try_from(header.changes).ok().filter(|changes| *changes < slices.len());
         let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
         let (changes, rest) = (self.decode(header, changes)?, self.decode(header, rest)?);
-        Delta::resume(staged.delta.clone(), &changes, rest).ok_or(Refusal::Unfit)
+        Delta::resume(staged.delta, &changes, rest).ok_or(Refusal::Unfit)
     }
 
     /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
@@ -210,7 +212,10 @@ impl<T: Crdt> Session<T> {
             let (header, slices) = stream::read(incoming.bytes(), false).ok()?;
             Staged::new(match header.form {
                 StreamForm::Whole => self.decode(&header, &slices).ok()?,
-                StreamForm::Resumed => self.resume(&header, &slices).ok()?,
+                StreamForm::Resumed => {
+                    let staged = self.options.staged.as_deref()?.clone();
+                    self.resume(staged, &header, &slices).ok()?
+                }
                 StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })
         });

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Crdt, Delta, DotSet};
 use crate::replica::Replica;
-use crate::sync::session::machine::{Peer, Session};
+use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::report::SessionError;
 use crate::sync::session::stream::{Header, RoundName, StreamForm};
@@ -64,7 +64,7 @@ impl<T: Crdt> Session<T> {
 
     /// The cheapest of what is possible.
     fn cut(&mut self, replica: &Replica<T>, heard: &Announced) -> Cut {
-        let resume = self.peer.as_mut().and_then(|peer: &mut Peer| peer.resume.take());
+        let resume = self.peer.as_mut().and_then(|peer| peer.resume.take());
         if let Some((since, upto, last)) = resume
             && let Some(both) = replica.delta_since_beyond(&since, &upto, last)
         {

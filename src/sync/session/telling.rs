@@ -122,7 +122,7 @@ impl<T: Crdt> Session<T> {
             (Form::Digest(_), _) | (_, None) => None,
             (_, Some(staged)) => {
                 let resume = Resume::new(&standing, staged.delta.since(), staged.delta.upto(), staged.last);
-                Some(resume).filter(|resume| !is_hello || resume.len() <= MAX_HELLO_LEN)
+                Some(resume).filter(|resume| !is_hello || form.len() + resume.len() <= MAX_HELLO_LEN)
             }
         };
         self.told_whole |= !matches!(form, Form::Digest(_));
@@ -188,8 +188,8 @@ impl<T: Crdt> Session<T> {
 }
 
 impl Resume {
-    /// About how many bytes it takes.
+    /// How many bytes it takes at most.
     fn len(&self) -> usize {
-        (self.since.len() + self.upto.len()) * 20
+        40 + (self.since.len() + self.upto.len()) * 26
     }
 }

@@ -1,0 +1,150 @@
+//! What each frame of the peer's does.
+
+use crate::kernel::{Crdt, MergeError};
+use crate::replica::Replica;
+use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
+use crate::sync::session::machine::{Peer, Session, pair};
+use crate::sync::session::report::{Event, SessionError};
+use crate::sync::session::retry::Reaction;
+use crate::version::VersionVector;
+
+/// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
+const MAX_NONSENSE: u32 = 64;
+
+impl<T: Crdt> Session<T> {
+    /// Returns whether the frame was of use.
+    pub(super) fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
+        if let Says::Hello(hello) = &frame.says {
+            return self.meet(replica, hello, frame.to == Some(pair(self.nonce, hello.nonce)));
+        }
+        if let Says::Bye { nonce, parting } = &frame.says {
+            // It may be refused for our hello, and its own may be lost.
+            let from_peer = self.peer.as_ref().is_none_or(|peer| peer.nonce == *nonce);
+            return match from_peer && frame.to == Some(pair(self.nonce, *nonce)) {
+                true => self.part(parting).map(|()| true),
+                false => {
+                    self.counters.stale += 1;
+                    Ok(false)
+                }
+            };
+        }
+        // Before the peer's hello, which will come again, its session cannot be told from an earlier one.
+        let from = self.peer.as_mut().filter(|peer| frame.to == Some(pair(self.nonce, peer.nonce)));
+        let Some(peer) = from else {
+            self.counters.stale += 1;
+            return Ok(false);
+        };
+        let newly_met = !std::mem::replace(&mut peer.knows_us, true);
+        let useful = match &frame.says {
+            Says::Announce { merged, told } => {
+                let acknowledged = self.outgoing.take_if(|outgoing| *merged >= outgoing.number).is_some();
+                self.counters.deltas_sent += u64::from(acknowledged);
+                self.hear(told, replica)? || acknowledged
+            }
+            Says::Need => {
+                self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
+                if self.pace.allows(Reaction::Restart, self.now) {
+                    self.due.again = self.waits();
+                    (self.outgoing, self.round, self.offer) = (None, None, None);
+                }
+                false
+            }
+            Says::Part { stream, total, offset, bytes } => self.receive(replica, *stream, *total, (*offset, bytes))?,
+            Says::Ask { stream, have, again } => {
+                let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
+                self.due.gone = outgoing.is_none().then_some(*stream);
+                let again = *again && self.pace.allows(Reaction::Again, self.now);
+                outgoing.is_some_and(|outgoing| outgoing.ask(*have, again))
+            }
+            Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
+            Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
+                self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
+            }
+            Says::Hello(_) | Says::Bye { .. } => false,
+        };
+        self.counters.stale += u64::from(!useful && frame.says != Says::Need);
+        Ok(useful || newly_met)
+    }
+
+    fn meet(&mut self, replica: &Replica<T>, hello: &Hello, to_us: bool) -> Result<bool, SessionError> {
+        let theirs = (hello.oldest, hello.newest);
+        if hello.nonce == self.nonce {
+            return Err(SessionError::Myself);
+        }
+        let is_known = self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce);
+        let is_first = self.peer.is_none();
+        if !is_known {
+            // Another session of the peer's, or the first: nothing that was said before holds.
+            self.hold = self.peer.as_ref().map(|_| self.now.saturating_add(self.pace.interval()));
+            self.peer = Some(Peer {
+                nonce: hello.nonce,
+                device: hello.device.clone(),
+                staging_limit: 1u64.checked_shl(hello.staging_limit.into()).unwrap_or(u64::MAX),
+                knows_us: false,
+                heard: None,
+                resume: None,
+                round: 0,
+                merged: 0,
+                durable: 0,
+                acknowledged: 0,
+            });
+            (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
+            let ours = Self::PROTOCOLS;
+            if theirs.0 > ours.1 || theirs.1 < ours.0 {
+                return Err(SessionError::Protocol { ours, theirs });
+            }
+            if hello.schema != Self::schema_digest() {
+                return Err(SessionError::Schema { ours: T::SCHEMA, theirs: None });
+            }
+            self.tell(Event::Met { device: hello.device.clone() });
+        }
+        // A hello for an earlier session of ours builds on what was announced there.
+        let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));
+        self.due.need |= is_for_another;
+        let heard = !is_for_another && self.hear(&hello.told, replica)?;
+        if let Some(peer) = &mut self.peer {
+            // Who says hello again waits for a sign that we have heard it, and who has begun anew has not heard ours.
+            match to_us {
+                true => self.due.announce |= is_known && self.pace.allows(Reaction::Announce, self.now),
+                false => self.due.hello |= !is_first && self.pace.allows(Reaction::Hello, self.now),
+            }
+            peer.knows_us |= to_us;
+        }
+        Ok(heard || !is_known)
+    }
+
+    fn part(&mut self, parting: &Parting) -> Result<(), SessionError> {
+        match parting {
+            Parting::Done => {
+                self.end = Some(Ok(()));
+                self.tell(Event::Left);
+                Ok(())
+            }
+            Parting::Schema(name) => Err(SessionError::Schema { ours: T::SCHEMA, theirs: Some(name.clone()) }),
+            Parting::Protocol { oldest, newest } => {
+                Err(SessionError::Protocol { ours: Self::PROTOCOLS, theirs: (*oldest, *newest) })
+            }
+            other => Err(SessionError::Left(other.clone())),
+        }
+    }
+
+    /// A frame that makes no sense. Too many in a row are the end.
+    pub(super) fn nonsense(&mut self) -> Result<(), SessionError> {
+        self.counters.errors += 1;
+        self.nonsense += 1;
+        match self.nonsense > MAX_NONSENSE {
+            true => Err(SessionError::Nonsense(self.nonsense)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a version knows writes under our id that we have not made.
+    pub(super) fn check_own(&self, version: &VersionVector, replica: &Replica<T>) -> Result<(), SessionError> {
+        let Some(id) = replica.id() else { return Ok(()) };
+        let (ours, theirs) = (replica.version().get(id), version.get(id));
+        match theirs > ours {
+            true => Err(MergeError::OwnDots { replica: id, ours, theirs }.into()),
+            false => Ok(()),
+        }
+    }
+}
