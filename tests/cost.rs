@@ -3,10 +3,10 @@
 
 #[path = "support/growth.rs"]
 mod growth;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/spelling.rs"]
 mod spelling;
-
-use std::sync::{Mutex, MutexGuard};
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
@@ -15,19 +15,10 @@ use driftless::{
     Resolution, Rule, Rules, Value, Vector,
 };
 use growth::{grows_in_proportion, time};
-use peak_alloc::PeakAlloc;
+use memory::{ALLOCATOR, alone, peak_of};
 use serde_json::json;
 use spelling::{ARRAY, COUNTER, NULL, REGISTER, field};
 use uuid::Uuid;
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// One at a time: the allocator counts for the whole process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -88,10 +79,8 @@ fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
         println!("{bytes} bytes of live heap for {vector:?}, {} beyond its numbers", bytes - size);
         assert!(bytes <= size + 200, "{bytes} bytes");
 
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        assert_eq!(a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap().len(), 10);
-        let peak = ALLOCATOR.peak_usage() - before;
+        let (peak, found) = peak_of(|| a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap());
+        assert_eq!(found.len(), 10);
         assert!(peak <= 8192, "{peak} bytes to find 10 among 10,000");
     }
 }
@@ -206,10 +195,7 @@ fn decoding_many_tiny_siblings_takes_at_most_eight_times_the_input() {
 }
 
 fn check_decoding(bytes: &[u8]) {
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    let delta = Delta::from_bytes(bytes);
-    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    let (peak, delta) = peak_of(|| Delta::from_bytes(bytes));
     let limit = 64 * 1024 + 8 * bytes.len();
     assert!(peak <= limit, "{peak} bytes at the peak for {} of input: {:?}", bytes.len(), delta.map(|_| ()));
 }
@@ -252,14 +238,6 @@ fn disputed(
     a.edit(ours).unwrap();
     a.merge(&delta).unwrap();
     a
-}
-
-/// The most memory that something takes while it runs, beyond what was there before.
-fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    let result = run();
-    (ALLOCATOR.peak_usage().saturating_sub(before), result)
 }
 
 #[test]
@@ -497,9 +475,6 @@ fn reading_a_turn_takes_at_most_thirty_two_times_the_input() {
     // A difference, as gaps: 200,000 of them.
     let mut bytes = vec![5, 0, 0xc0, 0x9a, 0x0c];
     bytes.resize(bytes.len() + 200_000, 0x7f);
-    ALLOCATOR.reset_peak_usage();
-    let before = ALLOCATOR.current_usage();
-    let turn = driftless::sync::Turn::from_bytes(&bytes);
-    let took = ALLOCATOR.peak_usage() - before;
+    let (took, turn) = peak_of(|| driftless::sync::Turn::from_bytes(&bytes));
     assert!(turn.is_ok() && took <= 32 * bytes.len() + 65_536, "{took} for {}, {:?}", bytes.len(), turn.err());
 }

@@ -6,8 +6,9 @@
 mod frames;
 #[path = "support/growth.rs"]
 mod growth;
+#[path = "support/memory.rs"]
+mod memory;
 
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use driftless::kernel::{Entity, Payload};
@@ -16,18 +17,9 @@ use driftless::testing::{TestEnvironment, repair_frame_checksum};
 use driftless::{Crdt, Delta, Fingerprint, Graph, MergeError, NodeId, Prune, Replica, ReplicaId, VersionVector};
 use frames::{ANNOUNCE, BYE, Form, GONE, HELLO, Hello, PART, TURN, Told, header, kind, slice, with_slices};
 use growth::{grows_in_proportion, time};
-use peak_alloc::PeakAlloc;
+use memory::{alone, peak_of};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// One at a time: the allocator counts for the whole process, and time is measured.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -192,14 +184,6 @@ fn print(replica: &Replica<Graph>) -> [u8; 16] {
 }
 
 const NO_PRINT: [u8; 16] = [0; 16];
-
-/// The most memory that something takes while it runs, beyond what was there before.
-fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    let result = run();
-    (ALLOCATOR.peak_usage().saturating_sub(before), result)
-}
 
 // ---- the format ----
 

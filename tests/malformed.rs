@@ -8,10 +8,11 @@
 mod conversation;
 #[path = "support/damage.rs"]
 mod damage;
+#[path = "support/memory.rs"]
+mod memory;
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
 
 use conversation::conversations;
 use damage::{
@@ -26,13 +27,10 @@ use driftless::{
     LwwRegister, MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, ReplicaId, RwSet,
     Value, VersionVector,
 };
-use peak_alloc::PeakAlloc;
+use memory::{alone, peak_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use support::{replica, samples};
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What decoding may take whatever it is given.
 const FIXED: usize = 64 << 10;
@@ -47,12 +45,6 @@ const PER_BYTE_OF_STATE: usize = 48;
 
 /// And for each byte of a list of devices: a name and a version take what they take in memory, were they empty.
 const PER_BYTE_OF_DEVICES: usize = 48;
-
-/// One at a time: the allocator counts for the whole process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 /// A good message, how it is damaged, and what must hold of any bytes in its place.
 struct Golden {
@@ -78,10 +70,7 @@ struct Peak {
 impl Peak {
     /// Decodes within the promised memory.
     fn of<M>(&mut self, bytes: &[u8], per_byte: usize, read: impl FnOnce(&[u8]) -> M) -> Result<M, String> {
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        let result = read(bytes);
-        let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+        let (peak, result) = peak_of(|| read(bytes));
         self.last = peak;
         self.most = self.most.max(peak);
         self.ratio = self.ratio.max(peak as f64 / bytes.len().max(1) as f64);

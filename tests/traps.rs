@@ -21,12 +21,13 @@
 
 #[path = "support/damage.rs"]
 mod damage;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/spelling.rs"]
 mod spelling;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use damage::{int, open, seal};
@@ -36,26 +37,9 @@ use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, EdgeId, EditError, Graph, MergeError, NodeId, OrMap, OrSet, Prune,
     Replica, ReplicaId, Stamp, Value, VersionVector,
 };
-use peak_alloc::PeakAlloc;
+use memory::{alone, peak_of};
 use serde_json::json;
 use spelling::{REGISTER, field};
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// One at a time: the allocator counts for the whole process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// The most memory that something takes while it runs, beyond what was there before.
-fn peak_of<R>(run: impl FnOnce() -> R) -> (usize, R) {
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
-    let result = run();
-    (ALLOCATOR.peak_usage().saturating_sub(before), result)
-}
 
 fn document(seed: u64) -> Replica<Document> {
     Replica::with_environment(TestEnvironment::new(seed))
