@@ -35,7 +35,7 @@ fn sync(a: &mut Replica<Graph>, b: &mut Replica<Graph>) -> ([Vec<Delta>; 2], Cou
             on_a.handle_frame(a, &frame, now).unwrap();
         }
     }
-    for (session, merged) in [(&mut on_a, 0), (&mut on_b, 1)].into_iter().zip(&mut merged).map(|((s, _), m)| (s, m)) {
+    for (session, merged) in [&mut on_a, &mut on_b].into_iter().zip(&mut merged) {
         while let Some(event) = session.poll_event() {
             if let Event::Merged { delta, .. } = event {
                 merged.push(*delta);
@@ -45,6 +45,14 @@ fn sync(a: &mut Replica<Graph>, b: &mut Replica<Graph>) -> ([Vec<Delta>; 2], Cou
     assert!(on_a.is_equal(a) && on_b.is_equal(b), "{on_a:?} {on_b:?} {} {}", on_a.is_equal(a), on_b.is_equal(b));
     assert!(a.state() == b.state());
     (merged, on_a.counters())
+}
+
+/// Two that hold so many nodes.
+fn two_with(nodes: u32) -> (Replica<Graph>, Replica<Graph>) {
+    let (mut a, mut b) = (replica(1), replica(2));
+    add(&mut a, 0..nodes);
+    sync(&mut a, &mut b);
+    (a, b)
 }
 
 #[test]
@@ -61,10 +69,7 @@ fn an_empty_peer_gets_everything_in_one_go_whatever_was_pruned() {
 
 #[test]
 fn what_changed_goes_alone_while_nothing_unseen_was_pruned() {
-    let mut a = replica(1);
-    add(&mut a, 0..1000);
-    let mut b = replica(2);
-    sync(&mut a, &mut b);
+    let (mut a, mut b) = two_with(1000);
     remove(&mut a, 0..1);
     add(&mut a, 2000..2001);
     let ([_, merged], _) = sync(&mut a, &mut b);
@@ -73,10 +78,7 @@ fn what_changed_goes_alone_while_nothing_unseen_was_pruned() {
 
 #[test]
 fn what_was_pruned_unseen_is_reconciled() {
-    let mut a = replica(1);
-    add(&mut a, 0..1000);
-    let mut b = replica(2);
-    sync(&mut a, &mut b);
+    let (mut a, mut b) = two_with(1000);
     remove(&mut a, 0..3);
     a.prune(Prune::All);
     let ([_, merged], counters) = sync(&mut a, &mut b);
@@ -88,10 +90,7 @@ fn what_was_pruned_unseen_is_reconciled() {
 
 #[test]
 fn so_little_that_asking_would_cost_more_goes_as_a_whole() {
-    let mut a = replica(1);
-    add(&mut a, 0..8);
-    let mut b = replica(2);
-    sync(&mut a, &mut b);
+    let (mut a, mut b) = two_with(8);
     remove(&mut a, 0..3);
     a.prune(Prune::All);
     let ([_, merged], counters) = sync(&mut a, &mut b);
@@ -101,10 +100,7 @@ fn so_little_that_asking_would_cost_more_goes_as_a_whole() {
 
 #[test]
 fn mostly_tombstones_go_as_what_is_left_alive() {
-    let mut a = replica(1);
-    add(&mut a, 0..1000);
-    let mut b = replica(2);
-    sync(&mut a, &mut b);
+    let (mut a, mut b) = two_with(1000);
     remove(&mut a, 0..950);
     let tombstones = a.delta_since(b.version()).unwrap().to_bytes().len() as u64;
     let ([_, merged], counters) = sync(&mut a, &mut b);
@@ -114,10 +110,7 @@ fn mostly_tombstones_go_as_what_is_left_alive() {
 
 #[test]
 fn both_directions_take_the_way_that_fits_each() {
-    let mut a = replica(1);
-    add(&mut a, 0..1000);
-    let mut b = replica(2);
-    sync(&mut a, &mut b);
+    let (mut a, mut b) = two_with(1000);
     remove(&mut a, 0..3);
     a.prune(Prune::All);
     add(&mut b, 5000..5001);
