@@ -1,5 +1,7 @@
 //! Random histories of three replicas, for the tests of what deltas are taken apart into.
 
+#![cfg(test)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -32,7 +32,6 @@ mod delta;
 mod dots;
 mod edit;
 mod fingerprint;
-#[cfg(test)]
 mod histories;
 mod index;
 mod join;
