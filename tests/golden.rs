@@ -6,8 +6,8 @@
 //!
 //! `cargo test --test golden -- --ignored` writes files that are missing; to see one change, delete it first.
 //!
-//! A further kind of message is one more line in [`written`] and a test of what it says. A list of devices is not among them
-//! yet: its format is not settled.
+//! A further kind of message is one more line in [`written`] and a test of what it says. What sessions say to each other is in
+//! `golden_sessions`.
 
 #[path = "support/conversation.rs"]
 mod conversation;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use conversation::{Conversation, conversations};
 use driftless::kernel::{Entity, Payload};
-use driftless::sync::{Reconciling, Step, Turn};
+use driftless::sync::{self, Devices, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
 use driftless::{
     ConflictKind, Crdt, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
@@ -66,6 +66,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
     let whole = conversations().into_iter().find(|(name, _)| *name == "turn: whole").unwrap().1;
     all.insert("turn-whole".into(), whole.last().to_bytes());
     all.insert("later".into(), later().to_bytes());
+    all.insert("devices".into(), devices().to_bytes());
     all
 }
 
@@ -175,6 +176,17 @@ fn graph() -> BTreeMap<String, Vec<u8>> {
     ]
     .map(|(name, bytes)| (name.to_owned(), bytes))
     .into()
+}
+
+/// Devices of which much, little and nothing is known.
+fn devices() -> Devices {
+    let mut devices = Devices::new();
+    let (mut told, mut teller) = (merged::<Graph>(&["graph-base"]), merged::<Graph>(&["graph-complete"]));
+    let (_, with_pruned) = sync::in_memory(&mut told, &mut teller).unwrap();
+    devices.acknowledge("phone", with_pruned.standing);
+    devices.acknowledge("téléphone", version());
+    devices.acknowledge("laptop", VersionVector::new());
+    devices
 }
 
 /// A document on which two disagree.
@@ -302,8 +314,8 @@ fn the_same_content_is_written_as_the_same_bytes_as_ever() {
         let first = bytes.iter().zip(&there).position(|(a, b)| a != b);
         assert!(*bytes == there, "{name}: {} bytes, {} in the file, unequal from {first:?}", bytes.len(), there.len());
     }
-    let files = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    for file in files {
+    let files = std::fs::read_dir(directory()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    for file in files.map(|entry| entry.file_name().into_string().unwrap()) {
         let is_text = ["graph-base.txt", "graph.txt"].contains(&&file[..]);
         let is_written = file.strip_suffix(".drift").is_some_and(|name| written.contains_key(name));
         assert!(is_text || is_written, "{file} is nobody's");
@@ -455,6 +467,19 @@ const DOTS: (&[u64], &[u64]) = (
     &[1, 2, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 27, 28, 29, 30, 32, 35, 36, 38, 39, 41, 42],
     &[1, 2, 3, 5, 6, 7],
 );
+
+#[test]
+fn a_list_of_devices_reads_as_ever() {
+    let devices = Devices::from_bytes(&golden("devices")).unwrap();
+    assert_eq!(devices.to_bytes(), golden("devices"));
+    assert_eq!(devices.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["laptop", "phone", "téléphone"]);
+    let standing = |device: &str| devices.acknowledged(device).unwrap();
+    assert!(standing("laptop").version().is_empty() && standing("laptop").pruned().is_empty());
+    assert_eq!((standing("téléphone").version(), standing("téléphone").pruned()), (&version(), &VersionVector::new()));
+    assert_eq!(standing("phone").version(), &version());
+    assert_eq!(standing("phone").pruned(), delta("graph-complete").pruned());
+    assert!(!standing("phone").pruned().is_empty());
+}
 
 #[test]
 fn a_document_reads_as_ever() {
