@@ -79,6 +79,9 @@ bugs! {
     ResumeForgets: "of a cell that was changed after a break the part before it is lost";
     DifferenceReversed: "the difference that a reconciliation finds is used the wrong way round";
     StandingForgets: "of a standing told as differences the last is lost";
+    UndurableTold: "what is not durable yet is told as seen";
+    MergedAhead: "one stream more counts as merged than was";
+    EarlierSessionHeard: "what was said in an earlier session is heard";
 }
 
 /// Whether the crate is wrong in this way.

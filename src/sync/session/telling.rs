@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::bugs::{Bug, is};
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
 use crate::standing::Standing;
@@ -84,7 +85,7 @@ impl Said {
 impl<T: Crdt> Session<T> {
     /// What the session may tell of: all that there is, or all that is durable.
     pub(super) fn point(&self, replica: &Replica<T>) -> Point {
-        self.persisted.clone().unwrap_or_else(|| Point::of(replica))
+        self.persisted.clone().filter(|_| !is(Bug::UndurableTold)).unwrap_or_else(|| Point::of(replica))
     }
 
     pub(super) fn hello(&mut self, point: &Point) -> Result<Frame<'static>, SessionError> {
