@@ -2,8 +2,8 @@
 
 mod support;
 
-use driftless::kernel::{Entity, Payload};
-use driftless::testing::{TestEnvironment, repair_checksum};
+use driftless::kernel::{Entity, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
+use driftless::testing::{Raw, TestEnvironment, repair_checksum};
 use driftless::{Crdt, DecodeError, Delta, DeltaKind, DotSet, EditError, Graph, NodeId, Replica, Value, VersionVector};
 use proptest::prelude::*;
 use support::{replica, samples};
@@ -199,7 +199,7 @@ fn what_this_version_does_not_know_is_kept_merged_and_passed_on() {
 fn what_peers_would_refuse_cannot_be_written() {
     let mut a = replica(1);
     let too_long = "x".repeat(5000);
-    let huge = vec![0u8; driftless::kernel::MAX_PAYLOAD_LEN + 1];
+    let huge = vec![0u8; MAX_PAYLOAD_LEN + 1];
     let ada = NodeId::named("ada");
     a.edit(|g| g.add_node("ada")).unwrap();
     let before = a.snapshot();
@@ -219,4 +219,18 @@ fn what_peers_would_refuse_cannot_be_written() {
         assert!(result.is_err(), "{i}");
     }
     assert_eq!(a.state(), &before);
+
+    // The longest that they take can be written, and is read.
+    let mut raw = Replica::<Raw>::with_environment(TestEnvironment::new(9));
+    let longest = [vec![7; MAX_FIELD_LEN], vec![7; MAX_PAYLOAD_LEN]];
+    let write = |field: &[u8], content: &[u8], raw: &mut Replica<Raw>| {
+        raw.edit(|r| r.write(Entity::SELF, field, Payload::new(1, content)).map(drop)).map(drop)
+    };
+    write(&longest[0], &longest[1], &mut raw).unwrap();
+    let delta = raw.complete();
+    assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta));
+    let too_long = write(&[7; MAX_FIELD_LEN + 1], b"", &mut raw).unwrap_err();
+    assert!(matches!(too_long, EditError::KeyTooLong { len: 4097, limit: MAX_FIELD_LEN }), "{too_long}");
+    let too_long = write(b"f", &huge, &mut raw).unwrap_err();
+    assert!(matches!(too_long, EditError::ValueTooLong { len: 16_777_217, limit: MAX_PAYLOAD_LEN }), "{too_long}");
 }

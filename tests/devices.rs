@@ -62,6 +62,32 @@ fn a_device_that_stays_away_holds_up_no_more_than_the_budget() {
 }
 
 #[test]
+fn a_budget_of_bytes_counts_what_a_tombstone_takes_in_memory() {
+    // About a hundred bytes for a node, whose root has no name; the name of a property comes on top.
+    for (name_len, least, most) in [(0, 50, 150), (1_000, 1_050, 1_150)] {
+        let (mut a, b) = two(0);
+        let remove = |n: u32, a: &mut Replica<Graph>| match name_len {
+            0 => drop(a.edit(|g| g.remove_node(node(n))).unwrap()),
+            _ => {
+                let path = format!("/{}", "x".repeat(name_len));
+                a.edit(|g| g.set(node(n), &path, 1)).unwrap();
+                a.edit(|g| g.unset(node(n), &path)).unwrap();
+            }
+        };
+        (0..10).for_each(|n| remove(n, &mut a));
+        let mut devices = Devices::new();
+        devices.acknowledge("b", b.version().clone());
+        let pruned = |bytes: u64| {
+            let plan = devices.plan(&a, &Budget { bytes, ..EVER }, u64::MAX);
+            let mut a = a.fork_with(TestEnvironment::new(9));
+            a.prune(Prune::Upto(&plan))
+        };
+        assert_eq!(pruned(10 * most), 0);
+        assert!((1..=9).contains(&pruned(10 * least - least / 2)), "{}", pruned(10 * least));
+    }
+}
+
+#[test]
 fn a_forgotten_device_holds_nothing_up_and_one_restored_does() {
     let (mut a, b) = two(2);
     let mut devices = Devices::new();

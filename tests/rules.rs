@@ -2,7 +2,7 @@
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{Raw, TestEnvironment};
-use driftless::{Crdt, CutError, Delta, JoinError, MergeError, Prune, Replica};
+use driftless::{Crdt, CutError, Delta, Graph, JoinError, LwwRegister, MergeError, NodeId, Prune, Replica};
 
 const THING: Entity = Entity::new(1, [7; 16]);
 
@@ -444,4 +444,62 @@ fn a_removal_that_was_pruned_between_two_deltas_that_join_is_not_forgotten() {
     assert!(matches!(d.delta_since(b.version()), Err(CutError::Pruned { .. })));
     b.merge(&reconcile(&d, &b)).unwrap();
     assert_eq!(b.state(), a.state());
+}
+
+// ---- what is compared and printed ----
+
+#[test]
+fn states_are_equal_if_they_have_seen_and_hold_the_same() {
+    let add = |replica: &mut Replica<Graph>, name: &str| drop(replica.edit(|g| g.add_node(name)).unwrap());
+    let new = |seed| Replica::<Graph>::with_environment(TestEnvironment::new(seed));
+    // Nothing is alive in either, and one has seen something.
+    let (mut a, nothing) = (new(1), new(2));
+    add(&mut a, "gone");
+    a.edit(|g| g.remove_node(NodeId::named("gone"))).unwrap();
+    assert_eq!((a.state().state().live_len(), a.fingerprint()), (0, nothing.fingerprint()));
+    assert!(a.state().state() != nothing.state().state());
+    // Both have seen the same, and what they hold differs.
+    let mut a = new(1);
+    add(&mut a, "common");
+    let (saved, lease) = a.save();
+    let mut copy = Replica::<Graph>::resume_with(TestEnvironment::new(3), &saved, lease).unwrap();
+    add(&mut a, "one");
+    add(&mut copy, "other");
+    assert_eq!(a.version(), copy.version());
+    assert!(a.state().state() != copy.state().state());
+    assert!(a.state().state() == a.fork().state().state());
+}
+
+#[test]
+fn what_is_printed_says_what_there_is() {
+    let mut a = Replica::<Graph>::with_environment(TestEnvironment::new(1));
+    let (_, delta) = a.edit(|g| g.add_node("ada")).unwrap();
+    let id = a.id().unwrap().to_string();
+    let state = a.state().state();
+    for (printed, says) in [
+        (format!("{:?}", a.version()), &id),
+        (format!("{:?}", a.live_dots()), &id),
+        (format!("{delta:?}"), &id),
+        (format!("{state:?}"), &id),
+        (format!("{:?}", state.fingerprint()), &state.fingerprint().to_string()),
+        (format!("{:?}", Payload::new(5, b"content")), &"5:\"content\"".to_owned()),
+    ] {
+        assert!(printed.contains(says), "{printed}");
+    }
+    let print = state.fingerprint();
+    let hex: String = print.to_bytes().iter().rev().map(|byte| format!("{byte:02x}")).collect();
+    let forwards: String = print.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!([hex, forwards].contains(&print.to_string()), "{print}");
+    let printed = a.edit(|g| Ok(format!("{g:?}"))).unwrap().0;
+    assert!(printed.starts_with("Edit("), "{printed}");
+}
+
+#[test]
+fn a_replica_of_ones_own_writes_by_the_clock_on_the_wall() {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let mut replica = Replica::<LwwRegister<u8>>::new();
+    let before = now();
+    replica.edit(|r| r.set(1)).unwrap();
+    let (_, _, sibling) = replica.state().state().live_siblings().next().unwrap();
+    assert!((before..=now()).contains(&sibling.stamp.millis()), "{}", sibling.stamp);
 }

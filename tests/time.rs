@@ -334,6 +334,27 @@ fn a_conflict_that_changed_since_comes_back_as_its_winner() {
 }
 
 #[test]
+fn a_conflict_between_the_same_values_written_anew_stays() {
+    let (mut a, mut b) = (replica::<Graph>(1), replica::<Graph>(2));
+    a.edit(add_ada).unwrap();
+    sync(&mut a, &mut b);
+    let disagree = |a: &mut Replica<Graph>, b: &mut Replica<Graph>| {
+        a.edit(|g| g.set(ada(), "/name", "Countess")).unwrap();
+        b.edit(|g| g.set(ada(), "/name", "Lady Byron")).unwrap();
+        sync(a, b);
+    };
+    disagree(&mut a, &mut b);
+    let before = a.snapshot();
+    a.edit(|g| g.set(ada(), "/name", "both")).unwrap();
+    sync(&mut a, &mut b);
+    disagree(&mut a, &mut b);
+    assert_ne!(a.state(), &before);
+    // It reads as it did, conflict and all.
+    assert_eq!(a.edit(|g| g.revert_to(&before)).unwrap().0, 0);
+    assert_eq!(a.state().conflicts().count(), 1);
+}
+
+#[test]
 fn a_conflict_that_opened_since_is_settled() {
     let (mut a, mut b) = (replica::<Graph>(1), replica::<Graph>(2));
     a.edit(add_ada).unwrap();

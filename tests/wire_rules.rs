@@ -363,6 +363,17 @@ fn a_dot_has_one_place() {
         refused(&far, twice);
         fine(&far.with(|d| d.parts[1].writes[0].2 = great - 1));
     }
+    // All of them too great, and equal in a word.
+    let all_far = good.with(|d| {
+        d.writers.iter_mut().for_each(|(_, counters)| counters[1] = u64::MAX);
+        d.parts[0].known.clear();
+        d.parts[0].writes.truncate(1);
+        d.parts[0].whole = false;
+        d.fields = vec![b"".to_vec(), b"b".to_vec()];
+        (d.parts[0].writes[0].1, d.parts[0].writes[0].2) = (0, (1 << 48) + 12);
+        (d.parts[1].writes[0].0, d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (1, 1, (1 << 48) + 12);
+    });
+    fine(&all_far);
     // The 12 of the second, were the counter cut off there.
     let far = good.with(|d| d.writers[0].1[1] = u64::MAX);
     fine(&far.with(|d| (d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (0, (1 << 48) + 12)));

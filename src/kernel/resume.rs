@@ -135,6 +135,23 @@ mod tests {
         (clean.with_used_fields(), count)
     }
 
+    /// A peer may claim any version to have been where the stream that broke off began or ended.
+    #[test]
+    fn nobody_goes_on_from_where_the_sender_never_was() {
+        let mut world = World::new();
+        world.run(&(0..8).map(|e| Step::Write(0, e, 1)).collect::<Vec<_>>());
+        let sender = &world.0[0];
+        let then = sender.state().state().version().clone();
+        let last = sender.complete().last_entity().unwrap();
+        let nothing = VersionVector::new();
+        assert!(sender.delta_since_beyond(&nothing, &then, last).is_some());
+        assert!(sender.delta_since_beyond(&then, &nothing, last).is_none(), "it began after it ended");
+        let further: VersionVector = then.iter().map(|(replica, counter)| (replica, counter + 1)).collect();
+        assert!(sender.delta_since_beyond(&nothing, &further, last).is_none(), "what is not here yet was sent");
+        world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
+        assert!(world.0[0].delta_since_beyond(&nothing, &then, last).is_none(), "a removal would be missing");
+    }
+
     /// The break of a session at a random slice: what the sender says then and what came before must be what it would say
     /// to who asks now. And after a second break as well.
     #[test]

@@ -103,6 +103,45 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn beyond_a_gap_no_more_is_kept_than_two_windows_and_so_many_parts() {
+        let part = vec![7; 1 << 20];
+        let (len, total) = (part.len() as u64, 100 * WINDOW);
+        let mut incoming = Incoming::new(1, total);
+        // The first byte is missing. The last place where a part may end is two windows away.
+        assert!(!incoming.add(2 * WINDOW - len + 1, &part));
+        assert!(incoming.add(2 * WINDOW - len, &part));
+        // Parts over parts: what is held counts, wherever it lies.
+        let mut held = 1;
+        for offset in 1..=2 * WINDOW / len + 8 {
+            held += u64::from(incoming.add(offset, &part));
+        }
+        assert_eq!(held, 2 * WINDOW / len);
+        // One in the place of a shorter one adds what it is longer by; one that is no longer adds nothing.
+        let mut incoming = Incoming::new(1, total);
+        assert!(incoming.add(1, &part[..10]) && !incoming.add(1, &part[..10]) && incoming.add(1, &part));
+        assert_eq!(incoming.later_len, len);
+        // What is no longer beyond a gap makes room.
+        assert!(incoming.add(0, &part[..1]));
+        assert_eq!((incoming.later_len, incoming.have()), (0, 1 + len));
+        let mut incoming = Incoming::new(1, total);
+        let kept = (1..).take_while(|place| incoming.add(2 * place, &[7])).count();
+        assert_eq!(kept, MAX_LATER);
+    }
+
+    #[test]
+    fn the_sender_is_told_each_time_that_so_many_bytes_have_come() {
+        let part = vec![7; ASK_LEN as usize];
+        let mut incoming = Incoming::new(1, 3 * ASK_LEN);
+        assert!(!incoming.is_ask_due());
+        assert!(incoming.add(0, &part[1..]) && !incoming.is_ask_due());
+        assert!(incoming.add(ASK_LEN - 1, &[7]) && incoming.is_ask_due() && !incoming.is_ask_due());
+        assert!(incoming.add(ASK_LEN, &part[1..]) && !incoming.is_ask_due());
+        assert!(incoming.add(2 * ASK_LEN - 1, &[7]) && incoming.is_ask_due());
+        // All of it is acknowledged otherwise.
+        assert!(incoming.add(2 * ASK_LEN, &part) && incoming.is_complete() && !incoming.is_ask_due());
+    }
+
     proptest! {
         #[test]
         fn parts_in_any_order_and_overlapping_make_the_whole(

@@ -161,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn attempts_are_counted_and_what_is_of_no_use_is_no_progress() {
+        let mut retry = Retry::new(SECOND, 10 * SECOND, 7);
+        assert_eq!(retry.poll(true, Duration::ZERO), Due::Nothing);
+        for attempts in 1..4 {
+            let at = retry.deadline().unwrap();
+            assert_eq!((retry.poll(true, at), retry.attempts()), (Due::Again, attempts));
+        }
+        assert!(!retry.is_stale(10 * SECOND - Duration::from_nanos(1)) && retry.is_stale(10 * SECOND));
+        retry.progress(5 * SECOND);
+        assert_eq!(retry.attempts(), 0);
+        assert!(!retry.is_stale(10 * SECOND) && retry.is_stale(15 * SECOND));
+        assert_eq!(Pace::new(4 * SECOND).interval(), SECOND);
+    }
+
+    #[test]
     fn reactions_are_no_faster_than_their_pace() {
         let mut pace = Pace::new(4 * SECOND);
         let mut count = 0;
