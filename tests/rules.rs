@@ -446,6 +446,20 @@ fn a_removal_that_was_pruned_between_two_deltas_that_join_is_not_forgotten() {
     assert_eq!(b.state(), a.state());
 }
 
+/// Of an entity of many fields too, a delta holds what has changed and no more.
+#[test]
+fn of_a_large_entity_the_cell_that_changed_is_sent_alone() {
+    for fields in [10, 100] {
+        let [mut a] = replicas();
+        (0..fields).for_each(|n| drop(write(&mut a, &format!("field {n}"))));
+        let seen = a.version().clone();
+        write(&mut a, "field 5");
+        let delta = a.delta_since(&seen).unwrap();
+        assert_eq!(delta.len(), 1);
+        assert_eq!(a.delta_since(a.version()).unwrap().len(), 0);
+    }
+}
+
 // ---- what is compared and printed ----
 
 #[test]

@@ -9,12 +9,12 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use driftless::sync::{
-    self, Event, MAX_FRAME_LEN, Options, Parting, Reconciling, SessionError, Staged, SyncErrorReason,
+    self, Event, MAX_FRAME_LEN, Options, Parting, Reconciling, SessionError, Staged, SyncError, SyncErrorReason,
 };
 use driftless::testing::TestEnvironment;
-use driftless::{DotSet, Graph, NodeId, Prune, Replica};
+use driftless::{DotSet, Graph, NodeId, Prune, Replica, ReplicaId};
 use frames::{ANNOUNCE, BYE, Form, GONE, HELLO, NEED, PART, TURN, Told, frame, header, kind, slice, with_slices};
-use victim::{MALLORY, NO_PRINT, Victim, filled, print, replica, stands, writer};
+use victim::{MALLORY, NO_PRINT, Victim, add, filled, print, replica, stands, writer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -352,6 +352,53 @@ fn a_resumed_stream_of_which_nothing_follows_is_refused() {
     assert!(kinds(&said).contains(&NEED), "{said:?}");
 }
 
+#[test]
+fn a_stream_whose_last_slice_is_cut_off_is_refused_whole() {
+    let peer = filled(2, 3, 10);
+    let all = peer.delta_since(&Default::default()).unwrap();
+    for more in [&[100, 1][..], &[0x80]] {
+        let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
+        let bytes = [&with_slices(header(0, 1, 2, print(&peer), 0), &[slice(&all)])[..], more].concat();
+        victim.hear(&frames::stream(victim.to, 1, &bytes)).unwrap();
+        assert_eq!((victim.merged, victim.session.counters().errors), (0, 1));
+    }
+}
+
+#[test]
+fn a_hello_says_what_it_goes_on_with_if_that_is_short_enough_for_any_buffer() {
+    for (writers, fits) in [(100, true), (200, false)] {
+        let mut peer = replica(2);
+        for n in 0..writers {
+            peer.merge(&filled(100 + n, 1, 1_000).complete()).unwrap();
+        }
+        add(&mut peer, 0..300, 1_000);
+        let mut sides = [replica(1), peer];
+        let mut sessions = [0, 1].map(|i: usize| sync::Session::new(&sides[i], Options::new(), [i as u8; 16]));
+        // Until it breaks off in the middle of what the second sends.
+        let mut parts = 0;
+        while parts < 3 {
+            for from in 0..2 {
+                while let Some(frame) = sessions[from].poll_frame(&sides[from], Duration::ZERO).unwrap() {
+                    sessions[1 - from].handle_frame(&mut sides[1 - from], &frame, Duration::ZERO).unwrap();
+                    parts += usize::from(kind(&frame) == PART);
+                    if parts == 3 {
+                        break;
+                    }
+                }
+            }
+        }
+        let [first, _] = sessions;
+        let staged = first.into_staged();
+        assert!(staged.is_some());
+        let mut again = sync::Session::new(&sides[0], Options::new().with_staged(staged), [7; 16]);
+        let hello = again.poll_frame(&sides[0], Duration::ZERO).unwrap().unwrap();
+        match fits {
+            true => assert!((1_500..4_000).contains(&hello.len()), "{}", hello.len()),
+            false => assert!(hello.len() < 200, "{}", hello.len()),
+        }
+    }
+}
+
 // ---- what is said again ----
 
 #[test]
@@ -487,12 +534,28 @@ fn a_turn_that_is_not_answered_is_said_again() {
 }
 
 #[test]
+fn before_a_reconciliation_the_peer_is_told_where_it_begins() {
+    let mut victim = met_an_equal();
+    // Pruned at once: since it was said where this stands, more has happened than can be told otherwise.
+    add(&mut victim.replica, 10..50, 10);
+    let told = Told::whole(2, stands(victim.replica.version()), print(&victim.replica));
+    victim.says();
+    victim.hear(&frames::announce(victim.to, 1, &told)).unwrap();
+    assert!(victim.says().is_empty());
+    victim.replica.edit(|g| g.remove_node(NodeId::named("node 20"))).unwrap();
+    victim.replica.prune(Prune::All);
+    let said = victim.says();
+    assert_eq!(kinds(&said), [ANNOUNCE, TURN]);
+}
+
+#[test]
 fn a_turn_that_comes_again_is_answered_with_the_last_that_was_said() {
     let (mut victim, first, answer) = reconciled_with();
     assert_eq!(victim.answers(&first).unwrap(), [answer]);
-    // One that is further than that makes no sense yet.
-    let ahead = frames::turn(victim.to, 1, 1, 5, None, &first[first.len() - 4..]);
+    // One that is further than that is nothing to go on with yet.
+    let ahead = frames::turn(victim.to, 1, 1, 5, None, &first[10..first.len() - 4]);
     assert!(victim.answers(&ahead).unwrap().is_empty());
+    assert_eq!(victim.session.counters().errors, 0);
 }
 
 #[test]
@@ -523,16 +586,16 @@ fn a_reconciliation_that_was_given_up_is_not_gone_on_with_nor_begun_a_second_tim
 
 // ---- over a stream ----
 
-/// Says the same frame for ever, and never that it is the other's turn.
+/// A peer that says hello and then the same for ever.
 struct Talker {
-    bytes: Vec<u8>,
-    at: usize,
     hello: Vec<u8>,
+    then: Vec<u8>,
+    at: usize,
 }
 
 impl Read for Talker {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let source = if self.hello.is_empty() { &self.bytes } else { &self.hello };
+        let source = if self.hello.is_empty() { &self.then } else { &self.hello };
         let take = buffer.len().min(source.len() - self.at);
         buffer[..take].copy_from_slice(&source[self.at..self.at + take]);
         self.at += take;
@@ -554,22 +617,43 @@ impl Write for Talker {
     }
 }
 
-#[test]
-fn a_peer_that_talks_for_ever_without_saying_anything_is_given_up() {
+/// Syncs with one that says that it stands here, and then this for ever.
+fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError {
     let mut here = filled(1, 1, 1);
     let victim = Victim::new(here.fork_with(TestEnvironment::new(9)));
-    let with_len = |frame: Vec<u8>| {
-        let mut out = Vec::new();
-        frames::number(&mut out, frame.len() as u64);
-        [out, frame].concat()
-    };
-    // The greatest nonce is not the first to speak, so the peer is.
-    let mut hello = victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT));
+    // The least nonce speaks first.
+    let mut hello = victim.hello_of(Told::whole(1, stands, NO_PRINT));
     hello.nonce = 0;
-    let stale = with_len(frames::need(1));
-    let talker = Talker { bytes: stale, at: 0, hello: with_len(hello.frame(None)) };
-    let options = Options::new().with_patience(SECOND / 20);
-    let error = sync::blocking_with(&mut here, talker, options).unwrap_err();
-    assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Silence)), "{error:?}");
-    assert!(error.counters.stale > 0 && error.counters.errors == 0, "{:?}", error.counters);
+    sync::blocking_with(&mut here, Talker { hello: with_len(&hello.frame(None)), then, at: 0 }, options).unwrap_err()
+}
+
+fn with_len(frame: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frames::number(&mut out, frame.len() as u64);
+    [&out, frame].concat()
+}
+
+/// One that has nothing is waited for; one that has all, and more, is not.
+fn behind_and_ahead() -> [frames::Stands; 2] {
+    let own = stands(filled(1, 1, 1).version());
+    [Vec::new(), own.into_iter().chain([(ReplicaId::from([0xff; 16]), 5, 0)]).collect()]
+}
+
+#[test]
+fn a_peer_that_talks_for_ever_without_saying_anything_is_given_up() {
+    for stands in behind_and_ahead() {
+        let error = talked_to(stands, with_len(&frames::need(1)), Options::new().with_patience(SECOND / 20));
+        assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Silence)), "{error:?}");
+        assert!(error.counters.stale > 0 && error.counters.errors == 0, "{:?}", error.counters);
+    }
+}
+
+#[test]
+fn a_peer_that_only_passes_the_turn_back_is_given_up_at_once() {
+    let begun = std::time::Instant::now();
+    for stands in behind_and_ahead() {
+        let error = talked_to(stands, vec![0], Options::new().with_patience(1_000 * SECOND));
+        assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Silence)), "{error:?}");
+    }
+    assert!(begun.elapsed() < 100 * SECOND);
 }

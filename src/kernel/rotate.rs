@@ -54,3 +54,45 @@ impl State {
         instead.into_iter().for_each(|dot| self.pruned.observe(dot));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::kernel::Crdt;
+    use crate::kernel::histories::Still;
+    use crate::{Graph, NodeId, Replica};
+
+    /// What two say under one dot, by whether they wrote the same, at the same time.
+    fn contradict(same_value: bool, same_time: bool) -> bool {
+        let ids = Arc::default();
+        let set = |replica: &mut Replica<Graph>, n: i64| {
+            replica.edit(|g| g.set(NodeId::named("ada"), "/n", n)).unwrap();
+        };
+        let mut one = Replica::<Graph>::with_environment(Still(Arc::clone(&ids)));
+        one.edit(|g| g.add_node("ada")).unwrap();
+        let (saved, lease) = one.save();
+        let mut other = Replica::<Graph>::resume_with(Still(ids), &saved, lease).unwrap();
+        let id = one.id().unwrap();
+        if !same_time {
+            // Two edits at one time have two stamps; the first is undone with its dot.
+            let failed: Result<((), _), _> = other.edit(|g| {
+                g.set(NodeId::named("ada"), "/n", 0)?;
+                Err(crate::EditError::abort("on purpose"))
+            });
+            failed.unwrap_err();
+        }
+        set(&mut one, 1);
+        set(&mut other, if same_value { 1 } else { 2 });
+        assert_eq!(one.version(), other.version());
+        one.state().state().contradicts(&other.complete(), id)
+    }
+
+    #[test]
+    fn one_dot_with_another_value_or_another_time_is_a_contradiction() {
+        assert!(!contradict(true, true));
+        assert!(contradict(false, true));
+        assert!(contradict(true, false));
+        assert!(contradict(false, false));
+    }
+}
