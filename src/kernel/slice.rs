@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn slices_put_together_are_the_delta_whatever_their_length() {
         let (reconciled, several) = (Cell::new(0), Cell::new(0));
-        let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+        let mut runner = TestRunner::new(Config { cases: 900, failure_persistence: None, ..Config::default() });
         let run = runner.run(&(steps(0..80), 0..200usize), |(steps, len)| {
             let mut world = World::new();
             world.run(&steps);

@@ -44,8 +44,9 @@ pub fn blocking<T: Crdt>(replica: &mut Replica<T>, stream: impl Read + Write) ->
     blocking_with(replica, stream, Options::new())
 }
 
-/// Like [`blocking`], with a name, limits and whatever else [`Options`] hold. What they say of time does not matter here, nor
-/// what is durable: all that is merged is acknowledged.
+/// Like [`blocking`], with a name, limits and whatever else [`Options`] hold. When to say something again does not matter here,
+/// nor what is durable: all that is merged is acknowledged. A peer that talks, and says nothing of use for longer than the
+/// patience, is given up; one that sends nothing at all is waited for as long as the stream waits.
 pub fn blocking_with<T: Crdt>(
     replica: &mut Replica<T>,
     mut stream: impl Read + Write,
@@ -83,8 +84,8 @@ pub fn in_memory<T: Crdt>(
         let said = a.tell(one, |frame| b.hear(other, frame))?;
         let answered = b.tell(other, |frame| a.hear(one, frame))?;
         if !said && !answered {
-            a.wait();
-            b.wait();
+            a.wait()?;
+            b.wait()?;
         }
     }
     Ok((a.synced, b.synced))
@@ -154,12 +155,17 @@ impl<T: Crdt> Speaker<T> {
     }
 
     fn now(&self) -> Duration {
-        self.start.elapsed() + self.skipped
+        self.start.elapsed().saturating_add(self.skipped)
     }
 
-    /// Nobody has anything to say: what else would come with time comes now, and after a few times the end.
-    fn wait(&mut self) {
-        self.skipped += self.patience / 8;
+    /// Nobody has anything to say: what else would come with time comes now, and after a few times the end, also for a peer
+    /// of which nothing is waited for.
+    fn wait(&mut self) -> Result<(), SessionError> {
+        self.skipped = self.skipped.saturating_add(self.patience / 8);
+        match self.session.is_stale() {
+            true => Err(SessionError::Silence),
+            false => Ok(()),
+        }
     }
 
     /// Says all that there is to say. Returns whether it was anything.
@@ -231,7 +237,7 @@ impl<T: Crdt> Speaker<T> {
             speaking = !speaking;
             silent_turns = if silent { silent_turns + 1 } else { 0 };
             if silent_turns >= 2 {
-                self.wait();
+                self.wait()?;
             }
         }
         Ok(())
