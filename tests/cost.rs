@@ -102,7 +102,7 @@ fn cutting_and_merging_look_at_as_many_cells_whatever_the_state_holds() {
     }
     println!("cells visited: {visited:?}");
     assert!(visited.iter().all(|cells| *cells == visited[0]), "{visited:?}");
-    assert!(visited[0] <= 400, "{visited:?}");
+    assert!((200..=400).contains(&visited[0]), "{visited:?}");
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn comparing_with_a_snapshot_looks_at_as_many_cells_whatever_the_state_holds() {
         assert_eq!(Diff::between(&snapshot, a.state()).changes().count(), 0);
     }
     println!("cells visited by a comparison of 10 changes: {visited:?}, by going back: {reverted:?}");
-    assert!(visited.iter().all(|cells| *cells <= 400), "{visited:?}");
-    assert!(reverted.iter().all(|cells| *cells <= 800), "{reverted:?}");
+    assert!(visited.iter().all(|cells| (19..=400).contains(cells)), "{visited:?}");
+    assert!(reverted.iter().all(|cells| (19..=800).contains(cells)), "{reverted:?}");
 }
 
 #[test]

@@ -460,6 +460,18 @@ fn of_a_large_entity_the_cell_that_changed_is_sent_alone() {
     }
 }
 
+/// Of a type that says nothing else, each cell goes back by itself.
+#[test]
+fn a_type_without_a_way_of_its_own_goes_back_cell_by_cell() {
+    let [mut a] = replicas();
+    ["kept", "erased"].iter().for_each(|field| drop(write(&mut a, field)));
+    let before = a.snapshot();
+    write(&mut a, "added");
+    erase(&mut a, "erased");
+    assert_eq!(a.edit(|raw| raw.revert_to(&before)).unwrap().0, 2);
+    assert!(holds(&a, "kept") && holds(&a, "erased") && !holds(&a, "added"));
+}
+
 // ---- what is compared and printed ----
 
 #[test]
