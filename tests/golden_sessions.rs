@@ -12,12 +12,12 @@
 mod frames;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use driftless::sync::{self, Devices, Options, Session};
 use driftless::testing::TestEnvironment;
 use driftless::{Edit, Graph, NodeId, Prune, Replica};
+use frames::{session_file, session_in_file};
 
 /// Two replicas, what their sessions are told, and after how many frames the connection breaks.
 struct Scene {
@@ -128,9 +128,6 @@ fn scenes() -> Vec<Scene> {
     ]
 }
 
-/// The connection broke.
-const BREAK: u8 = 255;
-
 /// Two sides of a conversation, of which time stands still: nothing is lost, so nobody has to say anything again.
 struct Sides {
     replicas: [Replica<Graph>; 2],
@@ -209,38 +206,19 @@ fn said(scene: Scene) -> Vec<Option<(u8, Vec<u8>)>> {
     }
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(format!("{}/tests/golden/sessions/{name}.drift", env!("CARGO_MANIFEST_DIR")))
-}
-
 fn to_file(said: &[Option<(u8, Vec<u8>)>]) -> Vec<u8> {
     let entry = |entry: &Option<(u8, Vec<u8>)>| match entry {
-        None => vec![BREAK],
+        None => vec![frames::BREAK],
         Some((from, frame)) => [&[*from][..], &(frame.len() as u32).to_le_bytes(), frame].concat(),
     };
     said.iter().flat_map(entry).collect()
-}
-
-fn from_file(name: &str) -> Vec<Option<(u8, Vec<u8>)>> {
-    let file = std::fs::read(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (mut said, mut rest) = (Vec::new(), &file[..]);
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        said.push((*first != BREAK).then(|| {
-            let (len, after) = after.split_first_chunk().unwrap();
-            let (frame, after) = after.split_at(u32::from_le_bytes(*len) as usize);
-            rest = after;
-            (*first, frame.to_vec())
-        }));
-    }
-    said
 }
 
 #[test]
 #[ignore = "writes files that are missing: the format only changes with a version step"]
 fn write_what_is_missing() {
     for scene in scenes() {
-        let path = path(scene.name);
+        let path = session_file(scene.name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         if !path.exists() {
             std::fs::write(path, to_file(&said(scene))).unwrap();
@@ -253,14 +231,14 @@ fn two_sessions_say_the_same_as_ever() {
     let mut names = BTreeSet::new();
     for scene in scenes() {
         let (name, kinds) = (scene.name, scene.kinds);
-        let (there, said) = (from_file(name), said(scene));
+        let (there, said) = (session_in_file(name), said(scene));
         let first = there.iter().zip(&said).position(|(a, b)| a != b);
         assert!(there == said, "{name}: {} frames, {} in the file, unequal from {first:?}", said.len(), there.len());
         let found: BTreeSet<u8> = there.iter().flatten().map(|(_, frame)| frames::kind(frame)).collect();
         assert_eq!(found, kinds.iter().copied().chain([frames::HELLO]).collect(), "{name}");
         names.insert(format!("{name}.drift"));
     }
-    let files = std::fs::read_dir(path("any").parent().unwrap()).unwrap();
+    let files = std::fs::read_dir(session_file("any").parent().unwrap()).unwrap();
     assert_eq!(files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>(), names);
 }
 
@@ -272,7 +250,7 @@ fn who_speaks_as_ever_is_understood() {
             let name = scene.name;
             let mut sides = Sides::new(scene);
             let mut heard = 0;
-            for entry in from_file(name) {
+            for entry in session_in_file(name) {
                 match entry {
                     None => sides = sides.reconnect(),
                     Some((from, frame)) if usize::from(from) != listener => {

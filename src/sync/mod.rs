@@ -63,4 +63,4 @@ pub use session::{
 pub use crate::standing::Standing;
 
 #[cfg(feature = "testing")]
-pub(crate) use session::repair_frame_checksum;
+pub(crate) use session::{repair_frame_checksum, reread_frame};

@@ -163,6 +163,16 @@ pub fn repair_frame_checksum(frame: &mut [u8]) {
     crate::sync::repair_frame_checksum(frame);
 }
 
+/// A frame of a [`Session`](crate::sync::Session), read and written again: the same bytes, but that what a later protocol adds to
+/// a hello is gone.
+///
+/// # Errors
+///
+/// [`DecodeError`](crate::DecodeError) if no session would read it.
+pub fn reread_frame(frame: &[u8]) -> Result<Vec<u8>, crate::DecodeError> {
+    crate::sync::reread_frame(frame)
+}
+
 /// How many cells cutting, merging and comparing have looked at (of an entity that a comparison only passes, one) on this thread since the last call.
 pub fn cells_visited() -> usize {
     crate::kernel::visits::take()

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use driftless::testing::repair_checksum;
+use driftless::testing::{repair_checksum, repair_frame_checksum};
 
 /// The bytes of an envelope before the length of its body.
 pub(crate) const HEAD: usize = 15;
@@ -172,12 +172,7 @@ pub(crate) fn damage_envelope(message: &[u8], visit: Visit<'_>) {
     damage_bytes(body, &mut |sort, damaged| visit(sort, &seal(kind, damaged)));
     damage_values(body, &mut |sort, damaged| visit(sort, &seal(kind, damaged)));
 
-    (0..message.len()).for_each(|len| visit("unrepaired truncation", &message[..len]));
-    for bit in 0..message.len() * 8 {
-        let mut damaged = message.to_vec();
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        visit("unrepaired bit", &damaged);
-    }
+    damage_as_it_is(message, visit);
     let mut repaired = |mut damaged: Vec<u8>| {
         repair_checksum(&mut damaged);
         visit("envelope", &damaged);
@@ -284,6 +279,29 @@ pub(crate) fn damage_numbers(bytes: &[u8], visit: Visit<'_>) {
             visit("number", &with(&leb128(wrong as u64)));
         }
         padded(number).into_iter().for_each(|longer| visit("overlong number", &with(&longer)));
+    }
+}
+
+/// All damage to a frame of a session, with its checksum repaired, and cut or flipped as it is.
+pub(crate) fn damage_frame(frame: &[u8], visit: Visit<'_>) {
+    let body = &frame[..frame.len() - 4];
+    let mut repaired = |sort, damaged: &[u8]| {
+        let mut frame = [damaged, &[0; 4]].concat();
+        repair_frame_checksum(&mut frame);
+        visit(sort, &frame);
+    };
+    damage_bytes(body, &mut repaired);
+    damage_numbers(body, &mut repaired);
+    damage_as_it_is(frame, visit);
+}
+
+/// Cut off anywhere, or one bit flipped, and nothing repaired.
+fn damage_as_it_is(message: &[u8], visit: Visit<'_>) {
+    (0..message.len()).for_each(|len| visit("unrepaired truncation", &message[..len]));
+    for bit in 0..message.len() * 8 {
+        let mut damaged = message.to_vec();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        visit("unrepaired bit", &damaged);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Frames of sessions spelled by hand, from the documented format alone: so that tests can say what no session would.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+use std::path::PathBuf;
+
 use driftless::testing::repair_frame_checksum;
 use driftless::{Delta, ReplicaId};
 
@@ -211,4 +213,28 @@ pub(crate) fn with_slices(mut header: Vec<u8>, slices: &[Vec<u8>]) -> Vec<u8> {
         header.extend(slice);
     }
     header
+}
+
+/// In a file of a session: the connection broke.
+pub(crate) const BREAK: u8 = 255;
+
+/// Where `tests/golden` has the frames of a session.
+pub(crate) fn session_file(name: &str) -> PathBuf {
+    PathBuf::from(format!("{}/tests/golden/sessions/{name}.drift", env!("CARGO_MANIFEST_DIR")))
+}
+
+/// Who said what in it, and None where the connection broke.
+pub(crate) fn session_in_file(name: &str) -> Vec<Option<(u8, Vec<u8>)>> {
+    let file = std::fs::read(session_file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (mut said, mut rest) = (Vec::new(), &file[..]);
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        said.push((*first != BREAK).then(|| {
+            let (len, after) = after.split_first_chunk().unwrap();
+            let (frame, after) = after.split_at(u32::from_le_bytes(*len) as usize);
+            rest = after;
+            (*first, frame.to_vec())
+        }));
+    }
+    said
 }

@@ -35,4 +35,4 @@ pub use receiving::Staged;
 pub use report::{Amount, Counters, Event, Progress, SessionError};
 
 #[cfg(feature = "testing")]
-pub(crate) use frame::repair_frame_checksum;
+pub(crate) use frame::{repair_frame_checksum, reread_frame};
