@@ -218,6 +218,62 @@ fn counts_are_believed_if_there_is_room_for_them() {
     }
 }
 
+/// To the byte: what is believed before it is read bounds what is reserved for it.
+#[test]
+fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
+    let no_room = DecodeError::Malformed("more is announced than the body can hold");
+    // Writers, fields, writers of dead dots with one word each, parts, known, writes.
+    let least = [23, 2, 6, 23, 4, 8];
+    let good = good(RECONCILED);
+    let held: u64 = [2, 3, 2, 2, 3, 4].iter().zip(least).map(|(count, least)| count * least).sum();
+    for (place, least) in least.into_iter().enumerate() {
+        let (mut believed, mut refused) = (0, 0);
+        for more in 0..200 {
+            let announced = good.with(|d| {
+                d.announced[place] = more;
+                d.parts[0].writes[0].5 = vec![0; 100];
+            });
+            let has_room = held + more * least <= announced.body().len() as u64;
+            let error = announced.read().err();
+            assert_eq!(error == Some(no_room.clone()), !has_room, "{more} at {place}: {error:?}");
+            *if has_room { &mut believed } else { &mut refused } += 1;
+        }
+        assert!(believed > 0 && refused > 0, "{place}: {believed} and {refused}");
+    }
+    // A writer with one word, and a writer: 23 bytes and 20.
+    let with_room = |count: u64, more: usize| {
+        let mut body = Vec::new();
+        put(&mut body, count);
+        body.resize(body.len() + more, 0xc0);
+        body
+    };
+    for count in 1..100 {
+        for more in 0..200 {
+            let body = with_room(count, more);
+            let refused = |least| Some(no_room.clone()).filter(|_| count * least > body.len() as u64);
+            let dots = DotSet::from_bytes(&seal(6, &body)).unwrap_err();
+            assert_eq!(Some(dots).filter(|error| *error == no_room), refused(23));
+            let version = VersionVector::from_bytes(&seal(5, &body)).unwrap_err();
+            assert_eq!(Some(version).filter(|error| *error == no_room), refused(20));
+        }
+    }
+}
+
+#[test]
+fn a_version_names_each_writer_once_and_in_order() {
+    let read = |writers: &[(u8, u64)]| {
+        let mut body = Vec::new();
+        put(&mut body, writers.len() as u64);
+        writers.iter().for_each(|(writer, counter)| put(&mut body, (Bytes::new(&id(*writer)), counter)));
+        VersionVector::from_bytes(&seal(5, &body)).map(|version| version.iter().count())
+    };
+    assert_eq!(read(&[(1, 5), (2, 1)]), Ok(2));
+    let order = Err(DecodeError::Malformed("writers out of order"));
+    assert_eq!(read(&[(2, 1), (1, 5)]), order);
+    assert_eq!(read(&[(1, 5), (1, 5)]), order);
+    assert_eq!(read(&[(1, 5), (2, 0)]), Err(DecodeError::Malformed("a writer that no version has heard of")));
+}
+
 #[test]
 fn versions_fit_together() {
     let good = good(RECONCILED);

@@ -71,3 +71,27 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_off_says_how_much_is_missing() {
+        let missing = |missing| DecodeError::Truncated { missing };
+        assert_eq!(Cursor::new(&[1, 2, 3]).array::<3>(), Ok([1, 2, 3]));
+        assert_eq!(Cursor::new(&[1, 2, 3]).array::<5>(), Err(missing(2)));
+        assert_eq!(Cursor::new(&[]).byte(), Err(missing(1)));
+        assert_eq!(Cursor::new(&[3, 7, 8, 9]).bytes(), Ok(&[7, 8, 9][..]));
+        assert_eq!(Cursor::new(&[9, 7, 8, 9]).bytes(), Err(missing(6)));
+    }
+
+    #[test]
+    fn a_count_is_believed_as_far_as_there_are_bytes() {
+        let refused = Err(DecodeError::Malformed("more is announced than the bytes can hold"));
+        let bytes = |count: u8, len: usize| [vec![count], vec![0; len]].concat();
+        assert_eq!(Cursor::new(&bytes(2, 34)).count(17), Ok(2));
+        assert_eq!(Cursor::new(&bytes(2, 33)).count(17), refused);
+        assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).count(17), refused);
+    }
+}

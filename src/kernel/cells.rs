@@ -351,6 +351,65 @@ mod tests {
         Sibling { dot, stamp: Stamp::default(), payload: live.then(|| Payload::new(1, &counter.to_be_bytes())) }
     }
 
+    fn of(counters: std::ops::RangeInclusive<u64>) -> Cells {
+        let mut cells = Cells::default();
+        counters.for_each(|n| drop(cells.replace(&Field::new(&[n as u8]), SmallVec::from_iter([sibling(n, true)]))));
+        cells
+    }
+
+    #[test]
+    fn the_layout_changes_at_many_and_back_at_few() {
+        let mut cells = of(1..=MANY as u64);
+        assert!(cells.few().is_some());
+        // One cell more.
+        cells.replace(&Field::new(b"more"), SmallVec::from_iter([sibling(99, true)]));
+        assert!(cells.few().is_none());
+        for n in FEW as u64 + 1..=MANY as u64 {
+            cells.replace(&Field::new(&[n as u8]), Cell::new());
+            assert_eq!((cells.len(), cells.few().is_none()), (FEW + 1 + MANY - n as usize, true));
+        }
+        cells.replace(&Field::new(b"more"), Cell::new());
+        assert!((cells.len(), cells.few().is_none()) == (FEW, true));
+        cells.replace(&Field::new(&[1]), Cell::new());
+        assert!((cells.len(), cells.few().is_some()) == (FEW - 1, true));
+        // And again, from there.
+        (0..MANY as u8).for_each(|n| {
+            drop(cells.replace(&Field::new(&[b'n', n]), SmallVec::from_iter([sibling(100 + u64::from(n), true)])))
+        });
+        assert!(cells.few().is_none());
+    }
+
+    #[test]
+    fn what_has_changed_since_is_sent_and_nothing_that_has_not() {
+        let writer = ReplicaId::from([1; 16]);
+        for last in [20, 200] {
+            let cells = of(1..=last);
+            for seen in 0..=last {
+                let since: VersionVector = [(writer, seen)].into_iter().filter(|(_, seen)| *seen > 0).collect();
+                let news: Vec<_> = [(writer, seen, last)].into_iter().filter(|_| seen < last).collect();
+                let mut sent = Vec::new();
+                let count = cells.changed_since(&since, &news, |_, sibling| sent.push(sibling.dot.counter));
+                assert_eq!((count as u64, sent), (last - seen, (seen + 1..=last).collect()));
+            }
+        }
+    }
+
+    #[test]
+    fn siblings_know_how_many_they_are_and_which() {
+        for others in [0, 100] {
+            let mut cells = of(1..=others);
+            let three = [201, 203, 205].map(|n| sibling(n, true));
+            cells.replace(&Field::new(b"name"), three.iter().cloned().collect());
+            let mut siblings = cells.siblings(b"name");
+            assert_eq!(cells.few().is_some(), others == 0);
+            assert_eq!((siblings.len(), siblings.size_hint()), (3, (3, Some(3))));
+            let has = |siblings: &Siblings<'_>| [201, 202, 203, 205].map(|n| siblings.has(sibling(n, true).dot));
+            assert_eq!(has(&siblings), [true, false, true, true]);
+            assert_eq!(siblings.next(), Some(&three[0]));
+            assert_eq!((siblings.len(), has(&siblings)), (2, [false, false, true, true]));
+        }
+    }
+
     proptest! {
         /// Small and large, growing and shrinking, through both conversions: one suite for both layouts.
         #[test]

@@ -368,3 +368,29 @@ impl DeltaBuilder {
         place.unwrap_or_default() as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(known: &[(u32, u64)]) -> Delta {
+        let version = VersionVector::new;
+        let mut delta = DeltaBuilder::new("", DeltaKind::Complete, version(), version(), version()).finish();
+        delta.known =
+            known.iter().map(|(replica, counter)| Known { field: 0, replica: *replica, counter: *counter }).collect();
+        delta
+    }
+
+    #[test]
+    fn dots_are_told_apart_whatever_their_numbers() {
+        let (many, far) = (1 << 16, 1 << 48);
+        for dots in
+            [[(0, 1), (many, 1)], [(0, far | 1), (1, 1)], [(many - 1, far - 1), (many, 1)], [(0, far), (0, far - 1)]]
+        {
+            assert!(of(&dots).has_distinct_dots(), "{dots:?}");
+        }
+        for dot in [(0, 1), (many, 1), (many - 1, far - 1), (7, far), (many, far)] {
+            assert!(!of(&[dot, (3, 3), dot]).has_distinct_dots(), "{dot:?}");
+        }
+    }
+}
