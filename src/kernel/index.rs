@@ -302,6 +302,33 @@ mod tests {
     }
 
     #[test]
+    fn runs_without_dots_stay_until_they_are_many_and_are_nobodys() {
+        let (mut index, entity) = (DotIndex::default(), |n| Entity::new(n, [0; 16]));
+        // One block full of runs; those without dots lie before, between and after what is left.
+        let counters = 64..128;
+        counters.clone().for_each(|n| index.insert(dot(1, n), entity(n as u8)));
+        let mut left: BTreeSet<u64> = counters.collect();
+        for n in (64..128).map(|n| 64 + n * 37 % 64) {
+            index.remove(dot(1, n));
+            left.remove(&n);
+            let held = index.hot.as_ref().map_or(0, |hot| hot.block.count);
+            let expected = match left.len() {
+                16.. => 64,
+                4..16 => 15,
+                1..4 => 3,
+                _ => 0,
+            };
+            assert_eq!((held, left.len()), (expected, left.len()));
+            for after in [0, 80, 100] {
+                let mut entities = Vec::new();
+                index.entities_after(dot(1, 0).replica, after, &mut entities);
+                entities.sort_unstable();
+                assert_eq!(entities, left.range(after + 1..).map(|n| entity(*n as u8)).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
     fn the_greatest_counter_has_a_place() {
         let mut index = DotIndex::default();
         index.insert(dot(1, u64::MAX), Entity::SELF);

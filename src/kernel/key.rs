@@ -261,6 +261,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_field_shows_its_bytes() {
+        assert_eq!(format!("{:?} {:?}", Field::new(b"a\"\xff"), Field::ROOT), r#""a\"\xff" """#);
+    }
+
+    #[test]
     fn a_cell_stays_small() {
         assert_eq!(size_of::<Payload>(), 24);
         assert_eq!(size_of::<Option<Payload>>(), 24);
