@@ -236,7 +236,11 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
+    use crate::clock::Stamp;
+    use crate::id::{Dot, ReplicaId};
+    use crate::kernel::delta::DeltaBuilder;
     use crate::kernel::histories::{Step, World, steps};
+    use crate::kernel::key::{Field, Payload, Sibling};
     use crate::version::VersionVector;
 
     #[test]
@@ -306,6 +310,8 @@ mod tests {
         assert_eq!(Delta::concat(vec![]), None);
         assert_eq!(Delta::concat(slices.iter().rev().cloned().collect()), None, "another order");
         assert_eq!(Delta::concat(slices.iter().flat_map(|s| [s.clone(), s.clone()]).collect()), None, "one twice");
+        let entity = slices[0].parts[0].entity;
+        assert_eq!(with(1, &|slice| slice.parts[0].entity = entity), None, "an entity in two slices");
         // One dot in two entities that are in order.
         let dot = slices[0].writes[0].clone();
         let twice = with(1, &|slice| {
@@ -313,6 +319,47 @@ mod tests {
             slice.writes[0].replica = dot.replica;
         });
         assert_eq!(twice, None, "a dot in two slices");
+    }
+
+    #[test]
+    fn a_slice_is_about_as_long_as_was_asked_for() {
+        const LEN: usize = 5_000;
+        let writer = ReplicaId::from([1; 16]);
+        let version = |upto| -> VersionVector { [(writer, upto)].into_iter().collect() };
+        let dot = |counter| Dot { replica: writer, counter };
+        let dead: DotSet = (0..400).flat_map(|n| [n * 64 + 1, n * 64 + n % 60 + 2]).map(dot).collect();
+        let none = DotSet::new();
+        // Known siblings, writes, letters of each name, bytes of each payload, and what is dead.
+        let sorts = [
+            (30, 0, 4, 0, &none),
+            (0, 30, 4, 0, &none),
+            (0, 1, 100, 0, &none),
+            (0, 2, 4, 100, &none),
+            (0, 3, 4, 9, &dead),
+        ];
+        for (known, writes, letters, bytes, dead) in sorts {
+            let kind = DeltaKind::Reconciled { at: version(50_000), dead: dead.clone() };
+            let none = VersionVector::new();
+            let mut delta = DeltaBuilder::new("", kind, version(20_000), version(50_000), none);
+            for n in 0..300 {
+                // Short names are the same for all, long ones each another's.
+                let name =
+                    |i: u64| Field::new(format!("{:0letters$}", if letters > 4 { n * 100 + i } else { i }).as_bytes());
+                (0..known).for_each(|i| delta.push_known(&name(i), dot(n * known + i + 1)));
+                for i in 0..writes {
+                    let payload = Some(Payload::new(1, &vec![7; bytes]));
+                    let sibling = Sibling { dot: dot(20_001 + n * writes + i), stamp: Stamp::default(), payload };
+                    delta.push(&name(known + i), &sibling);
+                }
+                delta.part(Entity::new(1, (u128::from(n) << 100).to_be_bytes()), false);
+            }
+            let delta = delta.finish();
+            let lens: Vec<_> = delta.slices(LEN).map(|slice| slice.to_bytes().len()).collect();
+            let (_, but_last) = lens.split_last().unwrap();
+            let shortest = if letters > 4 { LEN * 3 / 4 } else { LEN / 2 };
+            assert!(but_last.len() > 2 && but_last.iter().all(|len| (shortest..LEN + 200).contains(len)), "{lens:?}");
+            assert_eq!(Delta::concat(delta.slices(LEN).collect()), Some(delta));
+        }
     }
 
     #[test]
