@@ -663,3 +663,21 @@ fn a_peer_that_only_passes_the_turn_back_is_given_up_at_once() {
     }
     assert!(begun.elapsed() < 100 * SECOND);
 }
+
+#[test]
+fn an_event_shows_what_it_is_and_of_a_merge_what_came() {
+    let mut other = replica(7);
+    add(&mut other, 0..1, 3);
+    let delta = Box::new(other.complete());
+    let report = Box::new(replica(8).merge(&delta).unwrap());
+    let shown = [
+        Event::Met { device: Some("phone".parse().unwrap()) },
+        Event::Merged { delta, report },
+        Event::<Graph>::Equal,
+        Event::Left,
+    ]
+    .map(|event| format!("{event:?}"));
+    assert!(shown[0].starts_with("Met") && shown[0].contains("phone"), "{shown:?}");
+    assert!(shown[1].starts_with("Merged") && shown[1].contains("Complete"), "{shown:?}");
+    assert_eq!(shown[2..], ["Equal", "Left"]);
+}
