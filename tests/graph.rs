@@ -3,10 +3,11 @@
 #[path = "support/graph.rs"]
 mod small;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use driftless::testing::{TestEnvironment, judge};
-use driftless::{Graph, Replica};
+use driftless::{Direction, Graph, NodeId, Replica, Step};
 use proptest::prelude::*;
 use small::{Op, Small, Thing};
 
@@ -64,4 +65,85 @@ fn a_value_that_shows_instead_of_another_is_reported() {
     let report = c.merge(&set(&mut b, 1, 1_000_070, "y")).unwrap();
     assert_eq!(c.state().node(ada).unwrap().get("/name"), Some("y".into()));
     assert_eq!(report.changes().count(), 1);
+}
+
+/// Who can be gone to from where, by the list of all edges alone.
+fn steps(graph: &Graph, direction: Direction, edge_type: Option<&str>) -> Vec<(NodeId, NodeId)> {
+    let edges = graph.edges().filter(|edge| edge_type.is_none_or(|t| edge.edge_type() == t));
+    let ways = edges.flat_map(|edge| {
+        let (source, target) = (edge.source(), edge.target());
+        match direction {
+            Direction::Outgoing => vec![(source, target)],
+            Direction::Incoming => vec![(target, source)],
+            Direction::Both => vec![(source, target), (target, source)],
+        }
+    });
+    ways.collect()
+}
+
+/// How far each node is from a start, by going along every edge until nothing comes nearer.
+fn distances(graph: &Graph, start: NodeId, ways: &[(NodeId, NodeId)]) -> BTreeMap<NodeId, usize> {
+    let mut far: BTreeMap<NodeId, usize> = graph.contains_node(start).then_some((start, 0)).into_iter().collect();
+    loop {
+        let nearer = |(from, to): &(NodeId, NodeId)| {
+            let through = far.get(from)? + 1;
+            far.get(to).is_none_or(|there| through < *there).then_some((*to, through))
+        };
+        let Some((to, through)) = ways.iter().find_map(nearer) else { return far };
+        far.insert(to, through);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_walk_reaches_what_can_be_reached_once_and_by_the_shortest_way(
+        nodes in 1..9usize,
+        edges in prop::collection::vec((0..9usize, 0..9usize, 0..2usize), 0..25),
+        deleted in prop::collection::vec(0..9usize, 0..3),
+        start in 0..9usize,
+        max_depth in prop_oneof![Just(usize::MAX), 0..4usize],
+    ) {
+        const TYPES: [&str; 2] = ["likes", "knows"];
+        let mut replica = Replica::<Graph>::with_environment(TestEnvironment::new(1));
+        let id = |n: usize| NodeId::named(&format!("node {n}"));
+        let all = replica.edit(|g| {
+            (0..nodes).try_for_each(|n| g.add_node(&format!("node {n}")).map(drop))?;
+            // Some lack an end: it was never added, or it goes.
+            edges.iter().try_for_each(|(s, t, kind)| g.link(id(*s), TYPES[*kind], id(*t)).map(drop))?;
+            deleted.iter().try_for_each(|n| g.remove_node(id(*n)).map(drop))
+        });
+        all.unwrap();
+        let graph = replica.state();
+        for direction in [Direction::Outgoing, Direction::Incoming, Direction::Both] {
+            for edge_type in [None, Some(TYPES[0]), Some("none is of this")] {
+                let walk = graph.walk(id(start)).direction(direction).max_depth(max_depth);
+                let walked: Vec<Step> = match edge_type {
+                    Some(edge_type) => walk.along(edge_type).collect(),
+                    None => walk.collect(),
+                };
+                let ways = steps(graph, direction, edge_type);
+                let mut far = distances(graph, id(start), &ways);
+                far.retain(|_, depth| *depth <= max_depth);
+                prop_assert_eq!(walked.len(), far.len());
+                prop_assert_eq!(walked.iter().map(|step| (step.node, step.depth)).collect::<BTreeMap<_, _>>(), far.clone());
+                prop_assert!(walked.is_sorted_by_key(|step| step.depth));
+                for step in walked {
+                    let Some(via) = step.via else {
+                        prop_assert_eq!((step.node, step.depth), (id(start), 0));
+                        continue;
+                    };
+                    let edge = graph.edge(via).unwrap();
+                    let other = if edge.target() == step.node && far.get(&edge.source()) == Some(&(step.depth - 1)) {
+                        edge.source()
+                    } else {
+                        edge.target()
+                    };
+                    prop_assert_eq!(far.get(&other), Some(&(step.depth - 1)));
+                    prop_assert!(ways.contains(&(other, step.node)));
+                }
+            }
+        }
+    }
 }
