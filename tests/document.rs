@@ -750,3 +750,68 @@ fn the_first_rule_whose_pattern_fits_holds() {
     assert_eq!(rule("/a"), Rule::LastWriter);
     assert_eq!(rule("/b/c"), Rule::LastWriter);
 }
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+enum Shape {
+    Point,
+    Circle(f32),
+    Line(i8, u64),
+    Box { corner: (i16, i16), size: Size },
+    Path(Vec<Shape>),
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Size(u16, Option<u16>);
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Name(String);
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Nothing;
+
+#[test]
+fn values_of_every_shape_come_back() {
+    type All = (Vec<Shape>, Name, Nothing, char, [bool; 2], BTreeMap<String, Shape>, Option<Name>, ());
+    let mut a = replica(1);
+    let all = || -> All {
+        let line = Shape::Line(-7, u64::MAX);
+        let framed = Shape::Box { corner: (-1, 1), size: Size(3, None) };
+        let path = Shape::Path(vec![Shape::Point, Shape::Circle(0.5), Shape::Path(Vec::new())]);
+        let map = [("a/b", Shape::Line(1, 2)), ("~", Shape::Point)].map(|(key, shape)| (key.to_owned(), shape));
+        (vec![line, framed, path], Name("Ada".into()), Nothing, '\u{1f9ea}', [true, false], map.into(), None, ())
+    };
+    a.edit(|d| d.update("/all", &all())).unwrap();
+    assert_eq!(a.state().deserialize::<All>("/all").unwrap(), Some(all()));
+    let (changed, _) = a.edit(|d| d.update("/all", &all())).unwrap();
+    assert!(!changed, "the same again writes nothing");
+    // One variant for another is a change of what is there.
+    a.edit(|d| d.update("/shape", &Shape::Line(1, 2))).unwrap();
+    a.edit(|d| d.update("/shape", &Shape::Box { corner: (0, 0), size: Size(1, Some(2)) })).unwrap();
+    let shape = a.state().deserialize::<Shape>("/shape").unwrap();
+    assert_eq!(shape, Some(Shape::Box { corner: (0, 0), size: Size(1, Some(2)) }));
+    for (path, fits) in [("/u", a.edit(|d| d.update("/u", &5_u128))), ("/i", a.edit(|d| d.update("/i", &5_i128)))] {
+        fits.unwrap();
+        assert_eq!(a.state().get(path), Some(5.into()));
+    }
+
+    let before = a.state().clone();
+    let refused: [(&str, EditError); 5] = [
+        ("at `/x`", a.edit(|d| d.update("/x", &u128::MAX)).unwrap_err()),
+        ("at `/x`", a.edit(|d| d.update("/x", &(1_i128 << 64))).unwrap_err()),
+        ("/x/Circle", a.edit(|d| d.update("/x", &Shape::Circle(f32::NAN))).unwrap_err()),
+        (
+            "/x/Path/1/Circle",
+            a.edit(|d| d.update("/x", &Shape::Path(vec![Shape::Point, Shape::Circle(f32::INFINITY)]))).unwrap_err(),
+        ),
+        ("/x/Pair/1", a.edit(|d| d.update("/x", &Pair::Pair(0.0, f64::NAN))).unwrap_err()),
+    ];
+    for (place, error) in refused {
+        assert!(error.to_string().contains(place), "{place}: {error}");
+    }
+    assert!(a.state() == &before);
+}
+
+#[derive(Serialize)]
+enum Pair {
+    Pair(f64, f64),
+}
