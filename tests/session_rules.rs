@@ -1,5 +1,7 @@
 //! What a session does in each corner of its protocol, in the smallest story that gets there: to a peer that is made by hand.
 
+#[path = "support/damage.rs"]
+mod damage;
 #[path = "support/frames.rs"]
 mod frames;
 #[path = "support/victim.rs"]
@@ -12,7 +14,7 @@ use driftless::sync::{
     self, Event, MAX_FRAME_LEN, Options, Parting, Reconciling, SessionError, Staged, SyncError, SyncErrorReason,
 };
 use driftless::testing::TestEnvironment;
-use driftless::{DotSet, Graph, NodeId, Prune, Replica, ReplicaId};
+use driftless::{Crdt, Delta, DotSet, Graph, NodeId, Prune, Replica, ReplicaId};
 use frames::{
     ANNOUNCE, BYE, Form, GONE, HELLO, Hello, NEED, PART, TURN, Told, frame, header, kind, slice, with_slices,
 };
@@ -680,4 +682,69 @@ fn an_event_shows_what_it_is_and_of_a_merge_what_came() {
     assert!(shown[0].starts_with("Met") && shown[0].contains("phone"), "{shown:?}");
     assert!(shown[1].starts_with("Merged") && shown[1].contains("Complete"), "{shown:?}");
     assert_eq!(shown[2..], ["Equal", "Left"]);
+}
+
+// ---- to the byte ----
+
+/// The whole length of a stream, as its first part says it.
+fn length(part: &[u8]) -> u64 {
+    assert_eq!((kind(part), part[5]), (PART, 1), "the first stream");
+    let len = part[6..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    part[6..6 + len].iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
+}
+
+#[test]
+fn as_much_as_the_peer_stages_is_sent_and_one_byte_more_ends_it() {
+    let (mut most, mut least) = (0, u64::MAX);
+    for text in 3_900..4_100 {
+        let mut victim = Victim::new(filled(1, 1, text));
+        let hello = Hello { staging_limit: 12, ..victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT)) };
+        victim.hear(&hello.frame(Some(victim.to))).unwrap();
+        let mut poll = || victim.session.poll_frame(&victim.replica, victim.now);
+        match poll().unwrap().unwrap() {
+            bye if kind(&bye) == BYE => match poll() {
+                Err(SessionError::PeerStagingLimit { len, limit: 4_096 }) => least = least.min(len),
+                other => panic!("{other:?}"),
+            },
+            part => most = most.max(length(&part)),
+        }
+    }
+    assert_eq!((most, least), (4_096, 4_097));
+}
+
+/// A replica that has heard of so many writers, some of whom have written a number that takes a byte more.
+fn acquainted_with(writers: u64, with_long: u64) -> Replica<Graph> {
+    let name = Graph::SCHEMA.as_bytes();
+    let mut body = [&[0x97, 0xa0 | name.len() as u8][..], name, &damage::int(writers.into()), &[0; 5]].concat();
+    for n in 0..writers {
+        let counter = if n < with_long { 128 } else { 1 };
+        body.extend([&[0x95, 0xc4, 16][..], writer(n).as_bytes(), &[0], &damage::int(counter), &[0, 0]].concat());
+    }
+    let mut replica = replica(1);
+    replica.merge(&Delta::from_bytes(&damage::seal(1, &body)).unwrap()).unwrap();
+    replica
+}
+
+#[test]
+fn where_it_stands_is_said_in_half_a_frame_or_not_at_all() {
+    // 18 bytes each, and three for how many.
+    let writers = (MAX_FRAME_LEN as u64 / 2 - 3) / 18;
+    let spare = MAX_FRAME_LEN as u64 / 2 - 3 - 18 * writers;
+    for (more, fits) in [(0, true), (1, false)] {
+        let mut victim = Victim::new(acquainted_with(writers, spare + more));
+        let told = Told { number: 1, fingerprint: NO_PRINT, form: Form::Digest(7), resume: None };
+        victim.hear(&victim.hello_of(told).frame(Some(victim.to))).unwrap();
+        victim.hear(&frames::need(victim.to)).unwrap();
+        let mut said = Vec::new();
+        let end = loop {
+            match victim.session.poll_frame(&victim.replica, victim.now) {
+                Ok(Some(frame)) => said.push(frame),
+                other => break other.map(drop),
+            }
+        };
+        assert_eq!(kinds(&said).contains(&ANNOUNCE), fits);
+        assert!(said.iter().all(|frame| frame.len() <= MAX_FRAME_LEN));
+        let len = MAX_FRAME_LEN / 2 + 1;
+        assert_eq!(end, if fits { Ok(()) } else { Err(SessionError::FrameTooLong { len }) });
+    }
 }

@@ -152,6 +152,41 @@ mod tests {
         assert!(world.0[0].delta_since_beyond(&nothing, &then, last).is_none(), "a removal would be missing");
     }
 
+    #[test]
+    fn what_does_not_follow_is_not_gone_on_with() {
+        let mut world = World::new();
+        world.run(&(0..8).map(|e| Step::Write(0, e, 1)).collect::<Vec<_>>());
+        world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
+        // To who has nothing, after there was pruning: reconciled with nothing.
+        let slices: Vec<_> = world.0[0].delta_since(&VersionVector::new()).unwrap().slices(0).take(3).collect();
+        let prefix = Delta::concat(slices).unwrap();
+        let last = prefix.last_entity().unwrap();
+        world.run(&[Step::Write(0, 0, 2)]);
+        let (changes, rest) = world.0[0].delta_since_beyond(&prefix.since, &prefix.upto, last).unwrap();
+        assert!(!changes.parts.is_empty() && rest.parts.len() > 1);
+        let with = |change: &dyn Fn(&mut Delta, &mut Delta)| {
+            let (mut changes, mut rest) = (changes.clone(), rest.clone());
+            change(&mut changes, &mut rest);
+            Delta::resume(prefix.clone(), &changes, rest)
+        };
+        assert!(with(&|_, _| {}).is_some());
+        let version = || rest.upto.clone();
+        let dead = || -> DotSet { rest.dots().take(1).collect() };
+        let changes: [&dyn Fn(&mut Delta, &mut Delta); 8] = [
+            &|_, rest| rest.kind = DeltaKind::Reconciled { at: version(), dead: DotSet::new() },
+            &|_, rest| rest.kind = DeltaKind::Reconciled { at: VersionVector::new(), dead: dead() },
+            &|_, rest| rest.kind = DeltaKind::Complete,
+            &|_, rest| rest.parts[0].entity = last,
+            &|_, rest| rest.since = version(),
+            &|changes, _| changes.kind = rest.kind.clone(),
+            &|changes, _| changes.parts[0].entity = rest.parts[0].entity,
+            &|changes, _| changes.schema.push('x'),
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            assert_eq!(with(change), None, "{i}");
+        }
+    }
+
     /// The break of a session at a random slice: what the sender says then and what came before must be what it would say
     /// to who asks now. And after a second break as well.
     #[test]
