@@ -164,23 +164,32 @@ mod tests {
         world.run(&[Step::Write(0, 0, 2)]);
         let (changes, rest) = world.0[0].delta_since_beyond(&prefix.since, &prefix.upto, last).unwrap();
         assert!(!changes.parts.is_empty() && rest.parts.len() > 1);
-        let with = |change: &dyn Fn(&mut Delta, &mut Delta)| {
-            let (mut changes, mut rest) = (changes.clone(), rest.clone());
-            change(&mut changes, &mut rest);
-            Delta::resume(prefix.clone(), &changes, rest)
+        let with = |change: &dyn Fn(&mut [Delta; 3])| {
+            let mut all = [prefix.clone(), changes.clone(), rest.clone()];
+            change(&mut all);
+            let [prefix, changes, rest] = all;
+            Delta::resume(prefix, &changes, rest)
         };
-        assert!(with(&|_, _| {}).is_some());
+        assert!(with(&|_| {}).is_some());
+        assert!(with(&|[prefix, ..]| prefix.kind = DeltaKind::Incremental).is_some(), "before there was pruning");
         let version = || rest.upto.clone();
-        let dead = || -> DotSet { rest.dots().take(1).collect() };
-        let changes: [&dyn Fn(&mut Delta, &mut Delta); 8] = [
-            &|_, rest| rest.kind = DeltaKind::Reconciled { at: version(), dead: DotSet::new() },
-            &|_, rest| rest.kind = DeltaKind::Reconciled { at: VersionVector::new(), dead: dead() },
-            &|_, rest| rest.kind = DeltaKind::Complete,
-            &|_, rest| rest.parts[0].entity = last,
-            &|_, rest| rest.since = version(),
-            &|changes, _| changes.kind = rest.kind.clone(),
-            &|changes, _| changes.parts[0].entity = rest.parts[0].entity,
-            &|changes, _| changes.schema.push('x'),
+        let dead: DotSet = rest.dots().take(1).collect();
+        let since = |at| DeltaKind::Reconciled { at, dead: DotSet::new() };
+        let without = |dead: &DotSet| DeltaKind::Reconciled { at: VersionVector::new(), dead: dead.clone() };
+        let changes: [&dyn Fn(&mut [Delta; 3]); 11] = [
+            &|[_, _, rest]| rest.kind = since(version()),
+            &|[_, _, rest]| rest.kind = without(&dead),
+            &|[prefix, _, rest]| {
+                [&mut prefix.kind, &mut rest.kind].into_iter().for_each(|kind| *kind = since(version()))
+            },
+            &|[prefix, _, rest]| [&mut prefix.kind, &mut rest.kind].into_iter().for_each(|kind| *kind = without(&dead)),
+            &|[prefix, ..]| prefix.kind = DeltaKind::Complete,
+            &|[_, _, rest]| rest.kind = DeltaKind::Complete,
+            &|[_, _, rest]| rest.parts[0].entity = last,
+            &|[_, _, rest]| rest.since = version(),
+            &|[_, changes, _]| changes.kind = rest.kind.clone(),
+            &|[_, changes, _]| changes.parts[0].entity = rest.parts[0].entity,
+            &|[_, changes, _]| changes.schema.push('x'),
         ];
         for (i, change) in changes.into_iter().enumerate() {
             assert_eq!(with(change), None, "{i}");
