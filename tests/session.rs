@@ -286,6 +286,19 @@ fn who_has_nothing_gets_everything_in_one_delta() {
     assert_eq!(pair.sides[1].happened, ["met", "merged", "equal"]);
 }
 
+/// The sender never goes further ahead than its window, and is told in time that it may go on: nobody waits.
+#[test]
+fn what_is_longer_than_the_window_goes_without_a_pause() {
+    let mut a = replica(1);
+    fill(&mut a, "long", 10_000);
+    let mut pair = Pair::new(a, replica(3));
+    pair.run();
+    let parts = pair.kinds().iter().filter(|kind| **kind == PART).count();
+    let window = (4 << 20) / sync::PART_LEN;
+    assert!(parts > 2 * window && pair.kinds().contains(&ASK), "{parts} parts");
+    assert_eq!(pair.now, Duration::ZERO);
+}
+
 #[test]
 fn both_ways() {
     let (mut a, mut b) = two();
@@ -639,6 +652,10 @@ fn large() -> (Replica<Graph>, Replica<Graph>) {
 /// Lets so many parts through, then breaks. What is left on the receiver's side, and the two.
 fn broken_after(parts: usize) -> (Replica<Graph>, Replica<Graph>, Option<Box<Staged>>) {
     let (a, b) = large();
+    broken(a, b, parts)
+}
+
+fn broken(a: Replica<Graph>, b: Replica<Graph>, parts: usize) -> (Replica<Graph>, Replica<Graph>, Option<Box<Staged>>) {
     let mut pair = Pair::new(a, b);
     let mut through = 0;
     while through < parts {
@@ -677,6 +694,22 @@ fn after_a_break_only_the_rest_is_sent() {
         assert!(parts < 3 || sent < all);
         assert_eq!(pair.sides[1].happened, ["met", "merged", "equal"]);
     }
+}
+
+/// A hello says where it stands and what it has kept, both in full, as long as they fit together.
+#[test]
+fn after_a_break_only_the_rest_is_sent_whoever_else_has_written() {
+    let (mut a, mut b) = large();
+    for n in 0..90 {
+        let mut another = replica(100 + n);
+        another.edit(|g| g.add_node(&format!("of another {n}"))).unwrap();
+        [&mut a, &mut b].into_iter().for_each(|replica| drop(replica.merge(&another.complete()).unwrap()));
+    }
+    let (a, b, staged) = broken(a, b, 13);
+    let (sent, pair) = resumed(a, b, staged);
+    // Of 1.7 MB; 13 parts are 852 KB.
+    assert!(sent < 1_000_000, "{sent}");
+    assert_eq!(pair.sides[1].happened, ["met", "merged", "equal"]);
 }
 
 #[test]
