@@ -154,6 +154,7 @@ mod tests {
 
     #[test]
     fn what_does_not_follow_is_not_gone_on_with() {
+        type Change<'a> = &'a dyn Fn(&mut [Delta; 3]);
         let mut world = World::new();
         world.run(&(0..8).map(|e| Step::Write(0, e, 1)).collect::<Vec<_>>());
         world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
@@ -164,7 +165,7 @@ mod tests {
         world.run(&[Step::Write(0, 0, 2)]);
         let (changes, rest) = world.0[0].delta_since_beyond(&prefix.since, &prefix.upto, last).unwrap();
         assert!(!changes.parts.is_empty() && rest.parts.len() > 1);
-        let with = |change: &dyn Fn(&mut [Delta; 3])| {
+        let with = |change: Change<'_>| {
             let mut all = [prefix.clone(), changes.clone(), rest.clone()];
             change(&mut all);
             let [prefix, changes, rest] = all;
@@ -176,7 +177,7 @@ mod tests {
         let dead: DotSet = rest.dots().take(1).collect();
         let since = |at| DeltaKind::Reconciled { at, dead: DotSet::new() };
         let without = |dead: &DotSet| DeltaKind::Reconciled { at: VersionVector::new(), dead: dead.clone() };
-        let changes: [&dyn Fn(&mut [Delta; 3]); 11] = [
+        let changes: [Change<'_>; 11] = [
             &|[_, _, rest]| rest.kind = since(version()),
             &|[_, _, rest]| rest.kind = without(&dead),
             &|[prefix, _, rest]| {
