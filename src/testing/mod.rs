@@ -169,7 +169,7 @@ pub fn repair_frame_checksum(frame: &mut [u8]) {
 /// # Errors
 ///
 /// [`DecodeError`](crate::DecodeError) if no session would read it.
-pub fn reread_frame(frame: &[u8]) -> Result<Vec<u8>, crate::DecodeError> {
+pub fn reread_frame(frame: &[u8]) -> Result<Vec<u8>, crate::codec::DecodeError> {
     crate::sync::reread_frame(frame)
 }
 
