@@ -294,7 +294,7 @@ fn what_is_longer_than_the_window_goes_without_a_pause() {
     let mut pair = Pair::new(a, replica(3));
     pair.run();
     let parts = pair.kinds().iter().filter(|kind| **kind == PART).count();
-    let window = (4 << 20) / sync::PART_LEN;
+    let window = (4 << 20) / PART_LEN;
     assert!(parts > 2 * window && pair.kinds().contains(&ASK), "{parts} parts");
     assert_eq!(pair.now, Duration::ZERO);
 }

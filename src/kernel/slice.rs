@@ -339,8 +339,7 @@ mod tests {
         ];
         for (known, writes, letters, bytes, dead) in sorts {
             let kind = DeltaKind::Reconciled { at: version(50_000), dead: dead.clone() };
-            let none = VersionVector::new();
-            let mut delta = DeltaBuilder::new("", kind, version(20_000), version(50_000), none);
+            let mut delta = DeltaBuilder::new("", kind, version(20_000), version(50_000), VersionVector::new());
             for n in 0..300 {
                 // Short names are the same for all, long ones each another's.
                 let name =

@@ -1,4 +1,5 @@
-//! Frames of sessions spelled by hand, from the documented format alone: so that tests can say what no session would.
+//! Frames of sessions spelled by hand, from the documented format alone: so that tests can say what no session would; and those of the
+//! sessions in `tests/golden`.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::path::PathBuf;
