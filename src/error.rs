@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
-use crate::id::{ConflictId, Dot, EdgeId, NodeId, ReplicaId};
+use crate::id::{ConflictId, Dot, EdgeId, NodeId, WriterId};
 use crate::kind::Kind;
 
 /// How many segments a path may have: far deeper than people nest, shallow enough that nothing that walks it by
@@ -115,9 +115,9 @@ pub enum EditError {
     /// The snapshot does not hold the edge either.
     #[error("the snapshot does not hold edge {0}, so there is nothing to bring back from it; take an earlier one")]
     EdgeNotInSnapshot(EdgeId),
-    /// The replica has made 2⁶⁴ − 1 writes, or a peer claimed so.
-    #[error("the counter of {0} is used up; call `rotate` to go on under a new id")]
-    CounterExhausted(ReplicaId),
+    /// The counters of a writer are used up, and so are those of the next.
+    #[error("the counters of {0} are used up; write again")]
+    CounterExhausted(WriterId),
     /// The closure gave up for reasons of its own.
     #[error("the edit was abandoned: {0}")]
     Aborted(#[source] Box<dyn StdError + Send + Sync>),

@@ -78,13 +78,83 @@ macro_rules! uuid_id {
     };
 }
 
-uuid_id! {
-    /// Names one writer: whoever mints dots under it is one sequence of writes.
-    ///
-    /// A [`Replica`](crate::Replica) mints its own at its first write, so two of them never share one unless a disk or
-    /// a process was cloned; see [`Replica::rotate`](crate::Replica::rotate) for what happens then.
-    ReplicaId
+/// Names one writer: one opening of a replica that wrote. 80 random bits.
+///
+/// A [`Replica`](crate::Replica) draws one at its first write after it was made, loaded or forked, so no two openings
+/// share one, whatever was copied or restored. Its *birth* says which dot it continues. 12 bytes for good in every
+/// replica; ids are this short since none is ever forgotten. Two of two million writers are equal with a probability
+/// of 2 · 10⁻¹².
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriterId([u8; 10]);
+
+impl WriterId {
+    /// The length of an id, in bytes.
+    pub const LEN: usize = 10;
+
+    /// The bytes of the id, in the order that it sorts by.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
 }
+
+impl From<[u8; 10]> for WriterId {
+    fn from(bytes: [u8; 10]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Twenty hexadecimal digits.
+impl fmt::Display for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriterId({self})")
+    }
+}
+
+impl std::str::FromStr for WriterId {
+    type Err = ParseWriterIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.len() == 2 * Self::LEN && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().ok_or(ParseWriterIdError)?;
+        let mut id = [0; Self::LEN];
+        id.copy_from_slice(&number.to_be_bytes()[16 - Self::LEN..]);
+        Ok(Self(id))
+    }
+}
+
+/// As text where the format is for people, else as bytes.
+impl Serialize for WriterId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => serde_bytes::Bytes::new(&self.0).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WriterId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        match deserializer.is_human_readable() {
+            true => String::deserialize(deserializer)?.parse().map_err(D::Error::custom),
+            false => {
+                let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
+                <[u8; 10]>::try_from(&bytes[..]).map(Self).map_err(|_| D::Error::custom(ParseWriterIdError))
+            }
+        }
+    }
+}
+
+/// The text is no [`WriterId`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the id of a writer: that is 20 lower-case hexadecimal digits")]
+pub struct ParseWriterIdError;
 
 uuid_id! {
     /// Names one node of a graph, in every replica and for ever.
@@ -143,18 +213,21 @@ impl EdgeId {
 }
 
 /// Names exactly one write to exactly one cell, anywhere and for ever (Almeida, Shoker, Baquero: *Delta State
-/// Replicated Data Types*, 2018). Every mutation mints one, removals too. Counters start at 1.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// Replicated Data Types*, 2018). Every mutation mints one, removals too.
+///
+/// The counter is the depth of the write on its path: the first write of a writer that continues dot 7 of another has
+/// counter 8. A root begins at 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Dot {
-    /// Who wrote.
-    pub replica: ReplicaId,
-    /// The writer's how-many-eth write.
+    /// The writer.
+    pub writer: WriterId,
+    /// Sequence number of the write, counted along the writer's path.
     pub counter: u64,
 }
 
 impl fmt::Display for Dot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.replica, self.counter)
+        write!(f, "{}:{}", self.writer, self.counter)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::id::WriterId;
+
 /// What is at a path. Kinds are stored: each is a cell of its own, so two that were written concurrently are both kept (a
 /// [conflict](crate::Conflict)), and a read shows the one that comes first here.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -41,7 +43,7 @@ impl Kind {
     pub(crate) fn takes_key(self, key: &[u8]) -> bool {
         match self {
             Self::Map | Self::Register | Self::Max | Self::Min => key.is_empty(),
-            Self::Counter => key.len() == 16,
+            Self::Counter => key.len() == WriterId::LEN,
             Self::Set => !key.is_empty(),
             Self::Other(_) => true,
         }

@@ -17,7 +17,6 @@ mod graph;
 mod id;
 mod journal;
 mod kind;
-mod lease;
 mod replica;
 mod report;
 mod revert;
@@ -28,8 +27,9 @@ mod version;
 
 pub mod clock;
 pub mod kernel;
+#[cfg(any())]
 pub mod sync;
-#[cfg(feature = "testing")]
+#[cfg(any())]
 pub mod testing;
 
 pub use clock::Stamp;
@@ -41,14 +41,13 @@ pub use document::{
 };
 pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
 pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
-pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
+pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ParseWriterIdError, WriterId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
     Crdt, CutError, Delta, DeltaKind, DotSet, Edit, Environment, Fingerprint, JoinError, MergeError, RepairError,
     State, SystemEnvironment,
 };
 pub use kind::Kind;
-pub use lease::{Lease, LeaseError};
 pub use replica::{Prune, Replica};
 pub use report::{MergeReport, Repair};
 pub use types::{
@@ -56,4 +55,4 @@ pub use types::{
     OrSet, PnCounter, RwSet,
 };
 pub use vector::{Embedding, MAX_DIMENSION, MAX_MODEL_NAME_LEN, Metric, Model, Precision, Vector};
-pub use version::VersionVector;
+pub use version::Version;

@@ -6,20 +6,20 @@ use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Before, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Fingerprint, MergeError, Merging,
+    Author, Before, Checked, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Fingerprint, MergeError, Merging,
     RepairError, Repairing, SystemEnvironment, Touched,
 };
-use crate::lease::Lease;
 use crate::report::{MergeReport, Repair};
-use crate::version::VersionVector;
+use crate::version::{MAX_NAME_LEN, Version};
 
-/// A value of type `T` with an identity: it can be edited and merged.
+/// A value of type `T` that can be edited and merged.
 ///
-/// Not `Clone`, since two that write under one id would lose each other's writes; [`fork`](Self::fork) makes another
-/// replica. For reading there are [`state`](Self::state) and [`snapshot`](Self::snapshot).
+/// Each opening that writes is a writer of its own: `new`, `load` and `fork` make replicas whose first write draws a random
+/// [`WriterId`]. So a saved state can be copied, restored and opened any number of times, in any number of processes, and
+/// no two writes ever bear one dot. Not `Clone`, since two that write as one would; [`fork`](Self::fork) makes another. For reading there are [`state`](Self::state) and [`snapshot`](Self::snapshot).
 ///
 /// ```
 /// use driftless::{Graph, NodeId, Replica};
@@ -37,13 +37,8 @@ use crate::version::VersionVector;
 pub struct Replica<T: Crdt> {
     target: T,
     author: Author,
-    /// The counter of our id at the earliest point from which somebody else may have gone on: where we resumed, or saved
-    /// for the first time. None while there is no such copy.
-    forked_at: Option<u64>,
     /// Room for the log of the next edit.
     log: Vec<Before>,
-    /// How often this state was saved; a lease names the save that it belongs to.
-    generation: u64,
     /// Off unless asked for.
     pub(crate) journal: Option<Box<Journal>>,
     /// Where the next journal goes on: no reader of one takes it for the other.
@@ -62,64 +57,48 @@ impl<T: Crdt> Replica<T> {
         Self {
             target: T::default(),
             author: Author::new(Box::new(environment)),
-            forked_at: None,
             log: Vec::new(),
-            generation: 0,
             journal: None,
             journaled: 0,
         }
     }
 
-    /// Opens a saved state under a new id, minted at the first write. O(n).
-    pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::new().opened(bytes, None)
-    }
-
-    /// Opens a saved state and goes on under its old id, if the lease proves that nobody else has: it must come from the
-    /// very [`save`](Self::save) that wrote these bytes. Any other lease proves nothing, and the state opens as by
-    /// [`load`](Self::load); [`id`](Self::id) tells.
+    /// Opens a saved state: any intact one, also an old one, any number of times. O(n).
     ///
-    /// Every id that ever wrote stays in the version for good (some 20 bytes), so an app that is opened often should
-    /// resume.
+    /// Its first write draws a new writer, which goes on from the writer that the state was saved by. Every writer stays
+    /// known for good, at some 12 bytes; versions and deltas do not grow by it.
     ///
     /// ```
-    /// use driftless::{Graph, Replica};
+    /// use driftless::{Graph, NodeId, Replica};
     /// let mut replica = Replica::<Graph>::new();
     /// replica.edit(|g| g.add_node("person:ada"))?;
-    /// let (bytes, lease) = replica.save();
+    /// let bytes = replica.save();
     ///
-    /// let resumed = Replica::<Graph>::resume(&bytes, lease)?;
-    /// assert_eq!(resumed.id(), replica.id());
+    /// // Two copies that both go on lose nothing of each other.
+    /// let (mut one, mut other) = (Replica::<Graph>::load(&bytes)?, Replica::<Graph>::load(&bytes)?);
+    /// let (_, a) = one.edit(|g| g.set(NodeId::named("person:ada"), "/born", 1815))?;
+    /// let (_, b) = other.edit(|g| g.set(NodeId::named("person:ada"), "/died", 1852))?;
+    /// one.merge(&b)?;
+    /// other.merge(&a)?;
+    /// assert_eq!(one.state(), other.state());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn resume(bytes: &[u8], lease: Option<Lease>) -> Result<Self, DecodeError> {
-        Self::new().opened(bytes, lease)
+    pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::load_with(SystemEnvironment, bytes)
     }
 
-    /// Opens a saved state with a clock and a randomness of the caller's; else like [`resume`](Self::resume).
-    pub fn resume_with(
-        environment: impl Environment + 'static,
-        bytes: &[u8],
-        lease: Option<Lease>,
-    ) -> Result<Self, DecodeError> {
-        Self::with_environment(environment).opened(bytes, lease)
+    /// Opens a saved state with a clock and a randomness of the caller's; else like [`load`](Self::load).
+    pub fn load_with(environment: impl Environment + 'static, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let SavedState { delta, owner } = codec::decode_state(bytes, T::SCHEMA)?;
+        let mut replica = Self::with_environment(environment);
+        let versions = replica.target.state().check(&delta);
+        let versions = versions.map_err(|_| DecodeError::Malformed("a state that makes no sense"))?;
+        replica.apply(&delta, versions, |_| {});
+        replica.author.owner = owner;
+        Ok(replica)
     }
 
-    fn opened(mut self, bytes: &[u8], lease: Option<Lease>) -> Result<Self, DecodeError> {
-        let SavedState { delta, owner, generation } = codec::decode_state(bytes, T::SCHEMA)?;
-        self.apply(&delta, |_| {});
-        self.generation = generation;
-        let counter = owner.map_or(0, |replica| delta.upto().get(replica));
-        if let (Some(replica), Some(lease)) = (owner, lease)
-            && (lease == (Lease { replica, counter, generation }) || is(Bug::ReusedDots))
-        {
-            self.author.id = Some(replica);
-            self.forked_at = Some(counter);
-        }
-        Ok(self)
-    }
-
-    /// Another replica with the same state, an id of its own, and the system's clock and randomness. O(1).
+    /// Another replica with the same state, a writer of its own, and the system's clock and randomness. O(1).
     pub fn fork(&self) -> Self {
         self.fork_with(SystemEnvironment)
     }
@@ -129,32 +108,53 @@ impl<T: Crdt> Replica<T> {
         let mut fork = Self::with_environment(environment);
         fork.target = self.target.clone();
         fork.author.clock = self.author.clock;
+        (fork.author.owner, fork.author.device) = (self.author.owner(), self.author.device.clone());
         fork
     }
 
-    /// This very replica once more, id and all: for the test kit, which goes on from one state in several ways.
+    /// This very replica once more, writer and all, as a copy of its process in memory would be: for the test kit, which
+    /// goes on from one state in several ways.
     #[cfg(feature = "testing")]
     pub(crate) fn twin_with(&self, environment: impl Environment + 'static) -> Self {
         let mut twin = self.fork_with(environment);
-        twin.author.id = self.author.id;
-        (twin.forked_at, twin.generation) = (self.forked_at, self.generation);
+        twin.author.copy_writer(&self.author);
         twin
     }
 
-    /// The state as bytes, and the lease to [`resume`](Self::resume) it with (none if this replica never wrote). O(n).
+    /// The state as bytes, for [`load`](Self::load). O(n).
     ///
-    /// Write the bytes durably before anything written since the last save leaves this machine, or give the lease up:
-    /// a resumed replica would use the same dots again for other writes.
-    pub fn save(&mut self) -> (Vec<u8>, Option<Lease>) {
-        self.generation = self.generation.saturating_add(1);
-        let state = self.target.state();
-        let (owner, generation) = (self.author.id, self.generation);
-        if let Some(replica) = owner {
-            self.forked_at.get_or_insert(state.version().get(replica));
+    /// Write the bytes durably before a delta that they hold is sent: a device that loses writes which it has sent loses
+    /// nothing in the mesh, since it gets them back by merging, but its next opening forks, and every version grows by one
+    /// head (some 13 bytes) for good.
+    ///
+    /// Two processes that save to one file lose data: the one that saves last replaces what the other wrote, which
+    /// survives only where it was sent. Use a file lock, or a file for each.
+    pub fn save(&self) -> Vec<u8> {
+        let delta = self.target.state().complete(T::SCHEMA, true);
+        codec::encode_state(&SavedState { delta, owner: self.author.owner() })
+    }
+
+    /// Names the device, for conflicts, journals and reports to say "laptop" where else the id of a writer stands. At most
+    /// 64 bytes; what is longer is cut. The name travels with the first write under it, and holds for all later openings
+    /// of the saved state. Give it after each opening: a name that has not changed costs nothing.
+    pub fn set_device(&mut self, name: &str) {
+        let mut end = name.len().min(MAX_NAME_LEN);
+        while !name.is_char_boundary(end) {
+            end -= 1;
         }
-        let saved = SavedState { delta: state.complete(T::SCHEMA, true), owner, generation };
-        let lease = owner.map(|replica| Lease { replica, counter: state.version().get(replica), generation });
-        (codec::encode_state(&saved), lease)
+        let name = &name[..end];
+        let named = self.author.owner().and_then(|owner| self.version().device(owner)) == Some(name);
+        self.author.device = Some(name.into());
+        if !named {
+            self.new_writer();
+        }
+    }
+
+    /// Has the next write draw a writer of its own. Call it if the app notices that the process may have been copied in
+    /// memory (a virtual machine that was resumed): the one case in which two would go on as one writer. 12 bytes for
+    /// good.
+    pub fn new_writer(&mut self) {
+        self.author.retire();
     }
 }
 
@@ -170,10 +170,10 @@ impl<T: Crdt> Replica<T> {
         self.target.clone()
     }
 
-    /// The id that this replica writes under; none before its first write, and the first after a
-    /// [`repair`](Self::repair) that took the id away.
-    pub fn id(&self) -> Option<ReplicaId> {
-        self.author.id
+    /// The writer of this opening; none before its first write, and before the next if the writer was found to be shared
+    /// with another process.
+    pub fn writer(&self) -> Option<WriterId> {
+        self.author.writer
     }
 
     /// The fingerprint of all that is alive: replicas of equal versions have equal ones, or they need
@@ -188,7 +188,7 @@ impl<T: Crdt> Replica<T> {
     }
 
     /// Everything that this replica has seen: what to send a peer that asks for a delta.
-    pub fn version(&self) -> &VersionVector {
+    pub fn version(&self) -> &Version {
         self.target.state().version()
     }
 }
@@ -199,7 +199,7 @@ impl<T: Crdt> Replica<T> {
     ///
     /// What the closure is given reads like the value itself, with all that it has written so far.
     ///
-    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + writers).
+    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines).
     ///
     /// ```
     /// use driftless::{Graph, NodeId, Replica};
@@ -216,6 +216,7 @@ impl<T: Crdt> Replica<T> {
         &mut self,
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
     ) -> Result<(R, Delta), EditError> {
+        self.author.begin();
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
@@ -230,19 +231,44 @@ impl<T: Crdt> Replica<T> {
         if delta.schema() != T::SCHEMA {
             return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
         }
-        self.target.state().check(delta, self.author.id)?;
+        let versions = self.target.state().check(delta)?;
+        let shared = self.author.writer.filter(|writer| {
+            let state = self.target.state();
+            versions.upto.get(*writer) > state.version().get(*writer) || state.contradicts(delta, *writer)
+        });
+        if shared.is_some() {
+            self.author.retire();
+        }
         let mut touched = Vec::new();
         let since = self.journal.as_ref().map(|_| self.version().clone());
-        let ahead = self.apply(delta, |step| touched.append(step));
+        let ahead = self.apply(delta, versions, |step| touched.append(step));
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
             journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
         }
-        Ok(MergeReport::new(touched, ahead))
+        Ok(MergeReport::new(touched, ahead, shared))
+    }
+
+    /// Merges a delta that an earlier opening of this device made by [`edit`](Self::edit) and kept in a log, and goes on from
+    /// the writer that made it. [`merge`](Self::merge) is right as well; with `replay` versions do not grow by a head.
+    ///
+    /// Only for what this device wrote: what it merged from others is merged again.
+    pub fn replay(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
+        let report = self.merge(delta)?;
+        let mut news = delta.upto().heads().iter().filter(|head| !delta.since().covers(**head));
+        if let (Some(last), None) = (news.next(), news.next()) {
+            self.author.go_on_from(last.writer);
+        }
+        Ok(report)
     }
 
     /// Applies a checked delta and returns the stamps that are too far ahead.
-    fn apply(&mut self, delta: &Delta, mut report: impl FnMut(&mut Vec<Touched>)) -> Vec<(Dot, Stamp)> {
-        let mut merging = Merging::new(delta, self.target.state_mut());
+    fn apply(
+        &mut self,
+        delta: &Delta,
+        versions: Checked,
+        mut report: impl FnMut(&mut Vec<Touched>),
+    ) -> Vec<(Dot, Stamp)> {
+        let mut merging = Merging::new(delta, versions, self.target.state_mut());
         let mut touched = Vec::new();
         while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
             if !is(Bug::NotFollowed) {
@@ -256,8 +282,8 @@ impl<T: Crdt> Replica<T> {
     }
 
     /// Makes two replicas equal that have seen the same and are not: their [versions](Self::version) are equal and their
-    /// [fingerprints](Self::fingerprint) differ. That is bit rot, or one dot with two contents (a restored backup that
-    /// wrote on and made exactly as many writes as were lost, so that no merge found it).
+    /// [fingerprints](Self::fingerprint) differ. That is bit rot, or one dot with two contents: a running process was copied
+    /// with its memory (a virtual machine resumed twice), and both went on as one writer.
     ///
     /// `theirs` is the peer's [`complete`](Self::complete) delta, and the peer repairs by ours; cut before or after the
     /// peer's own repair, it comes to the same. Then both hold the same. Among more than two, repair in pairs: in whatever
@@ -268,54 +294,25 @@ impl<T: Crdt> Replica<T> {
     ///   stamp, kind of payload and payload, bytes compared as bytes.
     /// - What was alive here and no longer is comes back in [`Repair::dropped`]: to be shown to somebody, or written again.
     ///
-    /// If they differ in a write of our own id, somebody else writes under it too: our next write takes a new one.
+    /// If they differ in a write of our own writer, another process writes as it too: our next write draws a new one.
     ///
     /// A peer that has not seen some write in which they differed reconciles, as if its tombstone had been pruned.
     ///
     /// What is refused is refused whole. Idempotent. O(n).
     ///
-    /// ```
-    /// use driftless::{Graph, NodeId, Replica};
-    /// let mut laptop = Replica::<Graph>::new();
-    /// let ada = NodeId::named("person:ada");
-    /// laptop.edit(|g| g.add_node("person:ada"))?;
-    ///
-    /// // The disk is copied, lease and all, and both go on with as many writes.
-    /// let (bytes, lease) = laptop.save();
-    /// let mut copy = Replica::<Graph>::resume(&bytes, lease)?;
-    /// laptop.edit(|g| g.set(ada, "/born", 1815))?;
-    /// copy.edit(|g| g.set(ada, "/died", 1852))?;
-    /// assert_eq!(laptop.version(), copy.version());
-    /// assert_ne!(laptop.fingerprint(), copy.fingerprint());
-    ///
-    /// let (for_copy, for_laptop) = (laptop.complete(), copy.complete());
-    /// let repairs = [laptop.repair(&for_laptop)?, copy.repair(&for_copy)?];
-    /// assert_eq!(laptop.state(), copy.state());
-    ///
-    /// // One of the two lost a write to the other: it is told, and writes it again.
-    /// assert_eq!(repairs[0].dropped().len(), 1);
-    /// assert_eq!(repairs[1].dropped().len(), 0);
-    /// let born = repairs[0].before().node(ada).and_then(|node| node.get("/born")).ok_or("as it was")?;
-    /// laptop.edit(|g| g.set(ada, "/born", born))?;
-    /// copy.merge(&laptop.delta_since(copy.version())?)?;
-    /// let node = copy.state().node(ada).ok_or("there")?;
-    /// assert_eq!((node.get("/born"), node.get("/died")), (Some(1815.into()), Some(1852.into())));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
         if theirs.schema() != T::SCHEMA {
             return Err(RepairError::Schema { ours: T::SCHEMA, theirs: theirs.schema().to_owned() });
         }
         let author = &mut self.author;
-        let mut repairing = Repairing::new(self.target.state(), theirs, author.id, &mut author.interner)?;
+        let mut repairing = Repairing::new(self.target.state(), theirs, author.writer, &mut author.interner)?;
         let before = self.target.clone();
         let mut step = Vec::new();
         while repairing.step(self.target.state_mut(), &mut step) {
             self.target.follow_all(&step);
         }
         if repairing.own_differs {
-            self.author.id = None;
-            self.forked_at = None;
+            self.author.retire();
         }
         let (dropped, touched) = repairing.finish(self.target.state());
         let now = self.author.environment.now_ms();
@@ -325,7 +322,7 @@ impl<T: Crdt> Replica<T> {
         if let Some(journal) = &mut self.journal {
             journal.record_merge(&touched, self.target.state(), before.state().version(), now);
         }
-        Ok(Repair::new(MergeReport::new(touched, ahead), dropped, before))
+        Ok(Repair::new(MergeReport::new(touched, ahead, None), dropped, before))
     }
 
     /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).
@@ -340,55 +337,15 @@ impl<T: Crdt> Replica<T> {
         };
         state.prune(dots)
     }
-
-    /// Goes on under a new id after [`MergeError::OwnDots`]: a peer knows writes under our id that we did not make, so
-    /// somebody else went on from the same saved state.
-    ///
-    /// What was written since that state was saved (by us, in the usual order of things since we resumed) is minted again
-    /// under the new id, and the version of the old id goes back to where it stood then; after that the merge goes through.
-    /// Nothing that either wrote is lost. What others deleted of it meanwhile may come back, since their deletion cannot
-    /// tell ours from the other's, and a counter counts the greater of what the two added. Returns the delta of what was
-    /// minted again, for peers that live on deltas. O(written since then).
-    pub fn rotate(&mut self) -> Result<Delta, EditError> {
-        let mut undo = Undo::new(self);
-        let Undo { replica, log, .. } = &mut undo;
-        let new = replica.author.new_id();
-        let old = replica.author.id.replace(new);
-        if let (Some(old), Some(forked_at)) = (old, replica.forked_at) {
-            replica.mint_again(old, forked_at, log)?;
-        }
-        replica.forked_at = None;
-        undo.keep();
-        let mut since = self.version().clone();
-        since.set(new, 0);
-        Ok(self.target.state().delta_of_edit(T::SCHEMA, &since))
-    }
-
-    fn mint_again(&mut self, old: ReplicaId, past: u64, log: &mut Vec<Before>) -> Result<(), EditError> {
-        let Self { target, author, .. } = self;
-        for (dot, entity, field) in target.state().written_by(old, past) {
-            let again = author.mint(&mut target.state_mut().version)?;
-            let touched = target.state_mut().rename(entity, &field, dot, again);
-            target.follow(&touched);
-            log.push(touched.into_before());
-        }
-        // If a tombstone of ours is gone that peers have not seen, they must still be told to reconcile.
-        let instead = match target.state().pruned().get(old) > past {
-            true => Some(author.mint(&mut target.state_mut().version)?),
-            false => None,
-        };
-        target.state_mut().set_back(old, past, instead);
-        Ok(())
-    }
 }
 
 /// Deltas for peers.
 impl<T: Crdt> Replica<T> {
-    /// What a peer that has seen `since` lacks. O(changes · log n + writers), never a walk of the state.
+    /// What a peer that has seen `since` lacks. O(changes · log n + lines), never a walk of the state.
     ///
     /// Fails if tombstones were pruned that the peer has not seen (unless it has seen nothing at all); then [`reconcile`](Self::reconcile), or send it
     /// [`complete`](Self::complete).
-    pub fn delta_since(&self, since: &VersionVector) -> Result<Delta, CutError> {
+    pub fn delta_since(&self, since: &Version) -> Result<Delta, CutError> {
         self.target.state().delta_since(T::SCHEMA, since)
     }
 
@@ -397,8 +354,8 @@ impl<T: Crdt> Replica<T> {
     /// [`State::delta_since_beyond`]: crate::State::delta_since_beyond
     pub(crate) fn delta_since_beyond(
         &self,
-        since: &VersionVector,
-        then: &VersionVector,
+        since: &Version,
+        then: &Version,
         last: Entity,
     ) -> Option<(Delta, Delta)> {
         self.target.state().delta_since_beyond(T::SCHEMA, since, then, last)
@@ -412,7 +369,7 @@ impl<T: Crdt> Replica<T> {
 
     /// What a peer lacks that has seen `at` and holds `live_there` alive, whatever was pruned here:
     /// [`delta_since`](Self::delta_since) plus the dots that are dead.
-    pub fn reconcile(&self, at: &VersionVector, live_there: &DotSet) -> Delta {
+    pub fn reconcile(&self, at: &Version, live_there: &DotSet) -> Delta {
         self.target.state().reconcile(T::SCHEMA, at, live_there)
     }
 }
@@ -425,7 +382,7 @@ impl<T: Crdt> Default for Replica<T> {
 
 impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replica").field("id", &self.id()).field("state", &self.target).finish()
+        f.debug_struct("Replica").field("writer", &self.writer()).field("state", &self.target).finish()
     }
 }
 
@@ -433,10 +390,10 @@ impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Prune<'a> {
-    /// Those that a version covers. The [meet](VersionVector::meet) of all peers' versions covers those that everybody has
+    /// Those that a version covers. The [meet](Version::meet) of all peers' versions covers those that everybody has
     /// seen, and then it costs nobody anything; peers that have not seen some of them reconcile.
     /// [`Devices`](crate::sync::Devices) keeps such a version.
-    Upto(&'a VersionVector),
+    Upto(&'a Version),
     /// All of them: peers that have not seen them reconcile.
     All,
 }
@@ -451,20 +408,20 @@ const SPARE_LOG: usize = 1024;
 struct Undo<'a, T: Crdt> {
     replica: &'a mut Replica<T>,
     log: Vec<Before>,
-    id: Option<ReplicaId>,
-    version: VersionVector,
+    writer: Option<WriterId>,
+    version: Version,
     kept: bool,
 }
 
 impl<'a, T: Crdt> Undo<'a, T> {
     fn new(replica: &'a mut Replica<T>) -> Self {
-        let (id, version) = (replica.author.id, replica.version().clone());
+        let (writer, version) = (replica.author.writer, replica.version().clone());
         let log = std::mem::take(&mut replica.log);
-        Self { replica, log, id, version, kept: false }
+        Self { replica, log, writer, version, kept: false }
     }
 
     /// Returns the version from before.
-    fn keep(mut self) -> VersionVector {
+    fn keep(mut self) -> Version {
         self.kept = true;
         let Replica { target, author, journal, .. } = &mut *self.replica;
         if let Some(journal) = journal {
@@ -494,6 +451,6 @@ impl<T: Crdt> Drop for Undo<'_, T> {
         if !is(Bug::UndoKeepsVersion) {
             target.state_mut().version = std::mem::take(&mut self.version);
         }
-        self.replica.author.id = self.id;
+        self.replica.author.writer = self.writer;
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::clock::Stamp;
 use crate::diff::Diff;
-use crate::id::Dot;
+use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, Dropped, Touched};
 
 /// What [`Replica::merge`](crate::Replica::merge) changed, in O(|delta|), for indexes and user code to follow: a [`Diff`] of
@@ -14,11 +14,19 @@ use crate::kernel::{Crdt, Dropped, Touched};
 pub struct MergeReport<T> {
     diff: Diff<T>,
     ahead: Vec<(Dot, Stamp)>,
+    shared: Option<WriterId>,
 }
 
 impl<T: Crdt> MergeReport<T> {
-    pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>) -> Self {
-        Self { diff: Diff::new(touched), ahead }
+    pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>, shared: Option<WriterId>) -> Self {
+        Self { diff: Diff::new(touched), ahead, shared }
+    }
+
+    /// The writer of this replica, if another process was found to write as it too: a running process was copied with its
+    /// memory. The next write draws a writer of its own; what the two wrote under the same dots needs a
+    /// [`repair`](crate::Replica::repair) where it still stands.
+    pub fn shared_writer(&self) -> Option<WriterId> {
+        self.shared
     }
 
     /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.

@@ -62,7 +62,6 @@ impl<T: Crdt> Edit<'_, T> {
         }
         let cells = entity_differences(entity, then, self.state().cells(entity));
         T::revert(self, &cells)?;
-        // A writer's writes to one entity in memory fit.
-        Ok((self.writes_made() - before) as usize)
+        Ok(self.writes_made() - before)
     }
 }

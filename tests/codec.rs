@@ -4,7 +4,7 @@ mod support;
 
 use driftless::kernel::{Entity, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
 use driftless::testing::{Raw, TestEnvironment, repair_checksum};
-use driftless::{Crdt, DecodeError, Delta, DeltaKind, DotSet, EditError, Graph, NodeId, Replica, Value, VersionVector};
+use driftless::{Crdt, DecodeError, Delta, DeltaKind, DotSet, EditError, Graph, NodeId, Replica, Value, Version};
 use proptest::prelude::*;
 use support::{replica, samples};
 
@@ -133,12 +133,12 @@ fn what_a_peer_asks_by_survives_its_bytes_and_nothing_else_does() {
     let (version, dots) = (s.receiver.version().clone(), s.receiver.live_dots());
     assert!(!dots.is_empty() && !version.is_empty());
     let messages = [version.to_bytes(), dots.to_bytes()];
-    assert_eq!(VersionVector::from_bytes(&messages[0]), Ok(version));
+    assert_eq!(Version::from_bytes(&messages[0]), Ok(version));
     assert_eq!(DotSet::from_bytes(&messages[1]), Ok(dots));
-    assert!(VersionVector::from_bytes(&messages[1]).is_err() && DotSet::from_bytes(&messages[0]).is_err());
+    assert!(Version::from_bytes(&messages[1]).is_err() && DotSet::from_bytes(&messages[0]).is_err());
     for bytes in messages {
         for len in 0..bytes.len() {
-            assert!(VersionVector::from_bytes(&bytes[..len]).is_err() && DotSet::from_bytes(&bytes[..len]).is_err());
+            assert!(Version::from_bytes(&bytes[..len]).is_err() && DotSet::from_bytes(&bytes[..len]).is_err());
         }
         for i in 15..bytes.len() {
             for value in 0..=255 {
@@ -146,9 +146,9 @@ fn what_a_peer_asks_by_survives_its_bytes_and_nothing_else_does() {
                 damaged[i] = value;
                 repair_checksum(&mut damaged);
                 assert!(
-                    VersionVector::from_bytes(&damaged).is_ok_and(|v| v.to_bytes() == damaged)
+                    Version::from_bytes(&damaged).is_ok_and(|v| v.to_bytes() == damaged)
                         || DotSet::from_bytes(&damaged).is_ok_and(|d| d.to_bytes() == damaged)
-                        || VersionVector::from_bytes(&damaged).is_err() && DotSet::from_bytes(&damaged).is_err()
+                        || Version::from_bytes(&damaged).is_err() && DotSet::from_bytes(&damaged).is_err()
                 );
             }
         }

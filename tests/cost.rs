@@ -191,7 +191,7 @@ fn decoding_many_tiny_siblings_takes_at_most_eight_times_the_input() {
     .unwrap();
     check_decoding(&a.complete().to_bytes());
     a.edit(|g| (0..20_000).try_for_each(|n| g.unset(node, format!("/{n:x}")).map(drop))).unwrap();
-    check_decoding(&a.delta_since(&driftless::VersionVector::new()).unwrap().to_bytes());
+    check_decoding(&a.delta_since(&driftless::Version::new()).unwrap().to_bytes());
 }
 
 fn check_decoding(bytes: &[u8]) {

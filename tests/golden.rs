@@ -24,7 +24,7 @@ use driftless::testing::TestEnvironment;
 use driftless::{
     ConflictKind, Crdt, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
     MaxRegister, MergeError, MinRegister, Model, MvRegister, NodeId, OrMap, OrSet, Owner, PnCounter, Properties, Prune,
-    Replica, ReplicaId, RwSet, Value, Vector, VersionVector,
+    Replica, WriterId, RwSet, Value, Vector, Version,
 };
 use serde_json::json;
 
@@ -185,7 +185,7 @@ fn devices() -> Devices {
     let (_, with_pruned) = sync::in_memory(&mut told, &mut teller).unwrap();
     devices.acknowledge("phone", with_pruned.standing);
     devices.acknowledge("téléphone", version());
-    devices.acknowledge("laptop", VersionVector::new());
+    devices.acknowledge("laptop", Version::new());
     devices
 }
 
@@ -202,7 +202,7 @@ fn document() -> Delta {
     .unwrap();
     a.edit(|d| d.unset("/removed")).unwrap();
     a.merge(&delta).unwrap();
-    a.delta_since(&VersionVector::new()).unwrap()
+    a.delta_since(&Version::new()).unwrap()
 }
 
 /// One of each type that stands alone, written to by two at once.
@@ -394,7 +394,7 @@ const END: &str = include_str!("golden/graph.txt");
 fn a_graph_in_an_incremental_delta_reads_as_ever() {
     let base = merged::<Graph>(&["graph-base"]);
     reads(base.state(), BASE);
-    assert_eq!(delta("graph-base").since(), &VersionVector::new());
+    assert_eq!(delta("graph-base").since(), &Version::new());
     let mut end = merged::<Graph>(&["graph-base", "graph-incremental"]);
     reads(end.state(), END);
     // One removed label, property and element each, and two deleted nodes; what they removed stays removed.
@@ -444,19 +444,19 @@ fn a_saved_graph_reads_as_ever_and_its_lease_goes_on() {
 const FIRST: &str = "910a2dec-8902-4cc1-beeb-8da1658eec67";
 const SECOND: &str = "975835de-1c97-46ce-bfc8-46100bfc1e42";
 
-fn version() -> VersionVector {
+fn version() -> Version {
     [(FIRST, 43), (SECOND, 8)].into_iter().map(|(id, counter)| (id.parse().unwrap(), counter)).collect()
 }
 
 #[test]
 fn what_a_peer_asks_by_reads_as_ever() {
-    assert_eq!(VersionVector::from_bytes(&golden("graph-version")), Ok(version()));
+    assert_eq!(Version::from_bytes(&golden("graph-version")), Ok(version()));
     assert_eq!(version().to_bytes(), golden("graph-version"));
     let dots = DotSet::from_bytes(&golden("graph-dots")).unwrap();
     assert_eq!(dots.to_bytes(), golden("graph-dots"));
     let of = |id: &str| {
-        let id: ReplicaId = id.parse().unwrap();
-        dots.iter().filter(|dot| dot.replica == id).map(|dot| dot.counter).collect::<Vec<_>>()
+        let id: WriterId = id.parse().unwrap();
+        dots.iter().filter(|dot| dot.writer == id).map(|dot| dot.counter).collect::<Vec<_>>()
     };
     assert_eq!((of(FIRST), of(SECOND)), (DOTS.0.to_vec(), DOTS.1.to_vec()));
     assert_eq!(dots, merged::<Graph>(&["graph-complete"]).live_dots());
@@ -475,7 +475,7 @@ fn a_list_of_devices_reads_as_ever() {
     assert_eq!(devices.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["laptop", "phone", "téléphone"]);
     let standing = |device: &str| devices.acknowledged(device).unwrap();
     assert!(standing("laptop").version().is_empty() && standing("laptop").pruned().is_empty());
-    assert_eq!((standing("téléphone").version(), standing("téléphone").pruned()), (&version(), &VersionVector::new()));
+    assert_eq!((standing("téléphone").version(), standing("téléphone").pruned()), (&version(), &Version::new()));
     assert_eq!(standing("phone").version(), &version());
     assert_eq!(standing("phone").pruned(), delta("graph-complete").pruned());
     assert!(!standing("phone").pruned().is_empty());
@@ -538,8 +538,8 @@ fn a_conversation_of_two_that_reconcile_comes_to_the_same_as_ever() {
     // The words of the second side tell the first all; the last turn tells the second.
     let Step::Done { difference, last } = asking.handle(&turns[3]).unwrap() else { panic!("not done") };
     assert_eq!(last.as_ref(), Some(&turns[4]));
-    let dots: Vec<_> = difference.only_here().iter().map(|dot| (dot.replica, dot.counter)).collect();
-    assert_eq!(dots, [(ReplicaId::from([3; 16]), 71), (ReplicaId::from([4; 16]), 2_001)]);
+    let dots: Vec<_> = difference.only_here().iter().map(|dot| (dot.writer, dot.counter)).collect();
+    assert_eq!(dots, [(WriterId::from([3; 16]), 71), (WriterId::from([4; 16]), 2_001)]);
     assert!(difference.only_there().is_empty());
     let Step::Done { difference, last: None } = answering.handle(&turns[4]).unwrap() else { panic!("not done") };
     assert_eq!(difference.only_there().len(), 2);
@@ -595,7 +595,7 @@ fn what_a_later_version_wrote_is_relayed_verbatim() {
     assert_eq!(here.state().node(ada).unwrap().get("/born"), Some(1815.into()));
 
     // Sent on to whoever has nothing it is the same message; saved and opened again, too.
-    let nothing = VersionVector::new();
+    let nothing = Version::new();
     assert_eq!(here.delta_since(&nothing).unwrap().to_bytes(), file);
     let saved = here.save().0;
     holds_all_that_is_unknown(&saved);

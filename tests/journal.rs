@@ -91,7 +91,7 @@ proptest! {
             for entry in journal.entries().filter(|_| !pruning) {
                 for (dot, _) in entry.writes() {
                     prop_assert!(replica.version().covers(*dot));
-                    let is_own = Some(dot.replica) == replica.id();
+                    let is_own = Some(dot.writer) == replica.id();
                     prop_assert_eq!(is_own, entry.origin() == Origin::Edit);
                 }
             }
@@ -190,7 +190,7 @@ fn an_entry_tells_who_when_and_from_what_to_what() {
     let entry = journal(&b).entries().next().unwrap();
     assert_eq!((entry.at_millis(), entry.origin(), entry.was().count()), (5_000_000, Origin::Merge, 0));
     let (dot, stamp) = entry.writes()[0];
-    assert_eq!((Some(dot.replica), stamp.millis()), (a.id(), 1_000_000));
+    assert_eq!((Some(dot.writer), stamp.millis()), (a.id(), 1_000_000));
     assert_eq!(entry.now().map(|s| (s.dot, s.stamp)).collect::<Vec<_>>(), [(dot, stamp)]);
     assert_eq!(entry.change::<Graph>(), Some(GraphChange::NodeAdded(ada())));
     assert_eq!(entry.change::<PnCounter>(), None, "of another type");

@@ -222,7 +222,7 @@ impl World {
                 let delta = match (complete, astray) {
                     (true, None) => self.replicas[from].complete(),
                     // As for a peer that holds nothing, and then it reaches one that does.
-                    (true, Some(_)) => self.replicas[from].delta_since(&driftless::VersionVector::new()).unwrap(),
+                    (true, Some(_)) => self.replicas[from].delta_since(&driftless::Version::new()).unwrap(),
                     (false, _) => self.delta_for(from, to, seen),
                 };
                 self.under_way.push((astray.unwrap_or(to), delta));
@@ -258,11 +258,11 @@ impl World {
         Ok(())
     }
 
-    fn record_removal(&mut self, by: usize, found: bool, e: u8, field: &[u8], before: &driftless::VersionVector) {
+    fn record_removal(&mut self, by: usize, found: bool, e: u8, field: &[u8], before: &driftless::Version) {
         let replica = &self.replicas[by];
         if found {
             let id = replica.id().unwrap();
-            let dot = driftless::Dot { replica: id, counter: replica.version().get(id) };
+            let dot = driftless::Dot { writer: id, counter: replica.version().get(id) };
             self.oracle.record(dot, entity(e), field, None, before);
         } else {
             assert_eq!(replica.version(), before);

@@ -26,8 +26,8 @@ use driftless::sync::{Devices, Turn};
 use driftless::testing::{TestEnvironment, reread_frame};
 use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, DwFlag, EditError, EwFlag, GCounter, Graph, Kind, Lease,
-    LwwRegister, MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, ReplicaId, RwSet,
-    Value, VersionVector,
+    LwwRegister, MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, WriterId, RwSet,
+    Value, Version,
 };
 use memory::{alone, peak_of};
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ fn state_judge() -> Judge {
         let all = first_values(body);
         let (owner, generation) = (&all[1], &all[2]);
         let lease: Option<Lease> = (owner.sort == Sort::Bytes).then(|| {
-            let id = ReplicaId::from(<[u8; 16]>::try_from(&body[owner.head.end..owner.end]).unwrap());
+            let id = WriterId::from(<[u8; 16]>::try_from(&body[owner.head.end..owner.end]).unwrap());
             let counter = opened.version().get(id);
             format!("{id}:{counter}:{}", generation.number).parse().unwrap()
         });
@@ -214,15 +214,15 @@ fn golden_messages() -> Vec<Golden> {
     let s = samples();
     let enveloped = |name, bytes, judge, at_least| Golden { name, bytes, damage: damage_envelope, judge, at_least };
     let graph = || delta_judge(s.receiver.fork_with(TestEnvironment::new(9)), check_graph);
-    let ids = |n: u8| ReplicaId::from([n; 16]);
-    let version: VersionVector = (1..=14).map(|n| (ids(n), 70_000 * u64::from(n))).collect();
+    let ids = |n: u8| WriterId::from([n; 16]);
+    let version: Version = (1..=14).map(|n| (ids(n), 70_000 * u64::from(n))).collect();
     let dots: DotSet = [1, 2, 63, 64, 700, 66_000]
         .into_iter()
-        .flat_map(|counter| [1, 3, 4, 7, 9].map(|n| Dot { replica: ids(n), counter }))
+        .flat_map(|counter| [1, 3, 4, 7, 9].map(|n| Dot { writer: ids(n), counter }))
         .collect();
     let mut devices = Devices::new();
     devices.acknowledge("laptop", version.clone());
-    devices.acknowledge("phone", VersionVector::new());
+    devices.acknowledge("phone", Version::new());
     devices.acknowledge("téléphone", s.receiver.version().clone());
     let mut all = vec![
         enveloped("incremental delta", s.incremental.to_bytes(), graph(), 20_000),
@@ -239,7 +239,7 @@ fn golden_messages() -> Vec<Golden> {
         enveloped(
             "version",
             version.to_bytes(),
-            judge(PER_BYTE, VersionVector::from_bytes, VersionVector::to_bytes, |_| Ok(())),
+            judge(PER_BYTE, Version::from_bytes, Version::to_bytes, |_| Ok(())),
             3_000,
         ),
         enveloped("dots", dots.to_bytes(), judge(PER_BYTE, DotSet::from_bytes, DotSet::to_bytes, check_dots), 3_000),
@@ -401,7 +401,7 @@ fn large_messages() -> Vec<(&'static str, Vec<u8>, usize)> {
             (0..PARTS).try_for_each(|n| g.set(node, format!("/{n:x}"), ()))
         })
         .unwrap();
-    let nothing = VersionVector::new();
+    let nothing = Version::new();
     let incremental = source.delta_since(&nothing).unwrap();
     let (complete, state) = (source.complete(), source.save().0);
     let receiver = source.version().clone();
@@ -409,16 +409,16 @@ fn large_messages() -> Vec<(&'static str, Vec<u8>, usize)> {
     source.edit(|g| g.write(Entity::new(1, [7; 16]), b"", Payload::new(16, b""))).unwrap();
     let known = source.delta_since(&receiver).unwrap();
 
-    let id = |n: u64| ReplicaId::from((u128::from(n) << 64).to_be_bytes());
-    let version: VersionVector = (0..2_500).map(|n| (id(n), 1)).collect();
+    let id = |n: u64| WriterId::from((u128::from(n) << 64).to_be_bytes());
+    let version: Version = (0..2_500).map(|n| (id(n), 1)).collect();
     // A word each, as near as words can be.
-    let dots: DotSet = (1..15_000).map(|n| Dot { replica: id(1), counter: 64 * n }).collect();
-    let writers: DotSet = (0..2_000).map(|n| Dot { replica: id(n), counter: 1 }).collect();
+    let dots: DotSet = (1..15_000).map(|n| Dot { writer: id(1), counter: 64 * n }).collect();
+    let writers: DotSet = (0..2_000).map(|n| Dot { writer: id(n), counter: 1 }).collect();
     let mut devices = Devices::new();
     (0..600)
-        .for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect::<VersionVector>()));
+        .for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect::<Version>()));
     let mut unknown = Devices::new();
-    (0..10_000).for_each(|n| unknown.acknowledge(format!("{n:x}"), VersionVector::new()));
+    (0..10_000).for_each(|n| unknown.acknowledge(format!("{n:x}"), Version::new()));
     let mut turn = vec![5, 0, 0xd0, 0x86, 0x03];
     turn.resize(turn.len() + 50_000, 0x7f);
     vec![
@@ -455,7 +455,7 @@ fn decode(bytes: &[u8]) -> bool {
         Some([b'D', b'R', b'F', b'T', _, kind]) => match kind {
             1..=3 => Delta::from_bytes(bytes).is_ok(),
             4 => as_state(bytes),
-            5 => VersionVector::from_bytes(bytes).is_ok(),
+            5 => Version::from_bytes(bytes).is_ok(),
             6 => DotSet::from_bytes(bytes).is_ok(),
             _ => Devices::from_bytes(bytes).is_ok(),
         },

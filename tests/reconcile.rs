@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use driftless::sync::{Difference, ReconcileError, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
-use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, ReplicaId, VersionVector};
+use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, WriterId, Version};
 use proptest::prelude::*;
 
 /// Four round trips.
@@ -16,7 +16,7 @@ const TURNS: usize = 8;
 #[derive(Clone, Debug, Default)]
 struct Side {
     live: DotSet,
-    version: VersionVector,
+    version: Version,
 }
 
 #[derive(Debug, Default)]
@@ -106,11 +106,11 @@ fn common(side: &Side, other: &Side) -> impl Iterator<Item = Dot> {
 }
 
 fn words(dots: impl Iterator<Item = Dot>) -> usize {
-    dots.map(|dot| (dot.replica, dot.counter / 64)).collect::<BTreeSet<_>>().len() * 8
+    dots.map(|dot| (dot.writer, dot.counter / 64)).collect::<BTreeSet<_>>().len() * 8
 }
 
-fn replica(n: u64) -> ReplicaId {
-    ReplicaId::from(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes())
+fn replica(n: u64) -> WriterId {
+    WriterId::from(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes())
 }
 
 /// Numbers that only look random, the same each time.
@@ -127,8 +127,8 @@ impl Random {
 }
 
 /// Writers with as many dots each, of which a share in five is dead on both sides.
-fn world(random: &mut Random, writers: u64, each: u64) -> (Vec<Dot>, VersionVector) {
-    let dots = (0..writers).flat_map(|r| (1..=each).map(move |counter| Dot { replica: replica(r), counter }));
+fn world(random: &mut Random, writers: u64, each: u64) -> (Vec<Dot>, Version) {
+    let dots = (0..writers).flat_map(|r| (1..=each).map(move |counter| Dot { writer: replica(r), counter }));
     let mut dots: Vec<Dot> = dots.filter(|_| random.below(5) > 0).collect();
     dots.sort_unstable();
     (dots, (0..writers).map(|r| (replica(r), each)).collect())
@@ -201,8 +201,8 @@ fn neighbouring_removals_cost_less_than_scattered_ones() {
 #[test]
 fn whatever_differs_a_descent_is_never_much_more_than_the_bitmaps() {
     for (stride, keep) in [(64, 1), (256, 1), (256, 64), (1024, 64), (1024, 256), (4096, 2048), (16_384, 256), (1, 1)] {
-        let version: VersionVector = [(replica(1), 500_000)].into_iter().collect();
-        let dot = |counter| Dot { replica: replica(1), counter };
+        let version: Version = [(replica(1), 500_000)].into_iter().collect();
+        let dot = |counter| Dot { writer: replica(1), counter };
         let all = Side { live: (1..=500_000).map(dot).collect(), version: version.clone() };
         let some = (1..=500_000).filter(|c| c % stride >= keep).map(dot).collect();
         let some = Side { live: some, version };
@@ -218,8 +218,8 @@ fn whatever_differs_a_descent_is_never_much_more_than_the_bitmaps() {
 fn who_holds_nothing_is_told_everything_at_most_twice() {
     let mut twice = 0;
     for blocks in (1..40).chain((40..4_000).step_by(60)) {
-        let version: VersionVector = [(replica(1), blocks * 64 - 1)].into_iter().collect();
-        let dots = (1..blocks * 64).map(|counter| Dot { replica: replica(1), counter });
+        let version: Version = [(replica(1), blocks * 64 - 1)].into_iter().collect();
+        let dots = (1..blocks * 64).map(|counter| Dot { writer: replica(1), counter });
         let all = Side { live: dots.collect(), version: version.clone() };
         let none = Side { live: DotSet::new(), version };
         for (a, b) in [(&all, &none), (&none, &all)] {
@@ -236,9 +236,9 @@ fn side(writers: u64) -> impl Strategy<Value = Side> {
     let writer = (0..writers, prop_oneof![1u64..70, 1u64..3000], 0u64..100);
     (prop::collection::vec(writer, 0..12), any::<u64>()).prop_map(|(writers, seed)| {
         let mut random = Random(seed);
-        let version: VersionVector = writers.iter().map(|(r, upto, _)| (replica(*r), *upto)).collect();
+        let version: Version = writers.iter().map(|(r, upto, _)| (replica(*r), *upto)).collect();
         let share = writers.first().map_or(50, |(_, _, share)| *share);
-        let dots = version.iter().flat_map(|(replica, upto)| (1..=upto).map(move |counter| Dot { replica, counter }));
+        let dots = version.iter().flat_map(|(replica, upto)| (1..=upto).map(move |counter| Dot { writer: replica, counter }));
         let live = dots.filter(|_| random.below(100) < share).collect();
         Side { live, version }
     })
@@ -256,7 +256,7 @@ fn sides() -> impl Strategy<Value = (Side, Side)> {
             let side = if *which { &mut a } else { &mut b };
             dots[at..dots.len().min(at + *run as usize)].iter().for_each(|dot| _ = side.remove(dot));
         }
-        let later = |counter| Dot { replica: replica(1), counter: base.version.get(replica(1)) + counter };
+        let later = |counter| Dot { writer: replica(1), counter: base.version.get(replica(1)) + counter };
         a.extend((1..=more).map(later));
         let mut version = base.version.clone();
         if more > 0 {
@@ -358,9 +358,9 @@ fn more_writes_than_can_be_told_apart_are_refused() {
 /// Few dots in a long history: the stretches are large and the bytes few.
 #[test]
 fn a_long_history_of_which_little_is_left_costs_little() {
-    let version: VersionVector = [(replica(1), 1 << 50), (replica(2), 1 << 40)].into_iter().collect();
+    let version: Version = [(replica(1), 1 << 50), (replica(2), 1 << 40)].into_iter().collect();
     let mut random = Random(5);
-    let dots: Vec<Dot> = (0..10_000).map(|_| Dot { replica: replica(1), counter: 1 + random.below(1 << 50) }).collect();
+    let dots: Vec<Dot> = (0..10_000).map(|_| Dot { writer: replica(1), counter: 1 + random.below(1 << 50) }).collect();
     let a = Side { live: dots.iter().copied().collect(), version: version.clone() };
     let b = Side { live: without(&mut random, &dots, 3), version };
     let costs = check(&a, &b, [0; 16]);

@@ -316,7 +316,7 @@ fn merging_a_replica_with_itself_changes_nothing() {
     erase(&mut a, "f");
     write(&mut a, "g");
     let before = a.snapshot();
-    let all = driftless::VersionVector::new();
+    let all = driftless::Version::new();
     // The complete delta comes last: it leaves the tombstone out, which then counts as pruned there, and is kept here.
     for delta in [a.delta_since(&all).unwrap(), reconcile(&a, &a), a.complete()] {
         let report = a.merge(&delta).unwrap();
@@ -347,7 +347,7 @@ fn a_clock_far_ahead_is_merged_and_reported_and_not_followed() {
     write(&mut b, "f");
     let winner = b.state().state().cells(THING).unwrap().winner(b"f").unwrap().clone();
     // Having seen it, the later write wins with the earlier stamp.
-    assert_eq!((winner.dot.replica, winner.stamp.millis()), (b.id().unwrap(), 1_000_000));
+    assert_eq!((winner.dot.writer, winner.stamp.millis()), (b.id().unwrap(), 1_000_000));
 }
 
 /// The story of a clone: the original wrote nothing since it was saved, and others deleted what it had written before.
@@ -395,7 +395,7 @@ fn a_joined_delta_with_stale_tombstones_survives_its_bytes() {
     a.prune(Prune::All);
     let delta = reconcile(&a, &r);
     r.merge(&delta).unwrap();
-    let none = driftless::VersionVector::new();
+    let none = driftless::Version::new();
     for (x, y) in [(&a, &r), (&r, &a), (&a, &a), (&r, &r)] {
         if let Ok(joined) = x.delta_since(&none).unwrap().join(&y.delta_since(&none).unwrap()) {
             assert_eq!(Delta::from_bytes(&joined.to_bytes()).unwrap(), joined);
@@ -434,7 +434,7 @@ fn a_removal_that_was_pruned_between_two_deltas_that_join_is_not_forgotten() {
     let concurrent = write(&mut c, "f");
     b.merge(&concurrent).unwrap();
     erase(&mut a, "f");
-    let none = driftless::VersionVector::new();
+    let none = driftless::Version::new();
     let first = a.delta_since(&none).unwrap();
     a.merge(&concurrent).unwrap();
     a.prune(Prune::All);

@@ -14,7 +14,7 @@ use driftless::sync::{
     self, Event, MAX_FRAME_LEN, Options, Parting, Reconciling, SessionError, Staged, SyncError, SyncErrorReason,
 };
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, Delta, DotSet, Graph, NodeId, Prune, Replica, ReplicaId};
+use driftless::{Crdt, Delta, DotSet, Graph, NodeId, Prune, Replica, WriterId};
 use frames::{
     ANNOUNCE, BYE, Form, GONE, HELLO, Hello, NEED, PART, TURN, Told, frame, header, kind, slice, with_slices,
 };
@@ -644,7 +644,7 @@ fn with_len(frame: &[u8]) -> Vec<u8> {
 /// One that has nothing is waited for; one that has all, and more, is not.
 fn behind_and_ahead() -> [frames::Stands; 2] {
     let own = stands(filled(1, 1, 1).version());
-    [Vec::new(), own.into_iter().chain([(ReplicaId::from([0xff; 16]), 5, 0)]).collect()]
+    [Vec::new(), own.into_iter().chain([(WriterId::from([0xff; 16]), 5, 0)]).collect()]
 }
 
 #[test]

@@ -35,7 +35,7 @@ use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, EdgeId, EditError, Graph, MergeError, NodeId, OrMap, OrSet, Prune,
-    Replica, ReplicaId, Stamp, Value, VersionVector,
+    Replica, WriterId, Stamp, Value, Version,
 };
 use memory::{alone, peak_of};
 use serde_json::json;
@@ -212,7 +212,7 @@ fn stamped(stamp: u64, counter: u64, text: &str) -> Delta {
     Delta::from_bytes(&seal(2, &body.concat())).unwrap()
 }
 
-const STRANGER: ReplicaId = ReplicaId::from_uuid(uuid::Uuid::from_bytes([0xee; 16]));
+const STRANGER: WriterId = WriterId::from_uuid(uuid::Uuid::from_bytes([0xee; 16]));
 
 #[test]
 fn a_stamp_at_the_end_of_time_shows_until_somebody_who_saw_it_writes() {
@@ -222,7 +222,7 @@ fn a_stamp_at_the_end_of_time_shows_until_somebody_who_saw_it_writes() {
     for stamp in [u64::MAX, Stamp::new(1 << 40, 0).to_bits()] {
         let mut a = a.fork_with(TestEnvironment::new(2));
         let report = a.merge(&through_bytes(&stamped(stamp, 1, "from the future"))).unwrap();
-        assert_eq!(report.ahead(), [(Dot { replica: STRANGER, counter: 1 }, Stamp::from_bits(stamp))]);
+        assert_eq!(report.ahead(), [(Dot { writer: STRANGER, counter: 1 }, Stamp::from_bits(stamp))]);
         assert_eq!(a.state().get("/x"), Some("from the future".into()));
         assert_eq!(a.state().conflicts().count(), 1);
         // Saved and opened it is the same, and drags no clock along.
@@ -277,9 +277,9 @@ fn a_counter_at_its_end_is_an_error_of_its_writer_and_of_nobody_else() {
         a.merge(&last).unwrap();
         a.state().check_invariants().unwrap();
         assert_eq!(a.version().get(STRANGER), counter);
-        assert_eq!(VersionVector::from_bytes(&a.version().to_bytes()).as_ref(), Ok(a.version()));
+        assert_eq!(Version::from_bytes(&a.version().to_bytes()).as_ref(), Ok(a.version()));
         let dots = a.live_dots();
-        assert!(dots.contains(Dot { replica: STRANGER, counter }) && dots.len() == 1);
+        assert!(dots.contains(Dot { writer: STRANGER, counter }) && dots.len() == 1);
         assert_eq!(DotSet::from_bytes(&dots.to_bytes()), Ok(dots));
         // Everything that is done with versions and dots.
         let (bytes, _) = a.save();
@@ -362,7 +362,7 @@ fn a_version_that_names_a_million_writers_costs_its_length_and_stops_nothing() {
     let mut body = int(WRITERS.into());
     (0..WRITERS).for_each(|n| body.extend([&[0x92, 0xc4, 16][..], &writer(n), &[1]].concat()));
     let message = seal(5, &body);
-    let version = in_time("reading the version", || VersionVector::from_bytes(&message)).unwrap();
+    let version = in_time("reading the version", || Version::from_bytes(&message)).unwrap();
     assert_eq!(version.len() as u64, WRITERS);
     let mut a = document(1);
     a.edit(|d| d.set("/x", 1)).unwrap();
@@ -568,7 +568,7 @@ fn a_graph_merged_with_itself_through_bytes_changes_nothing() {
     a.merge(&b.delta_since(a.version()).unwrap()).unwrap();
     assert_eq!(a.state().conflicts().count(), 1);
     let before = (a.snapshot(), a.version().clone(), a.fingerprint());
-    let nothing = VersionVector::new();
+    let nothing = Version::new();
     let own = [
         first,
         second,
@@ -634,7 +634,7 @@ fn a_few_bytes_that_claim_everything_reserve_next_to_nothing() {
         let (peak, error) = peak_of(|| match kind {
             1..=3 => Delta::from_bytes(&bytes).err(),
             4 => Replica::<Graph>::resume_with(TestEnvironment::new(1), &bytes, None).err(),
-            5 => VersionVector::from_bytes(&bytes).err(),
+            5 => Version::from_bytes(&bytes).err(),
             6 => DotSet::from_bytes(&bytes).err(),
             _ => driftless::sync::Devices::from_bytes(&bytes).err(),
         });

@@ -5,7 +5,7 @@ mod damage;
 
 use damage::seal;
 use driftless::kernel::{MAX_FIELD_LEN, MAX_PAYLOAD_LEN};
-use driftless::{DecodeError, Delta, DeltaKind, Dot, DotSet, ReplicaId, VersionVector};
+use driftless::{DecodeError, Delta, DeltaKind, Dot, DotSet, WriterId, Version};
 use serde::Serialize;
 use serde_bytes::Bytes;
 
@@ -253,7 +253,7 @@ fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
             let refused = |least| Some(no_room.clone()).filter(|_| count * least > body.len() as u64);
             let dots = DotSet::from_bytes(&seal(6, &body)).unwrap_err();
             assert_eq!(Some(dots).filter(|error| *error == no_room), refused(23));
-            let version = VersionVector::from_bytes(&seal(5, &body)).unwrap_err();
+            let version = Version::from_bytes(&seal(5, &body)).unwrap_err();
             assert_eq!(Some(version).filter(|error| *error == no_room), refused(20));
         }
     }
@@ -265,7 +265,7 @@ fn a_version_names_each_writer_once_and_in_order() {
         let mut body = Vec::new();
         put(&mut body, writers.len() as u64);
         writers.iter().for_each(|(writer, counter)| put(&mut body, (Bytes::new(&id(*writer)), counter)));
-        VersionVector::from_bytes(&seal(5, &body)).map(|version| version.iter().count())
+        Version::from_bytes(&seal(5, &body)).map(|version| version.iter().count())
     };
     assert_eq!(read(&[(1, 5), (2, 1)]), Ok(2));
     let order = Err(DecodeError::Malformed("writers out of order"));
@@ -487,13 +487,13 @@ fn the_length_is_a_number_of_64_bits_in_its_shortest_form() {
 
 #[test]
 fn what_is_found_instead_is_named() {
-    let version: VersionVector = [(ReplicaId::from([1; 16]), 7)].into_iter().collect();
-    let dots: DotSet = [Dot { replica: ReplicaId::from([1; 16]), counter: 7 }].into_iter().collect();
+    let version: Version = [(WriterId::from([1; 16]), 7)].into_iter().collect();
+    let dots: DotSet = [Dot { writer: WriterId::from([1; 16]), counter: 7 }].into_iter().collect();
     let delta = fine(&good(COMPLETE)).to_bytes();
     let (version, dots) = (version.to_bytes(), dots.to_bytes());
     let instead = |found, expected| Some(DecodeError::Kind { found, expected });
     assert_eq!(Delta::from_bytes(&version).err(), instead("a version", "a delta"));
     assert_eq!(Delta::from_bytes(&dots).err(), instead("a set of dots", "a delta"));
-    assert_eq!(VersionVector::from_bytes(&delta).err(), instead("a delta", "a version"));
+    assert_eq!(Version::from_bytes(&delta).err(), instead("a delta", "a version"));
     assert_eq!(DotSet::from_bytes(&version).err(), instead("a version", "a set of dots"));
 }

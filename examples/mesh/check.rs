@@ -178,7 +178,7 @@ impl Found<'_> {
     fn is(&self, expected: &Candidate) -> bool {
         // One edit in a millisecond, so no stamp needs its counter.
         self.stamp == Stamp::new(expected.at, 0)
-            && Some(self.dot.replica) == expected.writer
+            && Some(self.dot.writer) == expected.writer
             && self.dot.counter == expected.number
             && self.value == expected.value.value()
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::{Crdt, EditError, Environment, Graph, Replica, ReplicaId};
+use driftless::{Crdt, EditError, Environment, Graph, Replica, WriterId};
 
 use crate::catalog::Catalog;
 use crate::exchange::Message;
@@ -147,7 +147,7 @@ impl Mesh {
         }
     }
 
-    pub(crate) fn ids(&self) -> [Option<ReplicaId>; PEERS] {
+    pub(crate) fn ids(&self) -> [Option<WriterId>; PEERS] {
         std::array::from_fn(|who| self.peers[who].replica.id())
     }
 
@@ -162,7 +162,7 @@ impl Mesh {
     }
 
     /// Who writes under an id.
-    pub(crate) fn name_of(&self, id: ReplicaId) -> &'static str {
+    pub(crate) fn name_of(&self, id: WriterId) -> &'static str {
         self.ids().iter().position(|known| *known == Some(id)).map_or("somebody", |who| NAMES[who])
     }
 

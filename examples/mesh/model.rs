@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use driftless::ReplicaId;
+use driftless::WriterId;
 
 use crate::catalog::{Catalog, Concept, Relation, Text, Thing};
 use crate::mesh::{NAMES, PEERS, Record, Seen};
@@ -50,7 +50,7 @@ impl Write {
 }
 
 pub(crate) struct Model {
-    writers: [Option<ReplicaId>; PEERS],
+    writers: [Option<WriterId>; PEERS],
     /// When each edit was made and what its maker had seen.
     edits: Vec<(u64, Seen)>,
     things: HashMap<Thing, Vec<Write>>,
@@ -72,7 +72,7 @@ pub(crate) struct Entry {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Candidate {
     pub(crate) at: u64,
-    pub(crate) writer: Option<ReplicaId>,
+    pub(crate) writer: Option<WriterId>,
     pub(crate) number: u64,
     pub(crate) value: Scalar,
 }
@@ -94,7 +94,7 @@ impl Model {
     /// Replays the list. An edit that made another number of writes than the replica says is an error.
     pub(crate) fn replay(
         log: &[Record],
-        writers: [Option<ReplicaId>; PEERS],
+        writers: [Option<WriterId>; PEERS],
         catalog: &Catalog,
     ) -> Result<Self, String> {
         let (edits, things, around) = (Vec::with_capacity(log.len()), HashMap::new(), HashMap::new());

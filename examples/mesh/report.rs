@@ -212,7 +212,7 @@ impl Outcome {
         let properties = hidden.properties();
         let values = properties.iter().map(|(path, value)| {
             let pointer = path.to_string();
-            let writers: BTreeSet<_> = properties.get_all(&pointer).map(|(_, s)| s.dot.replica).collect();
+            let writers: BTreeSet<_> = properties.get_all(&pointer).map(|(_, s)| s.dot.writer).collect();
             let writers: Vec<_> = writers.into_iter().map(|id| self.mesh.name_of(id)).collect();
             format!("{path} {} by {}", shortened(&value.to_string(), 36), writers.join(" and "))
         });

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::rc::Rc;
 
-use driftless::{Prune, VersionVector};
+use driftless::{Prune, Version};
 use serde::Serialize;
 
 use crate::editor::{Editor, Kind};
@@ -244,7 +244,7 @@ impl Teller<'_> {
 }
 
 /// What all of these have seen.
-fn meet<'a>(mut versions: impl Iterator<Item = &'a VersionVector>) -> Option<VersionVector> {
+fn meet<'a>(mut versions: impl Iterator<Item = &'a Version>) -> Option<Version> {
     let first = versions.next()?.clone();
     Some(versions.fold(first, |all, next| all.iter().map(|(id, n)| (id, n.min(next.get(id)))).collect()))
 }

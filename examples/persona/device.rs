@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, ReplicaId, VersionVector};
+use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, WriterId, Version};
 
 /// Time and randomness that replay exactly. An app has no need of it: `Replica::new` asks the system.
 #[derive(Clone, Default)]
@@ -62,7 +62,7 @@ impl Device {
         self.replica.snapshot()
     }
 
-    pub(crate) fn id(&self) -> Option<ReplicaId> {
+    pub(crate) fn id(&self) -> Option<WriterId> {
         self.replica.id()
     }
 
@@ -91,7 +91,7 @@ impl Device {
 
     /// Answers a peer that says what it has seen, both as the bytes that travel.
     fn answer(&self, seen: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
-        let seen = VersionVector::from_bytes(seen)?;
+        let seen = Version::from_bytes(seen)?;
         Ok(self.replica.delta_since(&seen)?.to_bytes())
     }
 
@@ -120,7 +120,7 @@ impl Device {
 }
 
 /// What the device is called that writes under an id.
-pub(crate) fn name_of(document: &Document, id: ReplicaId) -> &str {
+pub(crate) fn name_of(document: &Document, id: WriterId) -> &str {
     let path = Path::new(["devices", &id.to_string()]);
     let name = path.ok().and_then(|path| document.get(path)?.as_str());
     name.unwrap_or("somebody")

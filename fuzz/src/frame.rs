@@ -6,7 +6,7 @@ use std::time::Duration;
 use driftless::kernel::State;
 use driftless::sync::{Event, Session};
 use driftless::testing::{TestEnvironment, repair_frame_checksum};
-use driftless::{Crdt, Graph, NodeId, Prune, Replica, VersionVector};
+use driftless::{Crdt, Graph, NodeId, Prune, Replica, Version};
 
 use crate::input::Input;
 use crate::reading::Readable;
@@ -82,8 +82,8 @@ struct Talk {
     /// Whom frames are for, as the peer says it.
     to: [u8; 4],
     /// Where the victim stood when it said hello.
-    seen: VersionVector,
-    pruned: VersionVector,
+    seen: Version,
+    pruned: Version,
     said: VecDeque<Vec<u8>>,
     now: Duration,
     live: Graph,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use driftless::kernel::{Entity, Payload};
 use driftless::sync::{Event, Options, Session, SessionError, Staged};
 use driftless::testing::{Oracle, Raw, TestEnvironment, repair_frame_checksum};
-use driftless::{Crdt, Dot, Fingerprint, Lease, MergeError, Prune, Replica, VersionVector};
+use driftless::{Crdt, Dot, Fingerprint, Lease, MergeError, Prune, Replica, Version};
 
 use crate::input::Input;
 use crate::talk::{End, converse, trusting};
@@ -37,7 +37,7 @@ struct Site {
     clock: Arc<AtomicU64>,
     backup: Option<(Vec<u8>, Option<Lease>)>,
     /// What was last found to be in order.
-    checked: (VersionVector, Fingerprint),
+    checked: (Version, Fingerprint),
 }
 
 struct Net {
@@ -78,7 +78,7 @@ impl Net {
             let clock = environment.clock();
             let replica = Replica::with_environment(environment);
             let session = session(&replica, &options[who], who as u64);
-            let checked = (VersionVector::new(), replica.fingerprint());
+            let checked = (Version::new(), replica.fingerprint());
             Site { replica, session, inbox: VecDeque::new(), clock, backup: None, checked }
         };
         let sites = [site(0), site(1)];
@@ -350,11 +350,11 @@ impl Net {
 }
 
 /// The one dot by which a replica has gone on.
-fn last_dot(replica: &Replica<Raw>, before: &VersionVector) -> Dot {
+fn last_dot(replica: &Replica<Raw>, before: &Version) -> Dot {
     let id = replica.id().expect("who wrote has an id");
     let counter = replica.version().get(id);
     assert_eq!(counter, before.get(id) + 1, "one write, one dot");
-    Dot { replica: id, counter }
+    Dot { writer: id, counter }
 }
 
 /// Whatever the network does, what is alive is what must be, and once it is clean both get equal.

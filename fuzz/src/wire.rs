@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::testing::repair_checksum;
-use driftless::{ReplicaId, State, VersionVector};
+use driftless::{WriterId, State, Version};
 
 use crate::input::Input;
 
@@ -87,14 +87,14 @@ pub(crate) struct Hostile {
 impl Hostile {
     /// A delta as the input says for somebody who has seen `seen` and writes as `own`. What would make it malformed is bent
     /// until it is not.
-    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, seen: &VersionVector, own: Option<ReplicaId>) -> Self {
+    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, seen: &Version, own: Option<WriterId>) -> Self {
         let kind = input.below(3) as u8 + 1;
         let mut writers = BTreeMap::new();
         for id in &palette.writers {
-            let have = seen.get(ReplicaId::from(*id));
+            let have = seen.get(WriterId::from(*id));
             let [since, mut upto, pruned, at] = counters(input, kind, have);
             // Claims about the receiver's own writes end it all, so they are rare.
-            if own == Some(ReplicaId::from(*id)) && input.byte() < 240 {
+            if own == Some(WriterId::from(*id)) && input.byte() < 240 {
                 upto = upto.min(have.max(since));
             }
             writers.insert(*id, [since, upto, pruned.min(upto), at]);
@@ -170,7 +170,7 @@ impl Hostile {
     }
 
     /// As a slice within a session, for a receiver that stands like this.
-    pub(crate) fn to_slice(&self, seen: &VersionVector, pruned: &VersionVector) -> Vec<u8> {
+    pub(crate) fn to_slice(&self, seen: &Version, pruned: &Version) -> Vec<u8> {
         let at = |counter| if self.kind == 3 { counter } else { 0 };
         let known = seen.iter().map(|(id, counter)| (*id.as_bytes(), [counter, counter, pruned.get(id), at(counter)]));
         let mut slice = vec![self.kind];

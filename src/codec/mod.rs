@@ -16,6 +16,7 @@ mod envelope;
 mod error;
 mod seen;
 mod slice;
+mod versions;
 mod wire;
 
 pub use error::DecodeError;
@@ -29,7 +30,7 @@ pub(crate) use slice::{decode_slice, encode_slice};
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
 
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::{Delta, DeltaKind};
 
 use envelope::Kind;
@@ -38,9 +39,8 @@ use envelope::Kind;
 pub(crate) struct SavedState {
     /// Complete, with its tombstones.
     pub(crate) delta: Delta,
-    /// The id that the replica wrote under, if it wrote.
-    pub(crate) owner: Option<ReplicaId>,
-    pub(crate) generation: u64,
+    /// The writer that the next opening goes on from.
+    pub(crate) owner: Option<WriterId>,
 }
 
 impl Delta {
@@ -88,9 +88,9 @@ pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
 pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedState, DecodeError> {
     let body = envelope::open_as(bytes, Kind::State)?;
     let mut reader = wire::Reader::new(body);
-    let (owner, generation) = wire::read_owner(&mut reader)?;
+    let owner = wire::read_owner(&mut reader)?;
     let delta = wire::read_delta(&mut reader, Kind::Complete, &Reference::default())?;
-    let state = SavedState { delta, owner, generation };
+    let state = SavedState { delta, owner };
     envelope::check_canonical(body, |out| write_state(out, &state))?;
     if state.delta.schema() != schema {
         return Err(DecodeError::Schema { found: state.delta.schema().to_owned(), expected: schema });
@@ -99,7 +99,7 @@ pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedSt
 }
 
 fn write_state(out: &mut impl std::io::Write, state: &SavedState) {
-    wire::write_owner(out, state.owner, state.generation);
+    wire::write_owner(out, state.owner);
     wire::write_delta(out, &state.delta, &Reference::default());
 }
 

@@ -1,7 +1,8 @@
 //! What a peer says when it asks: its version, and the dots that it holds alive; and what is known of several peers.
 //!
-//! A version is a count and as many [`SeenBy`], by id; a set of dots a count and as many ([`Dots`], its `words` ×
-//! [`Word`]); a list of devices a count and as many (name, count, as many [`Stand`]), by name.
+//! A version is a table of ids, the heads, and dots below them for a peer that does not know these; a set of dots a count
+//! and as many ([`Dots`], its `words` × [`Word`]); a list of devices a count, a table of ids, and as many (name, heads of
+//! what was seen, heads of what was pruned), by name.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,32 +12,18 @@ use serde_bytes::Bytes;
 
 use crate::codec::envelope::{self, Kind};
 use crate::codec::error::DecodeError;
-use crate::codec::wire::{Differences, Reader, check, replica_id, write};
+use crate::codec::versions::{self, Change, read_ids, read_version, write_ids, writer_id};
+use crate::codec::wire::{Differences, Reader, write};
+use crate::id::Dot;
 use crate::kernel::DotSet;
 use crate::standing::Standing;
-use crate::version::VersionVector;
-
-#[derive(Serialize, Deserialize)]
-struct SeenBy<'a> {
-    #[serde(borrow)]
-    id: &'a Bytes,
-    counter: u64,
-}
+use crate::version::Version;
 
 #[derive(Serialize, Deserialize)]
 struct Dots<'a> {
     #[serde(borrow)]
     id: &'a Bytes,
     words: u64,
-}
-
-/// What was seen of a writer, and up to where it was pruned.
-#[derive(Serialize, Deserialize)]
-struct Stand<'a> {
-    #[serde(borrow)]
-    id: &'a Bytes,
-    counter: u64,
-    pruned: u64,
 }
 
 /// 64 counters: the block as a difference from the one before, and a bit for each dot.
@@ -48,58 +35,68 @@ struct Word {
 
 /// The fewest bytes that the values above take.
 mod least {
-    pub(super) const SEEN_BY: u64 = 20;
-    pub(super) const DOTS: u64 = 20;
+    pub(super) const DOTS: u64 = 14;
     pub(super) const WORD: u64 = 3;
-    pub(super) const STAND: u64 = 21;
-    pub(super) const DEVICE: u64 = 2;
+    pub(super) const DEVICE: u64 = 5;
 }
 
-impl VersionVector {
-    /// The version as bytes, for a peer to cut a delta by. O(writers), some 20 bytes each.
+/// How many dots below its heads a version names that travels by itself.
+const TRAIL: usize = 256;
+
+impl Version {
+    /// The version as bytes, for a peer to cut a delta by. O(heads), some 13 bytes each, and up to 256 dots below them, by
+    /// which a peer that does not know the heads finds what both have seen.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        write_version(&mut body, self);
+        write_told(&mut body, self, &Self::told(Vec::new(), self.trail(&Self::new(), TRAIL)));
         envelope::seal(Kind::Version, body)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
     ///
     /// ```
-    /// use driftless::{Graph, Replica, VersionVector};
+    /// use driftless::{Graph, Replica, Version};
     /// let (mut laptop, phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
     /// laptop.edit(|g| g.add_node("person:ada"))?;
     /// let question = phone.version().to_bytes(); // sent to the laptop, which answers:
-    /// let answer = laptop.delta_since(&VersionVector::from_bytes(&question)?)?.to_bytes();
+    /// let answer = laptop.delta_since(&Version::from_bytes(&question)?)?.to_bytes();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let body = envelope::open_as(bytes, Kind::Version)?;
         let mut reader = Reader::new(body);
-        let version = read_version(&mut reader)?;
-        envelope::check_canonical(body, |out| write_version(out, &version))?;
+        let table = read_ids(&mut reader)?;
+        let heads = read_version(&mut reader, &Self::new(), &table, "a head")?;
+        let below: u64 = reader.read("the number of dots")?;
+        let mut more = reader.share(below, versions::least::HEAD)?;
+        for _ in 0..below {
+            let place: u64 = reader.read("a writer")?;
+            let counter: u64 = reader.read("a counter")?;
+            let writer = usize::try_from(place).ok().and_then(|place| table.get(place));
+            let writer = *writer.ok_or(DecodeError::Malformed("a dot of a writer that is not listed"))?;
+            more.push(Dot { writer, counter });
+        }
+        let version = Self::told(heads.heads().to_vec(), more);
+        envelope::check_canonical(body, |out| write_told(out, &version, &version.below()))?;
         Ok(version)
     }
 }
 
-fn read_version(reader: &mut Reader<'_>) -> Result<VersionVector, DecodeError> {
-    let count: u64 = reader.read("the number of writers")?;
-    let mut entries = reader.share(count, least::SEEN_BY)?;
-    for _ in 0..count {
-        let SeenBy { id, counter } = reader.read("a writer")?;
-        let id = replica_id(id)?;
-        check([
-            (entries.last().is_none_or(|(last, _)| *last < id), "writers out of order"),
-            (counter > 0, "a writer that no version has heard of"),
-        ])?;
-        entries.push((id, counter));
+/// Heads, and dots below them (the second's).
+fn write_told(out: &mut impl Write, version: &Version, below: &Version) {
+    let (nothing, more) = (Version::new(), below.trail(&Version::new(), usize::MAX));
+    let heads = Change::between(&nothing, version);
+    let mut table: Vec<_> = heads.writers().chain(more.iter().map(|dot| dot.writer)).collect();
+    table.sort_unstable();
+    table.dedup();
+    let place = |writer| table.partition_point(|id| *id < writer) as u64;
+    write_ids(out, &table);
+    heads.write(out, place);
+    write(out, &(more.len() as u64));
+    for dot in &more {
+        write(out, &place(dot.writer));
+        write(out, &dot.counter);
     }
-    Ok(VersionVector::from_sorted(entries))
-}
-
-fn write_version(out: &mut impl Write, version: &VersionVector) {
-    write(out, &(version.len() as u64));
-    version.iter().for_each(|(id, counter)| write(out, &SeenBy { id: Bytes::new(id.as_bytes()), counter }));
 }
 
 impl DotSet {
@@ -125,7 +122,7 @@ impl DotSet {
                 let Word { block, word } = reader.read("a word of dots")?;
                 words.push((blocks.decode(block), word));
             }
-            writers.push((replica_id(dots.id)?, words));
+            writers.push((writer_id(dots.id)?, words));
         }
         let dots = Self::from_sorted(writers).ok_or(DecodeError::Malformed("dots out of order"))?;
         envelope::check_canonical(body, |out| write_dots(out, &dots))?;
@@ -154,11 +151,13 @@ pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>,
     let mut reader = Reader::new(body);
     let count: u64 = reader.read("the number of devices")?;
     reader.share::<()>(count, least::DEVICE)?;
-    let mut devices = BTreeMap::new();
+    let table = read_ids(&mut reader)?;
+    let (mut devices, nothing) = (BTreeMap::new(), Version::new());
     for _ in 0..count {
         let name: &str = reader.read("the name of a device")?;
-        let standing = read_standing(&mut reader)?;
-        devices.insert(name.to_owned(), standing);
+        let version = read_version(&mut reader, &nothing, &table, "a head of what was seen")?;
+        let pruned = read_version(&mut reader, &nothing, &table, "a head of what was pruned")?;
+        devices.insert(name.to_owned(), Standing { version, pruned });
     }
     // Names that come twice or out of order are not written so.
     envelope::check_canonical(body, |out| write_devices(out, &devices))?;
@@ -166,22 +165,19 @@ pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>,
 }
 
 fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, Standing>) {
+    let nothing = Version::new();
+    let changes: Vec<_> = devices
+        .iter()
+        .map(|(name, Standing { version, pruned })| (name, [version, pruned].map(|v| Change::between(&nothing, v))))
+        .collect();
+    let mut table: Vec<_> = changes.iter().flat_map(|(_, [a, b])| a.writers().chain(b.writers())).collect();
+    table.sort_unstable();
+    table.dedup();
     write(out, &(devices.len() as u64));
-    for (name, standing) in devices {
+    write_ids(out, &table);
+    let place = |writer| table.partition_point(|id| *id < writer) as u64;
+    for (name, versions) in &changes {
         write(out, name);
-        write(out, &(standing.version().len() as u64));
-        for (id, counter, pruned) in standing.stands() {
-            write(out, &Stand { id: Bytes::new(id.as_bytes()), counter, pruned });
-        }
+        versions.iter().for_each(|change| change.write(out, place));
     }
-}
-
-fn read_standing(reader: &mut Reader<'_>) -> Result<Standing, DecodeError> {
-    let count: u64 = reader.read("the number of writers")?;
-    let mut stands = reader.share(count, least::STAND)?;
-    for _ in 0..count {
-        let Stand { id, counter, pruned } = reader.read("a writer")?;
-        stands.push((replica_id(id)?, counter, pruned));
-    }
-    Standing::from_stands(stands).ok_or(DecodeError::Malformed("writers out of order, or pruned beyond what was seen"))
 }

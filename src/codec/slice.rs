@@ -1,27 +1,24 @@
 //! Slices of deltas as bytes: the body of a delta, relative to versions that both sides know.
 //!
-//! A version takes some 25 bytes for each writer ever heard of. Who sends a series of slices has said what the versions are
+//! A version takes some 13 bytes for each head. Who sends a series of slices has said what the versions are
 //! and need not say it with each. Whoever frames a slice has a checksum and a length, so there is no envelope.
-
-use std::iter;
 
 use crate::codec::decode_delta;
 use crate::codec::envelope::Kind;
 use crate::codec::error::DecodeError;
 use crate::codec::{kind_of, wire};
-use crate::id::ReplicaId;
 use crate::kernel::Delta;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Versions that both sides know: only what differs from them is written. `at` is for reconciled deltas alone.
 ///
 /// It may be anything, such as what a peer claims: what comes out is checked all the same.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Reference {
-    pub(crate) since: VersionVector,
-    pub(crate) upto: VersionVector,
-    pub(crate) pruned: VersionVector,
-    pub(crate) at: VersionVector,
+    pub(crate) since: Version,
+    pub(crate) upto: Version,
+    pub(crate) pruned: Version,
+    pub(crate) at: Version,
 }
 
 /// A byte for the kind and the body. O(|delta| + writers).
@@ -36,19 +33,6 @@ pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
 pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
     let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
     decode_delta(Kind::from_byte(*kind)?, body, reference)
-}
-
-/// All writers that several sets of versions name, sorted, with their counters in each. O(writers).
-pub(super) fn counters<const SETS: usize, const VERSIONS: usize>(
-    sets: [[&VersionVector; VERSIONS]; SETS],
-) -> impl Iterator<Item = (ReplicaId, [[u64; VERSIONS]; SETS])> {
-    let mut sets = sets.map(|versions| versions.map(|version| version.iter().peekable()));
-    iter::from_fn(move || {
-        let next = sets.iter_mut().flatten().filter_map(|version| Some(version.peek()?.0)).min()?;
-        let counter = |(_, counter)| counter;
-        let mut take = |version: &mut iter::Peekable<_>| version.next_if(|(id, _)| *id == next).map_or(0, counter);
-        Some((next, sets.each_mut().map(|versions| versions.each_mut().map(&mut take))))
-    })
 }
 
 #[cfg(test)]
@@ -79,8 +63,8 @@ mod tests {
         Replica::with_environment(Seeded(seed))
     }
 
-    fn id(n: u128) -> ReplicaId {
-        ReplicaId::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+    fn id(n: u128) -> WriterId {
+        WriterId::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
     }
 
     /// One of each kind, of three writers; the reconciled one with dead dots.
@@ -106,7 +90,7 @@ mod tests {
     fn versions(delta: &Delta) -> Reference {
         let at = match delta.kind() {
             DeltaKind::Reconciled { at, .. } => at.clone(),
-            _ => VersionVector::new(),
+            _ => Version::new(),
         };
         Reference { since: delta.since.clone(), upto: delta.upto.clone(), pruned: delta.pruned.clone(), at }
     }

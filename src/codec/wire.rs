@@ -1,17 +1,20 @@
 //! The values within an envelope, in order, each a MessagePack value:
 //!
-//! 1. in a saved state only, an [`Owner`];
+//! 1. in a saved state only, the owner: the writer that the next opening goes on from, or nil;
 //! 2. a [`Head`] with the number of everything that follows;
-//! 3. `replicas` × [`Writer`], by id: the version vectors, one entry of each; in a slice only those writers of whom a
-//!    [`Reference`] says something else;
-//! 4. `fields` × binary, sorted: the names of cells;
-//! 5. in a reconciled delta only, `dead` × ([`DeadWriter`], its `words` × [`DeadWord`]);
-//! 6. `parts` × ([`WirePart`], its `known` × [`WireKnown`], its `writes` × [`WireWrite`]), by entity.
+//! 3. the ids of the writers of siblings, and the ids that versions and dead dots name: two tables, sorted;
+//! 4. `since`, `upto`, `pruned` and, in a reconciled delta only, `at`: see [`versions`](super::versions). The first is told
+//!    from what the [`Reference`] says, the others from that too if it says anything, else from `since`;
+//! 5. births, in chains;
+//! 6. `fields` × binary, sorted: the names of cells;
+//! 7. in a reconciled delta only, `dead` × ([`DeadWriter`], its `words` × [`DeadWord`]);
+//! 8. `parts` × ([`WirePart`], its `known` × [`WireKnown`], its `writes` × [`WireWrite`]), by entity.
 //!
-//! Fields are named by their place in 4, writers by their place among all that the version vectors name. Numbers that grow with time are differences, modulo 2⁶⁴, from
-//! the one before.
+//! Fields and writers are named by their places in the tables. Numbers that grow with time are differences, modulo 2⁶⁴,
+//! from the one before.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
@@ -20,12 +23,13 @@ use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::envelope::Kind;
 use crate::codec::error::DecodeError;
-use crate::codec::slice::{Reference, counters};
-use crate::id::ReplicaId;
+use crate::codec::slice::Reference;
+use crate::codec::versions::{Change, read_births, read_ids, read_version, write_births, write_ids, writer_id};
+use crate::id::WriterId;
 use crate::kernel::{
     Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
 };
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// The longest name of a type: a path in reverse-domain style with room to spare.
 const MAX_SCHEMA_LEN: usize = 128;
@@ -37,13 +41,9 @@ const MAX_SIBLINGS: u64 = u32::MAX as u64;
 const MAX_NESTING: usize = 3;
 
 #[derive(Serialize, Deserialize)]
-struct Owner<'a>(#[serde(borrow)] Option<&'a Bytes>, u64);
-
-#[derive(Serialize, Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
     schema: &'a str,
-    replicas: u64,
     fields: u64,
     dead: u64,
     parts: u64,
@@ -51,20 +51,9 @@ struct Head<'a> {
     writes: u64,
 }
 
-/// An id with its counters in `since`, and in `upto`, `pruned` and `at` as differences from that.
-#[derive(Serialize, Deserialize)]
-struct Writer<'a> {
-    #[serde(borrow)]
-    id: &'a Bytes,
-    since: u64,
-    upto: i64,
-    pruned: i64,
-    at: i64,
-}
-
 #[derive(Serialize, Deserialize)]
 struct DeadWriter {
-    replica: u32,
+    writer: u32,
     words: u64,
 }
 
@@ -88,7 +77,7 @@ struct WirePart<'a> {
 #[derive(Serialize, Deserialize)]
 struct WireKnown {
     field: u32,
-    replica: u32,
+    writer: u32,
     counter: i64,
 }
 
@@ -96,7 +85,7 @@ struct WireKnown {
 #[derive(Serialize, Deserialize)]
 struct WireWrite<'a> {
     field: u32,
-    replica: u32,
+    writer: u32,
     counter: i64,
     stamp: i64,
     kind: u16,
@@ -106,7 +95,6 @@ struct WireWrite<'a> {
 
 /// The fewest bytes that the values above take: a count is believed only if so many are there.
 mod least {
-    pub(super) const WRITER: u64 = 23;
     pub(super) const FIELD: u64 = 2;
     pub(super) const DEAD_WRITER: u64 = 3;
     pub(super) const DEAD_WORD: u64 = 3;
@@ -138,26 +126,25 @@ impl Differences {
 
 // ---- writing ----
 
-pub(super) fn write_owner(out: &mut impl Write, owner: Option<ReplicaId>, generation: u64) {
-    write(out, &Owner(owner.as_ref().map(|id| Bytes::new(id.as_bytes())), generation));
+pub(super) fn write_owner(out: &mut impl Write, owner: Option<WriterId>) {
+    write(out, &owner.as_ref().map(|id| Bytes::new(id.as_bytes())));
+}
+
+/// The version that one of a delta is told from: what is known of it, or else the delta's `since`.
+fn base<'a>(known: &'a Version, since: &'a Version) -> &'a Version {
+    if known.is_empty() { since } else { known }
 }
 
 pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference) {
-    let none = (VersionVector::new(), DotSet::new());
-    let (at, dead, known_at) = match delta.kind() {
-        DeltaKind::Reconciled { at, dead } => (at, dead, &reference.at),
-        _ => (&none.0, &none.1, &none.0),
-    };
-    let listed = || {
-        let known = [&reference.since, &reference.upto, &reference.pruned, known_at];
-        let ours = [&delta.since, &delta.upto, &delta.pruned, at];
-        counters([ours, known]).filter(|(_, [ours, known])| ours != known)
+    let none = (Version::new(), DotSet::new());
+    let (at, dead) = match delta.kind() {
+        DeltaKind::Reconciled { at, dead } => (Some(at), dead),
+        _ => (None, &none.1),
     };
     write(
         out,
         &Head {
             schema: delta.schema(),
-            replicas: listed().count() as u64,
             fields: delta.fields.len() as u64,
             dead: dead.writers().len() as u64,
             parts: delta.parts.len() as u64,
@@ -165,19 +152,28 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
             writes: delta.writes.len() as u64,
         },
     );
-    for (id, [[since, upto, pruned, at], _]) in listed() {
-        let from_since = |counter| Differences(since).encode(counter);
-        let pruned = if is(Bug::PrunedNotEncoded) { 0 } else { pruned };
-        let (upto, pruned, at) = (from_since(upto), from_since(pruned), from_since(at));
-        write(out, &Writer { id: Bytes::new(id.as_bytes()), since, upto, pruned, at });
-    }
+    write_ids(out, &delta.writers);
+    let since = &delta.since;
+    let pruned = if is(Bug::PrunedNotEncoded) { &none.0 } else { &delta.pruned };
+    let mut changes = vec![
+        Change::between(&reference.since, since),
+        Change::between(base(&reference.upto, since), &delta.upto),
+        Change::between(base(&reference.pruned, since), pruned),
+    ];
+    changes.extend(at.map(|at| Change::between(base(&reference.at, since), at)));
+    let mut table: Vec<WriterId> = changes.iter().flat_map(Change::writers).collect();
+    table.extend(dead.writers().map(|(writer, _)| writer));
+    table.sort_unstable();
+    table.dedup();
+    let place = |writer: WriterId| table.partition_point(|id| *id < writer) as u64;
+    write_ids(out, &table);
+    changes.iter().for_each(|change| change.write(out, place));
+    write_births(out, &delta.births);
     for field in delta.fields.iter() {
         write(out, Bytes::new(field));
     }
-    for (replica, words) in dead.writers() {
-        // Every writer of a dead dot is there: `upto` covers it.
-        let replica = delta.replicas.partition_point(|r| *r < replica) as u32;
-        write(out, &DeadWriter { replica, words: words.len() as u64 });
+    for (writer, words) in dead.writers() {
+        write(out, &DeadWriter { writer: place(writer) as u32, words: words.len() as u64 });
         let mut blocks = Differences::default();
         for (block, word) in words {
             write(out, &DeadWord { block: blocks.encode(*block), word: *word });
@@ -198,7 +194,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
         );
         for known in part.known {
             let counter = known_counters.encode(known.counter);
-            write(out, &WireKnown { field: known.field, replica: known.replica, counter });
+            write(out, &WireKnown { field: known.field, writer: known.writer, counter });
         }
         for sibling in part.writes {
             let payload = sibling.payload.as_ref();
@@ -206,7 +202,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
                 out,
                 &WireWrite {
                     field: sibling.field,
-                    replica: sibling.replica,
+                    writer: sibling.writer,
                     counter: counters.encode(sibling.counter),
                     stamp: stamps.encode(sibling.stamp.to_bits()),
                     kind: payload.map_or(0, |p| if is(Bug::KindLost) { 1 } else { u16::from(p.kind()) + 1 }),
@@ -268,19 +264,14 @@ pub(super) fn check(conditions: impl IntoIterator<Item = (bool, &'static str)>) 
     broken.map_or(Ok(()), |(_, what)| Err(DecodeError::Malformed(what)))
 }
 
-pub(super) fn replica_id(bytes: &[u8]) -> Result<ReplicaId, DecodeError> {
-    let id = <[u8; 16]>::try_from(bytes).map(ReplicaId::from);
-    id.map_err(|_| DecodeError::Malformed("an id that is not 16 bytes long"))
-}
-
 fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
     let (found, limit) = (found as u64, limit as u64);
     if found > limit { Err(DecodeError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
 
-pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<(Option<ReplicaId>, u64), DecodeError> {
-    let Owner(id, generation) = reader.read("the owner")?;
-    Ok((id.map(|bytes| replica_id(bytes)).transpose()?, generation))
+pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<Option<WriterId>, DecodeError> {
+    let owner: Option<&Bytes> = reader.read("the owner")?;
+    owner.map(|id| writer_id(id)).transpose()
 }
 
 pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Reference) -> Result<Delta, DecodeError> {
@@ -292,7 +283,6 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
     }
     // All at once, or each count could claim the whole body for itself.
     let counts = [
-        (head.replicas, least::WRITER),
         (head.fields, least::FIELD),
         (head.dead, least::DEAD_WRITER + least::DEAD_WORD),
         (head.parts, least::PART),
@@ -302,24 +292,31 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
     let announced = counts.iter().map(|(count, least)| u128::from(*count) * u128::from(*least)).sum::<u128>();
     check([(announced <= u128::from(reader.len), "more is announced than the body can hold")])?;
 
+    let writers = read_ids(reader)?;
+    let table = read_ids(reader)?;
+    let since = read_version(reader, &reference.since, &table, "a head of `since`")?;
+    let upto = read_version(reader, base(&reference.upto, &since), &table, "a head of `upto`")?;
+    let pruned = read_version(reader, base(&reference.pruned, &since), &table, "a head of `pruned`")?;
+    let at = match kind {
+        Kind::Reconciled => read_version(reader, base(&reference.at, &since), &table, "a head of `at`")?,
+        _ => Version::new(),
+    };
+    let births = Arc::new(read_births(reader)?);
     let mut delta = Delta {
         schema: head.schema.to_owned(),
         kind: DeltaKind::Incremental,
-        since: VersionVector::new(),
-        upto: VersionVector::new(),
-        pruned: VersionVector::new(),
-        replicas: Vec::new(),
+        since,
+        upto,
+        pruned,
+        births,
+        writers,
         fields: FieldTable::default(),
         parts: Vec::new(),
         known: Vec::new(),
         writes: Vec::new(),
     };
-    let none = VersionVector::new();
-    let known_at = if kind == Kind::Reconciled { &reference.at } else { &none };
-    let known = [&reference.since, &reference.upto, &reference.pruned, known_at];
-    let at = read_versions(reader, head.replicas, known, &mut delta)?;
     read_fields(reader, &head, &mut delta)?;
-    let dead = read_dead(reader, &head, &delta)?;
+    let dead = read_dead(reader, &head, &table)?;
     delta.kind = match kind {
         Kind::Incremental => DeltaKind::Incremental,
         Kind::Reconciled => DeltaKind::Reconciled { at, dead },
@@ -330,83 +327,6 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
     read_parts(reader, &head, &mut delta)?;
     check([(delta.has_distinct_dots(), "one dot in two places")])?;
     Ok(delta)
-}
-
-/// Reads the versions into the delta and returns `at`.
-fn read_versions(
-    reader: &mut Reader<'_>,
-    listed: u64,
-    reference: [&VersionVector; 4],
-    delta: &mut Delta,
-) -> Result<VersionVector, DecodeError> {
-    let mut versions = Versions {
-        replicas: reader.room(listed, least::WRITER)?,
-        since: reader.room(listed, least::WRITER)?,
-        upto: reader.room(listed, least::WRITER)?,
-        pruned: reader.room(listed, least::WRITER)?,
-        at: Vec::new(),
-    };
-    let mut known = counters([reference]).peekable();
-    let mut last = None;
-    for _ in 0..listed {
-        let writer: Writer<'_> = reader.read("a writer")?;
-        let id = replica_id(writer.id)?;
-        check([(last < Some(id), "writers out of order")])?;
-        last = Some(id);
-        while let Some((before, [counters])) = known.next_if(|(replica, _)| *replica < id) {
-            versions.push(before, counters)?;
-        }
-        let is_known = known.next_if(|(replica, _)| *replica == id).is_some();
-        let counter = |difference| Differences(writer.since).decode(difference);
-        let counters = [writer.since, counter(writer.upto), counter(writer.pruned), counter(writer.at)];
-        // Of one that the reference knows, this says that there is nothing of it any more.
-        match is_known && counters == [0; 4] {
-            true => {}
-            false => versions.push(id, counters)?,
-        }
-    }
-    known.try_for_each(|(replica, [counters])| versions.push(replica, counters))?;
-
-    let [since, upto, pruned, at] = reference;
-    delta.replicas = versions.replicas;
-    delta.since = shared(since, versions.since);
-    delta.upto = shared(upto, versions.upto);
-    delta.pruned = shared(pruned, versions.pruned);
-    Ok(shared(at, versions.at))
-}
-
-/// The versions of a delta while they are read, and all writers that they name.
-struct Versions {
-    replicas: Vec<ReplicaId>,
-    since: Vec<(ReplicaId, u64)>,
-    upto: Vec<(ReplicaId, u64)>,
-    pruned: Vec<(ReplicaId, u64)>,
-    at: Vec<(ReplicaId, u64)>,
-}
-
-impl Versions {
-    /// Adds a writer with its counters, whoever said so: what does not hold of it in one delta is an error.
-    fn push(&mut self, id: ReplicaId, counters: [u64; 4]) -> Result<(), DecodeError> {
-        let [since, upto, pruned, at] = counters;
-        check([
-            (since <= upto, "a delta that ends before it begins"),
-            (pruned <= upto, "a pruned version beyond what was seen"),
-            (upto > 0 || at > 0, "a writer that no version has heard of"),
-        ])?;
-        self.replicas.push(id);
-        let entries = [&mut self.since, &mut self.upto, &mut self.pruned, &mut self.at];
-        let entries = entries.into_iter().zip(counters).filter(|(_, counter)| *counter > 0);
-        entries.for_each(|(entries, counter)| entries.push((id, counter)));
-        Ok(())
-    }
-}
-
-/// A version, in the memory of the known one if it is the same.
-fn shared(known: &VersionVector, entries: Vec<(ReplicaId, u64)>) -> VersionVector {
-    match known.iter().eq(entries.iter().copied()) {
-        true => known.clone(),
-        false => VersionVector::from_sorted(entries),
-    }
 }
 
 fn read_fields(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Result<(), DecodeError> {
@@ -420,27 +340,21 @@ fn read_fields(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> R
     Ok(())
 }
 
-fn read_dead(reader: &mut Reader<'_>, head: &Head<'_>, delta: &Delta) -> Result<DotSet, DecodeError> {
+fn read_dead(reader: &mut Reader<'_>, head: &Head<'_>, table: &[WriterId]) -> Result<DotSet, DecodeError> {
     let mut writers = reader.room(head.dead, least::DEAD_WRITER + least::DEAD_WORD)?;
     for _ in 0..head.dead {
         let writer: DeadWriter = reader.read("a writer of dead dots")?;
-        let replica = delta.replicas.get(writer.replica as usize);
-        let replica = *replica.ok_or(DecodeError::Malformed("a dead dot of a writer that is not listed"))?;
+        let id = table.get(writer.writer as usize);
+        let id = *id.ok_or(DecodeError::Malformed("a dead dot of a writer that is not listed"))?;
         let mut words = reader.share(writer.words, least::DEAD_WORD)?;
         let mut blocks = Differences::default();
         for _ in 0..writer.words {
             let DeadWord { block, word } = reader.read("a word of dead dots")?;
             words.push((blocks.decode(block), word));
         }
-        writers.push((replica, words));
+        writers.push((id, words));
     }
-    let dead = DotSet::from_sorted(writers).ok_or(DecodeError::Malformed("dead dots out of order"))?;
-    let last = dead.writers().filter_map(|(replica, words)| Some((replica, words.last()?)));
-    for (replica, (block, word)) in last {
-        let counter = block * 64 + u64::from(63 - word.leading_zeros());
-        check([(counter <= delta.upto.get(replica), "a dead dot that the sender has not seen")])?;
-    }
-    Ok(dead)
+    DotSet::from_sorted(writers).ok_or(DecodeError::Malformed("dead dots out of order"))
 }
 
 /// What each kind of delta may hold.
@@ -453,9 +367,7 @@ fn check_kind(delta: &Delta, head: &Head<'_>) -> Result<(), DecodeError> {
             (head.dead == 0 && head.known == 0, "a complete delta that leaves content out"),
             (delta.since.is_empty(), "a complete delta that builds on something"),
         ])?,
-        DeltaKind::Reconciled { at, .. } => {
-            check([(at.includes(&delta.since), "a reconciled delta that builds on more than it was cut for")])?;
-        }
+        DeltaKind::Reconciled { .. } => {}
     }
     Ok(())
 }
@@ -464,7 +376,7 @@ fn read_parts(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Re
     delta.parts = reader.room(head.parts, least::PART)?;
     delta.known = reader.room(head.known, least::KNOWN)?;
     delta.writes = reader.room(head.writes, least::WRITE)?;
-    let mut used = vec![false; delta.fields.len()];
+    let (mut used, mut writes) = (vec![false; delta.fields.len()], vec![false; delta.writers.len()]);
     let complete = delta.kind == DeltaKind::Complete;
     let (mut known_counters, mut counters, mut stamps) =
         (Differences::default(), Differences::default(), Differences::default());
@@ -482,28 +394,26 @@ fn read_parts(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Re
             (part.known > 0 || part.writes > 0 || part.whole && !complete, "an entity without siblings"),
         ])?;
         for _ in 0..part.known {
-            let WireKnown { field, replica, counter } = reader.read("a known sibling")?;
-            let known = Known { field, replica, counter: known_counters.decode(counter) };
-            check_place(delta, field, replica, &mut used)?;
+            let WireKnown { field, writer, counter } = reader.read("a known sibling")?;
+            let known = Known { field, writer, counter: known_counters.decode(counter) };
+            use_place(&mut used, field, "a field that is not listed")?;
+            use_place(&mut writes, writer, "a writer that is not listed")?;
             check([
                 (delta.known[known_start..].last().is_none_or(|last| *last < known), "known siblings out of order"),
-                (known.counter > 0 && delta.since.covers(delta.known_dot(&known)), "a sibling without its content"),
+                (known.counter > 0, "a sibling without its content"),
             ])?;
             delta.known.push(known);
         }
         for _ in 0..part.writes {
             let wire: WireWrite<'_> = reader.read("a sibling")?;
-            check_place(delta, wire.field, wire.replica, &mut used)?;
+            use_place(&mut used, wire.field, "a field that is not listed")?;
+            use_place(&mut writes, wire.writer, "a writer that is not listed")?;
             let write = read_write(&wire, counters.decode(wire.counter), stamps.decode(wire.stamp))?;
-            let key = |w: &DeltaWrite| (w.field, w.replica, w.counter);
-            let dot = delta.write_dot(&write);
+            let key = |w: &DeltaWrite| (w.field, w.writer, w.counter);
+            let last = delta.writes[writes_start..].last();
             check([
-                (
-                    delta.writes[writes_start..].last().is_none_or(|last| key(last) < key(&write)),
-                    "siblings out of order",
-                ),
-                (!delta.since.covers(dot), "the content of a sibling that the receiver has"),
-                (delta.upto.covers(dot), "a sibling that the sender has not seen"),
+                (last.is_none_or(|last| key(last) < key(&write)), "siblings out of order"),
+                (write.counter > 0, "a sibling that no write made"),
             ])?;
             delta.writes.push(write);
         }
@@ -514,13 +424,13 @@ fn read_parts(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Re
         (delta.known.len() as u64 == head.known, "fewer known siblings than were announced"),
         (delta.writes.len() as u64 == head.writes, "fewer siblings than were announced"),
         (used.iter().all(|used| *used), "a field that nothing uses"),
+        (writes.iter().all(|used| *used), "a writer that nothing uses"),
     ])
 }
 
-fn check_place(delta: &Delta, field: u32, replica: u32, used: &mut [bool]) -> Result<(), DecodeError> {
-    let used = used.get_mut(field as usize).ok_or(DecodeError::Malformed("a field that is not listed"))?;
-    *used = true;
-    check([((replica as usize) < delta.replicas.len(), "a writer that is not listed")])
+fn use_place(used: &mut [bool], place: u32, what: &'static str) -> Result<(), DecodeError> {
+    *used.get_mut(place as usize).ok_or(DecodeError::Malformed(what))? = true;
+    Ok(())
 }
 
 fn read_write(wire: &WireWrite<'_>, counter: u64, stamp: u64) -> Result<DeltaWrite, DecodeError> {
@@ -533,5 +443,5 @@ fn read_write(wire: &WireWrite<'_>, counter: u64, stamp: u64) -> Result<DeltaWri
         None if wire.content.is_empty() => None,
         None => return Err(DecodeError::Malformed("a tombstone with content")),
     };
-    Ok(DeltaWrite { field: wire.field, replica: wire.replica, counter, stamp: Stamp::from_bits(stamp), payload })
+    Ok(DeltaWrite { field: wire.field, writer: wire.writer, counter, stamp: Stamp::from_bits(stamp), payload })
 }

@@ -295,7 +295,7 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: impl Iterator<Item
     let mut dots: Vec<Dot> = dots.collect();
     dots.sort_unstable();
     for dot in dots {
-        hash.update(dot.replica.as_bytes());
+        hash.update(dot.writer.as_bytes());
         hash.update(&dot.counter.to_be_bytes());
     }
     ConflictId::new(entity.kind(), *entity.id(), hash.digest128())

@@ -17,7 +17,7 @@ use std::fmt;
 use crate::clock::Stamp;
 use crate::document::{Path, Value};
 use crate::graph::Owner;
-use crate::id::{ConflictId, Dot, NodeId, ReplicaId};
+use crate::id::{ConflictId, Dot, NodeId, WriterId};
 use crate::kernel::Sibling;
 use crate::kind::Kind;
 use crate::vector::{Embedding, Model};
@@ -128,8 +128,8 @@ impl<'a> Candidate<'a> {
     }
 
     /// Who wrote it.
-    pub fn replica(&self) -> ReplicaId {
-        self.dot.replica
+    pub fn writer(&self) -> WriterId {
+        self.dot.writer
     }
 
     /// The value, if it is one of a register.
@@ -174,7 +174,7 @@ impl fmt::Display for Conflict<'_> {
         for (i, candidate) in self.candidates.iter().enumerate() {
             let shows = if i == 0 && self.winner().is_some() { ", shows" } else { "" };
             let separator = if i == 0 { " " } else { " | " };
-            let replica = candidate.replica().to_string();
+            let replica = candidate.writer().to_string();
             write!(f, "{separator}{} ({:.8}, {}{shows})", candidate.content, replica, candidate.stamp)?;
         }
         Ok(())

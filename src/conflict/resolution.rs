@@ -37,7 +37,7 @@ pub enum Resolution<'v> {
     Json(serde_json::Value),
     /// What was written last.
     LastWriter,
-    /// What this replica wrote: an id, so what it wrote before it was opened anew without a lease is another's.
+    /// What this replica wrote, in this opening and in those that it goes on from.
     PreferLocal,
     /// What others wrote.
     PreferRemote,

@@ -8,8 +8,8 @@ use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Tree, Value, union};
 use crate::error::{EditError, ResolveError};
 use crate::graph::{Graph, Owner, embedding_field};
-use crate::id::{ConflictId, NodeId, ReplicaId};
-use crate::kernel::{Cells, Crdt, Edit, Entity};
+use crate::id::{ConflictId, Dot, NodeId};
+use crate::kernel::{Cells, Crdt, Edit, Entity, Own};
 use crate::kind::Kind;
 use crate::vector::Model;
 
@@ -35,7 +35,7 @@ macro_rules! resolving {
                 let entity = entity_of(id);
                 let conflict = self.source().of(entity).find(|c| c.id == id).ok_or(ResolveError::Stale(id))?;
                 let resolution = decide(&conflict);
-                let outcome = Settling { cells: self.state().cells(entity), own: self.known_id(), conflict: &conflict }
+                let outcome = Settling { cells: self.state().cells(entity), own: self.own(), conflict: &conflict }
                     .outcome(&resolution)?;
                 self.carry_out(entity, outcome)
             }
@@ -88,7 +88,7 @@ macro_rules! resolving {
                         settled.open.push((conflict.id, Some(reason)));
                         continue;
                     }
-                    let (cells, own) = (self.state().cells(entity), self.known_id());
+                    let (cells, own) = (self.state().cells(entity), self.own());
                     match (Settling { cells, own, conflict: &conflict }.outcome(&resolution)) {
                         Ok(Outcome::Open) => settled.open.push((conflict.id, None)),
                         Ok(Outcome::Shows(_)) => settled.shown.push(conflict.id),
@@ -181,7 +181,7 @@ impl Conflict<'_> {
 struct Settling<'c, 'a> {
     cells: Option<&'c Cells>,
     /// Who settles, if it has ever written.
-    own: Option<ReplicaId>,
+    own: Own,
     conflict: &'c Conflict<'a>,
 }
 
@@ -263,8 +263,8 @@ impl<'c, 'a> Settling<'c, 'a> {
             }
             Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.conflict.path)?),
             Resolution::MergeFields => all.contains(&Kind::Map).then_some(Kind::Map),
-            Resolution::PreferLocal => self.kind_by(&all, |writer| Some(writer) == self.own)?,
-            Resolution::PreferRemote => self.kind_by(&all, |writer| Some(writer) != self.own)?,
+            Resolution::PreferLocal => self.kind_by(&all, |dot| self.own.wrote(dot))?,
+            Resolution::PreferRemote => self.kind_by(&all, |dot| !self.own.wrote(dot))?,
             _ => self.chosen(resolution)?.and_then(kind_of),
         };
         let Some(kind) = keep else {
@@ -275,22 +275,22 @@ impl<'c, 'a> Settling<'c, 'a> {
     }
 
     /// The kind that certain writers wrote to last; if they wrote to none, the one that was written to last.
-    fn kind_by(&self, all: &[Kind], is_wanted: impl Fn(ReplicaId) -> bool) -> Result<Option<Kind>, EditError> {
+    fn kind_by(&self, all: &[Kind], is_wanted: impl Fn(Dot) -> bool) -> Result<Option<Kind>, EditError> {
         let tree = self.cells.map(|cells| Ok::<_, EditError>(Tree::at(cells, &self.place()?))).transpose()?;
         let latest = |kind: Kind| {
             let siblings = tree.as_ref().map(|tree| tree.alone(kind).siblings()).unwrap_or_default();
-            siblings.into_iter().map(|s| (is_wanted(s.dot.replica), s.precedence())).max()
+            siblings.into_iter().map(|s| (is_wanted(s.dot), s.precedence())).max()
         };
         Ok(all.iter().copied().max_by_key(|kind| latest(*kind)))
     }
 
     fn edit_delete(&self, resolution: &Resolution<'_>) -> Result<Whole, EditError> {
-        let mut writers = self.conflict.candidates.iter().map(|candidate| Some(candidate.replica()));
+        let mut dots = self.conflict.candidates.iter().map(|candidate| candidate.dot);
         let restores = match resolution {
             Resolution::Restore | Resolution::MergeFields | Resolution::Union => true,
             Resolution::Delete | Resolution::LastWriter => false,
-            Resolution::PreferLocal => writers.any(|writer| writer == self.own),
-            Resolution::PreferRemote => writers.any(|writer| writer != self.own),
+            Resolution::PreferLocal => dots.any(|dot| self.own.wrote(dot)),
+            Resolution::PreferRemote => dots.any(|dot| !self.own.wrote(dot)),
             _ => return Err(self.does_not_fit(resolution, "it can be restored or deleted")),
         };
         match (self.conflict.of, restores) {
@@ -305,8 +305,8 @@ impl<'c, 'a> Settling<'c, 'a> {
     fn chosen(&self, resolution: &Resolution<'_>) -> Result<Option<&'c Candidate<'a>>, ResolveError> {
         let mut latest: Vec<&'c Candidate<'a>> = self.conflict.candidates.iter().collect();
         latest.sort_unstable_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
-        let by = |is_wanted: &dyn Fn(Option<ReplicaId>) -> bool| {
-            let wanted = latest.iter().find(|candidate| is_wanted(Some(candidate.replica())));
+        let by = |is_wanted: &dyn Fn(Dot) -> bool| {
+            let wanted = latest.iter().find(|candidate| is_wanted(candidate.dot));
             wanted.or(latest.first()).copied()
         };
         Ok(match resolution {
@@ -315,8 +315,8 @@ impl<'c, 'a> Settling<'c, 'a> {
                 Some(picked.ok_or(ResolveError::NoCandidate { of: self.conflict.id, dot: *dot })?)
             }
             Resolution::LastWriter => by(&|_| true),
-            Resolution::PreferLocal => by(&|writer| writer == self.own),
-            Resolution::PreferRemote => by(&|writer| writer != self.own),
+            Resolution::PreferLocal => by(&|dot| self.own.wrote(dot)),
+            Resolution::PreferRemote => by(&|dot| !self.own.wrote(dot)),
             _ => None,
         })
     }

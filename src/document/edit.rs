@@ -123,7 +123,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
 
     /// Our cell of a counter, and what it holds once we have added to it.
     fn counted(&mut self, place: &Place, amount: i128) -> Result<(FieldBytes, Totals), EditError> {
-        let field = place.cell(Kind::Counter, self.edit.own_id().as_bytes())?;
+        let field = place.cell(Kind::Counter, self.edit.writer()?.as_bytes())?;
         let mine = self.cells()?.map(|cells| Totals::of(cells.siblings(&field)));
         let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
         Ok((field, totals))

@@ -219,7 +219,7 @@ mod tests {
         let (a, b) = (NodeId::named("a"), NodeId::named("b"));
         let ends = Ends { source: a, target: b, number: 0, edge_type: "knows" };
         let sibling = |ends: Ends<'_>| Sibling {
-            dot: crate::Dot { replica: crate::ReplicaId::from([1; 16]), counter: 1 },
+            dot: crate::Dot { writer: crate::WriterId::from([1; 10]), counter: 1 },
             stamp: crate::Stamp::default(),
             payload: Some(ends.to_payload()),
         };

@@ -9,7 +9,7 @@ use crate::kernel::{Crdt, Sibling, Touched};
 /// How a change came to be here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// By an edit of this replica, or its `rotate`.
+    /// By an edit of this replica.
     Edit,
     /// By a merge of what others wrote, or a `repair`.
     Merge,

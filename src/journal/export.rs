@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::Stamp;
 use crate::document::{Nested, Property, Value, hex};
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::journal::entry::{Entry, Origin};
 use crate::kernel::{Payload, Sibling};
 
@@ -25,7 +25,7 @@ const PACKED: u8 = 32;
 /// | `field` | the bytes of the cell's name, those that are not printable ASCII escaped |
 /// | `path` | the path, if it is one of a document, or null |
 /// | `change` | the change in words (its `Debug`), or null: for people, not for parsing |
-/// | `writes` | `{"replica", "counter", "millis", "tick"}` of each write that did it |
+/// | `writes` | `{"writer", "counter", "millis", "tick"}` of each write that did it |
 /// | `was`, `now` | the live values before and after, the one that shows first |
 ///
 /// Values of documents and of standalone types are the JSON that they are; bytes by themselves are `{"bytes": "<hex>"}`, and
@@ -64,16 +64,15 @@ struct Entity {
 
 #[derive(Serialize)]
 struct Write {
-    replica: String,
+    writer: String,
     counter: u64,
     millis: u64,
     tick: u16,
 }
 
 impl From<(Dot, Stamp)> for Write {
-    fn from((Dot { replica, counter }, stamp): (Dot, Stamp)) -> Self {
-        let text = |replica: ReplicaId| replica.to_string();
-        Self { replica: text(replica), counter, millis: stamp.millis(), tick: stamp.counter() }
+    fn from((Dot { writer, counter }, stamp): (Dot, Stamp)) -> Self {
+        Self { writer: writer.to_string(), counter, millis: stamp.millis(), tick: stamp.counter() }
     }
 }
 

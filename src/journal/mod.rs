@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use thiserror::Error;
 
 use crate::kernel::{Before, Crdt, Entity, Field, State, Touched};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 use entry::Kind;
 pub use entry::{Entry, Origin};
@@ -56,7 +56,7 @@ impl Default for JournalLimit {
 /// let journal = phone.journal().ok_or("it is on")?;
 /// let entries: Vec<_> = journal.since(0)?.collect();
 /// assert_eq!(entries[0].change::<Graph>(), Some(GraphChange::NodeAdded(ada)));
-/// assert_eq!((entries[0].origin(), entries[0].writes()[0].0.replica), (Origin::Merge, laptop.id().ok_or("wrote")?));
+/// assert_eq!((entries[0].origin(), entries[0].writes()[0].0.writer), (Origin::Merge, laptop.writer().ok_or("wrote")?));
 /// assert_eq!((entries[1].origin(), entries[1].number()), (Origin::Edit, 2));
 ///
 /// // Later, only what is new:
@@ -148,7 +148,7 @@ impl Journal {
 
     /// Records what an edit did, by its log: each cell once, as it was before and as it is now. `since` is the version
     /// before.
-    pub(crate) fn record_edit(&mut self, log: &[Before], state: &State, since: &VersionVector, at: u64) {
+    pub(crate) fn record_edit(&mut self, log: &[Before], state: &State, since: &Version, at: u64) {
         let mut seen: BTreeSet<(Entity, &Field)> = BTreeSet::new();
         for before in log.iter().filter(|before| seen.insert(before.cell())) {
             self.record(before.until(state), state, since, Origin::Edit, at);
@@ -156,11 +156,11 @@ impl Journal {
     }
 
     /// Records what a merge did, by its report.
-    pub(crate) fn record_merge(&mut self, touched: &[Touched], state: &State, since: &VersionVector, at: u64) {
+    pub(crate) fn record_merge(&mut self, touched: &[Touched], state: &State, since: &Version, at: u64) {
         touched.iter().for_each(|touched| self.record(touched.clone(), state, since, Origin::Merge, at));
     }
 
-    fn record(&mut self, touched: Touched, state: &State, since: &VersionVector, origin: Origin, at: u64) {
+    fn record(&mut self, touched: Touched, state: &State, since: &Version, origin: Origin, at: u64) {
         if !touched.is_visible() {
             return;
         }

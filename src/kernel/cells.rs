@@ -10,9 +10,9 @@ use im::{OrdMap, OrdSet};
 use smallvec::SmallVec;
 
 use crate::bugs::{Bug, is};
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::key::{Field, Sibling};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// What one cell holds: nearly always a single sibling, so a single one needs no allocation.
 pub(crate) type Cell = SmallVec<[Sibling; 1]>;
@@ -171,8 +171,8 @@ impl Cells {
     /// cells these are. `news` are the writers of whom more is known than that. O(cells) for a small entity, O(changes · log cells) for a large one.
     pub(crate) fn changed_since(
         &self,
-        since: &VersionVector,
-        news: &[(ReplicaId, u64, u64)],
+        since: &Version,
+        news: &[(WriterId, u64, u64)],
         mut send: impl FnMut(&Field, &Sibling),
     ) -> usize {
         match &self.0 {
@@ -182,7 +182,7 @@ impl Cells {
                 changed.map(|cell| cell.iter().for_each(|w| send(&w.field, &w.sibling))).count()
             }
             Repr::Many(many) => {
-                let dot = |replica, counter| Dot { replica, counter };
+                let dot = |replica, counter| Dot { writer: replica, counter };
                 let news = news.iter().flat_map(|(replica, seen, upto)| {
                     many.fields.range(dot(*replica, seen + 1)..=dot(*replica, *upto))
                 });
@@ -343,11 +343,11 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::id::ReplicaId;
+    use crate::id::WriterId;
     use crate::kernel::key::Payload;
 
     fn sibling(counter: u64, live: bool) -> Sibling {
-        let dot = Dot { replica: ReplicaId::from([1; 16]), counter };
+        let dot = Dot { writer: WriterId::from([1; 16]), counter };
         Sibling { dot, stamp: Stamp::default(), payload: live.then(|| Payload::new(1, &counter.to_be_bytes())) }
     }
 
@@ -381,11 +381,11 @@ mod tests {
 
     #[test]
     fn what_has_changed_since_is_sent_and_nothing_that_has_not() {
-        let writer = ReplicaId::from([1; 16]);
+        let writer = WriterId::from([1; 16]);
         for last in [20, 200] {
             let cells = of(1..=last);
             for seen in 0..=last {
-                let since: VersionVector = [(writer, seen)].into_iter().filter(|(_, seen)| *seen > 0).collect();
+                let since: Version = [(writer, seen)].into_iter().filter(|(_, seen)| *seen > 0).collect();
                 let news: Vec<_> = [(writer, seen, last)].into_iter().filter(|_| seen < last).collect();
                 let mut sent = Vec::new();
                 let count = cells.changed_since(&since, &news, |_, sibling| sent.push(sibling.dot.counter));

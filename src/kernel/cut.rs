@@ -8,7 +8,8 @@ use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Sibling};
 use crate::kernel::state::State;
 use crate::kernel::visits;
-use crate::version::{VersionVector, news};
+use crate::id::Dot;
+use crate::version::Version;
 
 /// Why a delta could not be cut.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -19,25 +20,28 @@ pub enum CutError {
     )]
     Pruned {
         /// What was pruned here.
-        pruned: VersionVector,
+        pruned: Version,
     },
 }
 
 impl State {
-    /// What `since` lacks. O(changes · log n + writers), never a walk of the state.
-    pub(crate) fn delta_since(&self, schema: &str, since: &VersionVector) -> Result<Delta, CutError> {
-        match self.kind_since(since) {
-            Some(kind) => Ok(self.cut(schema, kind, since)),
-            None => Err(CutError::Pruned { pruned: self.pruned.clone() }),
+    /// What a peer at version `at` lacks. O(changes · log n + lines), never a walk of the state.
+    ///
+    /// The delta is cut from what both are known to have seen. That may be less than both have (the table here may not know
+    /// all heads of the peer): the delta then holds more, and applies to more replicas.
+    pub(crate) fn delta_since(&self, schema: &str, at: &Version) -> Result<Delta, CutError> {
+        let since = self.version.meet(at);
+        match self.kind_since(&since, at) {
+            Some(kind) => Ok(self.cut(schema, kind, &since)),
+            None => Err(CutError::Pruned { pruned: self.pruned.bare() }),
         }
     }
 
-    fn kind_since(&self, since: &VersionVector) -> Option<DeltaKind> {
+    fn kind_since(&self, since: &Version, at: &Version) -> Option<DeltaKind> {
         match since.includes(&self.pruned) || is(Bug::NoReconciling) {
             true => Some(DeltaKind::Incremental),
-            // A peer that holds nothing holds nothing dead. But it may when the answer comes, or somebody else may get
-            // it: so it has to be a delta that judges what its receiver has learnt since.
-            false => since.is_empty().then(|| DeltaKind::Reconciled { at: since.clone(), dead: DotSet::new() }),
+            // Nothing is known to be common, so the delta holds everything and judges all that its receiver holds.
+            false => since.is_empty().then(|| DeltaKind::Reconciled { at: at.bare(), dead: DotSet::new() }),
         }
     }
 
@@ -51,20 +55,21 @@ impl State {
     pub(crate) fn delta_since_beyond(
         &self,
         schema: &str,
-        since: &VersionVector,
-        then: &VersionVector,
+        since: &Version,
+        then: &Version,
         last: Entity,
     ) -> Option<(Delta, Delta)> {
-        let kind = self.kind_since(since)?;
-        if !then.includes(since) || !self.version.includes(then) || !then.includes(&self.pruned) {
+        let (since, then) = (self.version.resolve(since)?, self.version.resolve(then)?);
+        if !then.includes(&since) || !self.version.includes(&then) || !then.includes(&self.pruned) {
             return None;
         }
-        let changes = self.cut_of(schema, DeltaKind::Incremental, then, |entity| entity <= last);
-        Some((changes, self.cut_of(schema, kind, since, |entity| entity > last)))
+        let kind = self.kind_since(&since, &since)?;
+        let changes = self.cut_of(schema, DeltaKind::Incremental, &then, |entity| entity <= last);
+        Some((changes, self.cut_of(schema, kind, &since, |entity| entity > last)))
     }
 
     /// What was done since a version that this very state had: no tombstone that it lacks can have been pruned.
-    pub(crate) fn delta_of_edit(&self, schema: &str, since: &VersionVector) -> Delta {
+    pub(crate) fn delta_of_edit(&self, schema: &str, since: &Version) -> Delta {
         self.cut(schema, DeltaKind::Incremental, since)
     }
 
@@ -72,9 +77,9 @@ impl State {
     pub(crate) fn complete(&self, schema: &str, with_tombstones: bool) -> Delta {
         let mut pruned = self.pruned.clone();
         if !with_tombstones && !is(Bug::LeftOutNotPruned) {
-            self.derived.tombstones.iter().for_each(|(dot, _)| pruned.observe(dot));
+            pruned.observe_all(self.derived.tombstones.iter().map(|(dot, _)| dot));
         }
-        let (none, all) = (VersionVector::new(), self.version.clone());
+        let (none, all) = (self.version.nothing(), self.version.clone());
         let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned);
         for (entity, cells) in self.entities() {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
@@ -87,53 +92,58 @@ impl State {
     }
 
     /// What a peer at version `at` with these live dots lacks, whatever was pruned. O(changes · log n + the peer's dots).
-    pub(crate) fn reconcile(&self, schema: &str, at: &VersionVector, live_there: &DotSet) -> Delta {
-        let dead = live_there
-            .iter()
-            .filter(|dot| self.version.covers(*dot) && self.derived.live.get(*dot).is_none() && !is(Bug::DeadDropped))
-            .collect();
-        self.cut(schema, DeltaKind::Reconciled { at: at.clone(), dead }, at)
+    pub(crate) fn reconcile(&self, schema: &str, at: &Version, live_there: &DotSet) -> Delta {
+        self.reconcile_from(schema, &self.version.meet(at), at, live_there)
     }
 
-    /// The same from what is known to be alive there and was dead here at version `then`.
+    /// The same from what both are known to have seen.
+    fn reconcile_from(&self, schema: &str, since: &Version, at: &Version, live_there: &DotSet) -> Delta {
+        let is_dead = |dot: &Dot| self.derived.live.get(*dot).is_none() && !is(Bug::DeadDropped);
+        let dead = live_there.iter().filter(|dot| since.covers(*dot)).filter(is_dead).collect();
+        self.cut(schema, DeltaKind::Reconciled { at: at.bare(), dead }, since)
+    }
+
+    /// The same from what is known to be alive there, at version `at`, and was dead here at version `then`, among the dots
+    /// that `since` covers.
     ///
     /// What died here since is told by the cells that killed it, unless their tombstones were pruned; and what a tombstone
     /// killed that the peer had seen was not alive there.
     pub(crate) fn reconcile_since(
         &self,
         schema: &str,
-        then: &VersionVector,
-        at: &VersionVector,
+        since: &Version,
+        then: &Version,
+        at: &Version,
         only_there: &DotSet,
     ) -> Result<Delta, CutError> {
-        let mut known = then.clone();
-        known.join(at);
+        let pruned = || CutError::Pruned { pruned: self.pruned.bare() };
+        let since = self.version.resolve(since).filter(|since| self.version.includes(since)).ok_or_else(pruned)?;
+        let mut known = self.version.resolve(then).ok_or_else(pruned)?;
+        known.join(&self.version.meet(at));
         match known.includes(&self.pruned) {
-            true => Ok(self.reconcile(schema, at, only_there)),
-            false => Err(CutError::Pruned { pruned: self.pruned.clone() }),
+            true => Ok(self.reconcile_from(schema, &since, at, only_there)),
+            false => Err(pruned()),
         }
     }
 
-    fn cut(&self, schema: &str, kind: DeltaKind, since: &VersionVector) -> Delta {
+    fn cut(&self, schema: &str, kind: DeltaKind, since: &Version) -> Delta {
         self.cut_of(schema, kind, since, |_| true)
     }
 
     /// Cuts a delta of some entities alone.
-    fn cut_of(&self, schema: &str, kind: DeltaKind, since: &VersionVector, of: impl Fn(Entity) -> bool) -> Delta {
-        // What the peer has seen and we have not is no concern of this delta: all that it leaves out is what both have.
-        let since = since.meet(&self.version);
-        let (mut changed, news) = (Vec::new(), news(&since, &self.version).collect::<Vec<_>>());
-        for (replica, seen, _) in news.iter().copied() {
-            self.derived.live.entities_after(replica, seen, &mut changed);
-            self.derived.tombstones.entities_after(replica, seen, &mut changed);
+    fn cut_of(&self, schema: &str, kind: DeltaKind, since: &Version, of: impl Fn(Entity) -> bool) -> Delta {
+        let (mut changed, news) = (Vec::new(), self.version.news(since));
+        for (writer, seen, upto) in news.iter().copied() {
+            self.derived.live.entities(writer, seen, upto, &mut changed);
+            self.derived.tombstones.entities(writer, seen, upto, &mut changed);
         }
         changed.retain(|entity| of(*entity));
         changed.sort_unstable();
         changed.dedup();
 
         let mut upto = self.version.clone();
-        if let (Some((replica, _, counter)), true) = (news.first(), is(Bug::OverClaim)) {
-            upto.set(*replica, counter + 1);
+        if is(Bug::OverClaim) {
+            upto = upto.heads().iter().map(|head| Dot { counter: head.counter + 1, ..*head }).collect();
         }
         let mut delta = DeltaBuilder::new(schema, kind, since.clone(), upto, self.pruned.clone());
         for entity in changed {
@@ -146,7 +156,7 @@ impl State {
                 cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));
             } else {
                 let send = |field: &Field, sibling: &Sibling| delta.push(field, sibling);
-                visits::count(cells.changed_since(&since, &news, send));
+                visits::count(cells.changed_since(since, &news, send));
             }
             delta.part(entity, whole);
         }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Payload, Sibling};
-use crate::version::VersionVector;
+use crate::version::{Birth, Version};
 
 /// The part of a state that a version lacks (Almeida, Shoker, Baquero 2018). A value: keep it, send it, merge it as
 /// often as it comes.
@@ -19,16 +20,18 @@ use crate::version::VersionVector;
 /// [`from_bytes`](Self::from_bytes) carry it anywhere.
 ///
 /// Its size follows what changed: each changed cell with all its siblings, and the whole entity where its root changed; and
-/// the versions, some 25 bytes for each writer ever heard of.
+/// the versions, some 13 bytes for each head: one for each branch, however often each device was opened.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delta {
     pub(crate) schema: String,
     pub(crate) kind: DeltaKind,
-    pub(crate) since: VersionVector,
-    pub(crate) upto: VersionVector,
-    pub(crate) pruned: VersionVector,
-    /// All writers that the versions name, `at` among them; sorted. No dot is of another.
-    pub(crate) replicas: Vec<ReplicaId>,
+    pub(crate) since: Version,
+    pub(crate) upto: Version,
+    pub(crate) pruned: Version,
+    /// How the writers began that `since` does not cover, by writer.
+    pub(crate) births: Arc<Vec<Birth>>,
+    /// The writers of all siblings in it, sorted.
+    pub(crate) writers: Vec<WriterId>,
     pub(crate) fields: FieldTable,
     /// Sorted by entity.
     pub(crate) parts: Vec<Part>,
@@ -47,11 +50,12 @@ pub enum DeltaKind {
     /// Holds every live cell of the sender: what the receiver has, the sender has seen and does not hold is dead. Applies
     /// to every replica.
     Complete,
-    /// An incremental one for a peer below the pruned version, with what the tombstones would have told.
+    /// An incremental one for a peer below the pruned version, with what the tombstones would have told. What the
+    /// receiver holds is dead if it is listed, or if `upto` covers it, `since` does not, and the delta does not hold it.
     Reconciled {
         /// The version of the receiver that it was cut for; applies to whoever has seen as much.
-        at: VersionVector,
-        /// What the receiver held alive and the sender knows to be dead.
+        at: Version,
+        /// Dots within `since` that the receiver held alive and the sender knows to be dead.
         dead: DotSet,
     },
 }
@@ -70,16 +74,16 @@ pub(crate) struct Part {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Known {
     pub(crate) field: u32,
-    pub(crate) replica: u32,
+    pub(crate) writer: u32,
     pub(crate) counter: u64,
 }
 
-/// A sibling with its content. `field` and `replica` are places in the delta's sorted tables, so 48 bytes hold it: a
+/// A sibling with its content. `field` and `writer` are places in the delta's sorted tables, so 48 bytes hold it: a
 /// delta in memory stays within a small multiple of its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DeltaWrite {
     pub(crate) field: u32,
-    pub(crate) replica: u32,
+    pub(crate) writer: u32,
     pub(crate) counter: u64,
     pub(crate) stamp: Stamp,
     pub(crate) payload: Option<Payload>,
@@ -138,27 +142,29 @@ impl Delta {
     }
 
     /// What the receiver must have seen for the delta to apply: nothing, for one that is complete. O(1).
-    pub fn need(&self) -> VersionVector {
+    ///
+    /// A reconciled one needs what its receiver had seen when it was cut for it, which includes `since`.
+    pub fn need(&self) -> Version {
         match &self.kind {
             DeltaKind::Incremental => self.since.clone(),
             DeltaKind::Reconciled { at, .. } => at.clone(),
             // Holds nothing that builds on anything.
-            DeltaKind::Complete => VersionVector::new(),
+            DeltaKind::Complete => Version::new(),
         }
     }
 
     /// What was left out, since whom it was cut for had seen it.
-    pub fn since(&self) -> &VersionVector {
+    pub fn since(&self) -> &Version {
         &self.since
     }
 
     /// What the receiver will have seen.
-    pub fn upto(&self) -> &VersionVector {
+    pub fn upto(&self) -> &Version {
         &self.upto
     }
 
     /// What the sender has pruned; the receiver inherits it.
-    pub fn pruned(&self) -> &VersionVector {
+    pub fn pruned(&self) -> &Version {
         &self.pruned
     }
 
@@ -167,10 +173,10 @@ impl Delta {
         self.writes.len()
     }
 
-    /// A reconciled delta with these dead dots instead, as far as the sender can know of them; any other as it is.
+    /// A reconciled delta with these dead dots instead; any other as it is.
     pub(crate) fn with_dead(mut self, dots: DotSet) -> Self {
         if let DeltaKind::Reconciled { dead, .. } = &mut self.kind {
-            *dead = dots.iter().filter(|dot| self.upto.covers(*dot)).collect();
+            *dead = dots;
         }
         self
     }
@@ -204,11 +210,11 @@ impl Delta {
     }
 
     pub(crate) fn known_dot(&self, known: &Known) -> Dot {
-        Dot { replica: self.replicas[known.replica as usize], counter: known.counter }
+        Dot { writer: self.writers[known.writer as usize], counter: known.counter }
     }
 
     pub(crate) fn write_dot(&self, write: &DeltaWrite) -> Dot {
-        Dot { replica: self.replicas[write.replica as usize], counter: write.counter }
+        Dot { writer: self.writers[write.writer as usize], counter: write.counter }
     }
 
     /// When each write in it was made.
@@ -226,8 +232,8 @@ impl Delta {
         // More siblings than that no delta can have: see `codec`.
         let Ok(len) = u32::try_from(self.known.len() + self.writes.len()) else { return false };
         // In one word a dot, if they fit: these are sorted without looking anything up.
-        let known = self.known.iter().map(|known| (known.replica, known.counter));
-        let dots = known.chain(self.writes.iter().map(|write| (write.replica, write.counter)));
+        let known = self.known.iter().map(|known| (known.writer, known.counter));
+        let dots = known.chain(self.writes.iter().map(|write| (write.writer, write.counter)));
         let mut words = Vec::with_capacity(len as usize);
         words.extend(dots.map_while(|(r, c)| (r < 1 << 16 && c < 1 << 48).then_some(u64::from(r) << 48 | c)));
         if words.len() == len as usize {
@@ -237,10 +243,10 @@ impl Delta {
         drop(words);
         // Places in the two lists end to end.
         let dot = |i: &u32| match self.known.get(*i as usize) {
-            Some(known) => (known.replica, known.counter),
+            Some(known) => (known.writer, known.counter),
             None => {
                 let write = &self.writes[*i as usize - self.known.len()];
-                (write.replica, write.counter)
+                (write.writer, write.counter)
             }
         };
         let mut order: Vec<u32> = (0..len).collect();
@@ -257,6 +263,7 @@ impl fmt::Debug for Delta {
             .field("since", &self.since)
             .field("upto", &self.upto)
             .field("pruned", &self.pruned)
+            .field("births", &self.births.len())
             .field("entities", &self.parts.len())
             .field("known", &self.known.len())
             .field("writes", &self.writes.len())
@@ -273,53 +280,67 @@ pub(crate) struct DeltaBuilder {
     fields: HashMap<Box<[u8]>, u32>,
     /// Where the fields last met stand, by their address: entities of a sort have the same handles.
     met: Box<[(Field, u32)]>,
+    /// The place of each writer met, and the last counter of it that `since` covers.
+    writers: HashMap<WriterId, (u32, u64)>,
+    last_writer: Option<(WriterId, (u32, u64))>,
 }
 
 impl DeltaBuilder {
-    pub(crate) fn new(
+    /// The versions are those of one state; the delta holds their heads.
+    pub(crate) fn new(schema: &str, kind: DeltaKind, since: Version, upto: Version, pruned: Version) -> Self {
+        debug_assert!(upto.includes(&since) && upto.includes(&pruned), "a delta that ends before it begins");
+        let births = Arc::new(upto.births_since(&since));
+        Self::with_births(schema, kind, [since, upto, pruned], births)
+    }
+
+    /// The same from what a delta says: versions by their heads, and all births that are wanted.
+    pub(crate) fn with_births(
         schema: &str,
         kind: DeltaKind,
-        since: VersionVector,
-        upto: VersionVector,
-        pruned: VersionVector,
+        [since, upto, pruned]: [Version; 3],
+        births: Arc<Vec<Birth>>,
     ) -> Self {
-        debug_assert!(upto.includes(&since) && upto.includes(&pruned), "a delta that ends before it begins");
-        let mut all = upto.clone();
-        if let DeltaKind::Reconciled { at, .. } = &kind {
-            all.join(at);
-        }
         let delta = Delta {
             schema: schema.to_owned(),
             kind,
             since,
-            upto,
-            pruned,
-            replicas: all.iter().map(|(replica, _)| replica).collect(),
+            upto: upto.bare(),
+            pruned: pruned.bare(),
+            births,
+            writers: Vec::new(),
             fields: FieldTable::default(),
             parts: Vec::new(),
             known: Vec::new(),
             writes: Vec::new(),
         };
-        Self { delta, fields: HashMap::new(), met: vec![(Field::ROOT, u32::MAX); MET].into() }
+        let (fields, writers) = (HashMap::new(), HashMap::new());
+        Self { delta, fields, met: vec![(Field::ROOT, u32::MAX); MET].into(), writers, last_writer: None }
     }
 
     /// Adds a sibling of the entity that [`part`](Self::part) will end: as its dot alone if `since` covers it.
     pub(crate) fn push(&mut self, field: &Field, sibling: &Sibling) {
-        let Sibling { dot, stamp, ref payload } = *sibling;
-        if self.delta.since.covers(dot) {
+        let (writer, seen) = self.writer(sibling.dot.writer);
+        if sibling.dot.counter <= seen {
             if is(Bug::KnownDropped) {
                 return;
             }
-            return self.push_known(field, dot);
+            let known = Known { field: self.field(field), writer, counter: sibling.dot.counter };
+            return self.delta.known.push(known);
         }
-        let (field, replica) = (self.field(field), self.replica(dot.replica));
-        let write = DeltaWrite { field, replica, counter: dot.counter, stamp, payload: payload.clone() };
-        self.delta.writes.push(write);
+        self.push_write(field, sibling);
     }
 
+    /// Adds a sibling with its content.
+    pub(crate) fn push_write(&mut self, field: &Field, sibling: &Sibling) {
+        let Sibling { dot, stamp, ref payload } = *sibling;
+        let (field, (writer, _)) = (self.field(field), self.writer(dot.writer));
+        self.delta.writes.push(DeltaWrite { field, writer, counter: dot.counter, stamp, payload: payload.clone() });
+    }
+
+    /// Adds a sibling by its dot alone.
     pub(crate) fn push_known(&mut self, field: &Field, dot: Dot) {
-        let known = Known { field: self.field(field), replica: self.replica(dot.replica), counter: dot.counter };
-        self.delta.known.push(known);
+        let (field, (writer, _)) = (self.field(field), self.writer(dot.writer));
+        self.delta.known.push(Known { field, writer, counter: dot.counter });
     }
 
     /// Ends an entity: what was pushed since the last call is its. Returns whether that says anything of it.
@@ -334,7 +355,7 @@ impl DeltaBuilder {
         true
     }
 
-    /// Sorts the fields, so that the same content makes the same delta.
+    /// Sorts the fields and the writers, so that the same content makes the same delta.
     pub(crate) fn finish(mut self) -> Delta {
         let mut fields: Vec<_> = self.fields.into_iter().collect();
         fields.sort_unstable();
@@ -343,8 +364,25 @@ impl DeltaBuilder {
             places[*i as usize] = place as u32;
             self.delta.fields.push(field);
         }
-        self.delta.known.iter_mut().for_each(|known| known.field = places[known.field as usize]);
-        self.delta.writes.iter_mut().for_each(|write| write.field = places[write.field as usize]);
+        // A writer may have been looked up for a sibling that was left out.
+        let mut used = vec![false; self.writers.len()];
+        let (known, writes) = (&mut self.delta.known, &mut self.delta.writes);
+        known.iter().map(|k| k.writer).chain(writes.iter().map(|w| w.writer)).for_each(|w| used[w as usize] = true);
+        let writers = self.writers.into_iter().filter(|(_, (i, _))| used[*i as usize]);
+        let mut writers: Vec<_> = writers.map(|(writer, (i, _))| (writer, i)).collect();
+        writers.sort_unstable();
+        let mut of_writer = vec![0; used.len()];
+        for (place, (writer, i)) in writers.into_iter().enumerate() {
+            of_writer[i as usize] = place as u32;
+            self.delta.writers.push(writer);
+        }
+        for known in known {
+            (known.field, known.writer) = (places[known.field as usize], of_writer[known.writer as usize]);
+        }
+        for write in writes {
+            (write.field, write.writer) = (places[write.field as usize], of_writer[write.writer as usize]);
+        }
+        self.delta.since = self.delta.since.bare();
         self.delta
     }
 
@@ -361,11 +399,16 @@ impl DeltaBuilder {
         met.1
     }
 
-    /// The place of a writer in the table. Whoever cuts a delta has seen all that it holds, so it is there.
-    fn replica(&self, replica: ReplicaId) -> u32 {
-        let place = self.delta.replicas.binary_search(&replica);
-        debug_assert!(place.is_ok(), "a dot that no version covers");
-        place.unwrap_or_default() as u32
+    fn writer(&mut self, writer: WriterId) -> (u32, u64) {
+        match self.last_writer {
+            Some((last, found)) if last == writer => found,
+            _ => {
+                let (next, since) = (self.writers.len() as u32, &self.delta.since);
+                let found = *self.writers.entry(writer).or_insert_with(|| (next, since.get(writer)));
+                self.last_writer = Some((writer, found));
+                found
+            }
+        }
     }
 }
 
@@ -374,10 +417,10 @@ mod tests {
     use super::*;
 
     fn of(known: &[(u32, u64)]) -> Delta {
-        let version = VersionVector::new;
+        let version = Version::new;
         let mut delta = DeltaBuilder::new("", DeltaKind::Complete, version(), version(), version()).finish();
         delta.known =
-            known.iter().map(|(replica, counter)| Known { field: 0, replica: *replica, counter: *counter }).collect();
+            known.iter().map(|(writer, counter)| Known { field: 0, writer: *writer, counter: *counter }).collect();
         delta
     }
 

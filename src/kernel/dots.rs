@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 
 pub(super) const BLOCK: u64 = 64;
 
@@ -24,12 +24,12 @@ pub(super) fn bits(mut word: u64) -> impl Iterator<Item = u32> {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct DotSet {
     /// Sorted by writer, then block; no word is 0 and no writer without words.
-    writers: Vec<(ReplicaId, Vec<(u64, u64)>)>,
+    writers: Vec<(WriterId, Vec<(u64, u64)>)>,
 }
 
 impl DotSet {
     /// From words by writer and block, sorted, none of them 0.
-    pub(super) fn from_words(writers: Vec<(ReplicaId, Vec<(u64, u64)>)>) -> Self {
+    pub(super) fn from_words(writers: Vec<(WriterId, Vec<(u64, u64)>)>) -> Self {
         Self { writers }
     }
 
@@ -41,11 +41,11 @@ impl DotSet {
     /// Whether the dot is in the set.
     pub fn contains(&self, dot: Dot) -> bool {
         let (block, bit) = place(dot.counter);
-        self.word(dot.replica, block) >> bit & 1 == 1
+        self.word(dot.writer, block) >> bit & 1 == 1
     }
 
     /// The word of one block: bit *i* says whether counter `64 · block + i` is in the set.
-    pub fn word(&self, replica: ReplicaId, block: u64) -> u64 {
+    pub fn word(&self, replica: WriterId, block: u64) -> u64 {
         let words = self.writers.binary_search_by_key(&replica, |(r, _)| *r).map(|i| &self.writers[i].1);
         words.ok().and_then(|w| w.binary_search_by_key(&block, |(b, _)| *b).ok().map(|i| w[i].1)).unwrap_or(0)
     }
@@ -56,10 +56,10 @@ impl DotSet {
             return;
         }
         let (block, bit) = place(dot.counter);
-        let i = match self.writers.binary_search_by_key(&dot.replica, |(r, _)| *r) {
+        let i = match self.writers.binary_search_by_key(&dot.writer, |(r, _)| *r) {
             Ok(i) => i,
             Err(i) => {
-                self.writers.insert(i, (dot.replica, Vec::new()));
+                self.writers.insert(i, (dot.writer, Vec::new()));
                 i
             }
         };
@@ -71,12 +71,12 @@ impl DotSet {
     }
 
     /// The words, by writer and block.
-    pub(crate) fn writers(&self) -> impl ExactSizeIterator<Item = (ReplicaId, &[(u64, u64)])> {
+    pub(crate) fn writers(&self) -> impl ExactSizeIterator<Item = (WriterId, &[(u64, u64)])> {
         self.writers.iter().map(|(replica, words)| (*replica, &words[..]))
     }
 
     /// Builds a set from sorted words; `None` if they are out of order, repeated, or 0.
-    pub(crate) fn from_sorted(writers: Vec<(ReplicaId, Vec<(u64, u64)>)>) -> Option<Self> {
+    pub(crate) fn from_sorted(writers: Vec<(WriterId, Vec<(u64, u64)>)>) -> Option<Self> {
         let sorted = writers.windows(2).all(|pair| pair[0].0 < pair[1].0)
             && writers.iter().all(|(_, words)| {
                 !words.is_empty()
@@ -93,7 +93,7 @@ impl DotSet {
     pub fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
         self.writers.iter().flat_map(|(replica, words)| {
             words.iter().flat_map(move |(block, word)| {
-                bits(*word).map(move |bit| Dot { replica: *replica, counter: block * BLOCK + u64::from(bit) })
+                bits(*word).map(move |bit| Dot { writer: *replica, counter: block * BLOCK + u64::from(bit) })
             })
         })
     }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn dot(replica: u8, counter: u64) -> Dot {
-        Dot { replica: ReplicaId::from([replica; 16]), counter }
+        Dot { writer: WriterId::from([replica; 10]), counter }
     }
 
     proptest! {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn words_that_name_no_dot_are_no_set() {
-        let r = ReplicaId::from([1; 16]);
+        let r = WriterId::from([1; 10]);
         for words in
             [vec![], vec![(0, 1)], vec![(1, 0)], vec![(2, 1), (1, 1)], vec![(1, 1), (1, 2)], vec![(u64::MAX, 1)]]
         {

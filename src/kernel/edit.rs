@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use smallvec::smallvec;
@@ -10,11 +11,11 @@ use uuid::Uuid;
 use crate::bugs::{Bug, is};
 use crate::clock::{HybridClock, Stamp};
 use crate::error::EditError;
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::cells::{Cell, Cells};
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
-use crate::version::VersionVector;
+use crate::version::{Birth, Version};
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
 ///
@@ -130,8 +131,13 @@ pub trait Environment: Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_ms(&mut self) -> u64;
 
-    /// Sixteen random bytes, for a new replica id.
+    /// Sixteen random bytes, for a new writer.
     fn random(&mut self) -> [u8; 16];
+
+    /// The process: a replica that finds itself in another one (by `fork`) goes on under a writer of its own.
+    fn process(&mut self) -> u32 {
+        std::process::id()
+    }
 }
 
 /// The clock and the randomness of the operating system.
@@ -149,9 +155,16 @@ impl Environment for SystemEnvironment {
     }
 }
 
-/// Whoever writes: its id, its clock, and what it needs from outside.
+/// The author of writes: its writer, its clock, and what it needs from outside.
 pub(crate) struct Author {
-    pub(crate) id: Option<ReplicaId>,
+    /// The writer of this opening; drawn at its first write.
+    pub(crate) writer: Option<WriterId>,
+    /// The writer that the next one drawn goes on from.
+    pub(crate) owner: Option<WriterId>,
+    /// Name of the device, for the births of writers.
+    pub(crate) device: Option<Arc<str>>,
+    /// The process that drew the writer: a forked one draws its own.
+    process: u32,
     pub(crate) clock: HybridClock,
     pub(crate) environment: Box<dyn Environment>,
     pub(crate) interner: Interner,
@@ -159,31 +172,92 @@ pub(crate) struct Author {
 
 impl Author {
     pub(crate) fn new(environment: Box<dyn Environment>) -> Self {
-        Self { id: None, clock: HybridClock::default(), environment, interner: Interner::default() }
-    }
-
-    pub(crate) fn new_id(&mut self) -> ReplicaId {
-        ReplicaId::from_uuid(uuid::Builder::from_random_bytes(self.environment.random()).into_uuid())
-    }
-
-    pub(crate) fn own_id(&mut self) -> ReplicaId {
-        match self.id {
-            Some(id) => id,
-            None => {
-                let id = self.new_id();
-                *self.id.insert(id)
-            }
+        Self {
+            writer: None,
+            owner: None,
+            device: None,
+            process: 0,
+            clock: HybridClock::default(),
+            environment,
+            interner: Interner::default(),
         }
     }
 
-    /// Mints the next dot: the only place where one is made.
-    pub(crate) fn mint(&mut self, version: &mut VersionVector) -> Result<Dot, EditError> {
-        let replica = self.own_id();
-        let counter = version.get(replica).checked_add(1).ok_or(EditError::CounterExhausted(replica))?;
-        let dot = Dot { replica, counter };
-        version.observe(dot);
-        Ok(dot)
+    /// The writer of this opening, or the one that it goes on from.
+    pub(crate) fn owner(&self) -> Option<WriterId> {
+        self.writer.or(self.owner)
     }
+
+    /// Goes on from a writer with the next one that is drawn.
+    pub(crate) fn go_on_from(&mut self, owner: WriterId) {
+        if self.writer.is_none() {
+            self.owner = Some(owner);
+        }
+    }
+
+    /// Writes as another author does: what a copy of a process in memory would do.
+    #[cfg(feature = "testing")]
+    pub(crate) fn copy_writer(&mut self, other: &Self) {
+        (self.writer, self.owner, self.process) = (other.writer, other.owner, other.process);
+        self.device = other.device.clone();
+    }
+
+    /// Has the next write draw a writer anew, which goes on from the present one.
+    pub(crate) fn retire(&mut self) {
+        self.owner = self.owner();
+        self.writer = None;
+    }
+
+    /// Retires the writer if it was drawn by another process: a fork of memory continues one writer twice.
+    pub(crate) fn begin(&mut self) {
+        if self.writer.is_some() && self.environment.process() != self.process && !is(Bug::ReusedDots) {
+            self.retire();
+        }
+    }
+
+    /// The writer of this opening; drawn and born now if it has not written.
+    pub(crate) fn writer(&mut self, version: &mut Version) -> Result<WriterId, EditError> {
+        if let Some(writer) = self.writer {
+            return Ok(writer);
+        }
+        let mut writer = self.draw();
+        // Randomness that repeats itself does not make two writers one.
+        while version.begins_after(writer) > 0 || version.get(writer) > 0 {
+            writer = WriterId::from(hashed(writer.as_bytes()));
+        }
+        let parent = self.owner.and_then(|owner| version.goes_on_from(owner));
+        let inherited = parent.and_then(|parent| version.device(parent.writer));
+        let name = self.device.clone().filter(|name| inherited != Some(&**name));
+        let born = version.bear(&Birth { writer, parent, name });
+        born.map_err(|_| EditError::abort("the writer that was drawn is known already; try again"))?;
+        self.process = self.environment.process();
+        Ok(*self.writer.insert(writer))
+    }
+
+    fn draw(&mut self) -> WriterId {
+        let mut id = [0; WriterId::LEN];
+        id.copy_from_slice(&self.environment.random()[..WriterId::LEN]);
+        WriterId::from(id)
+    }
+
+    /// Mints the next dot: the only place where one is made.
+    pub(crate) fn mint(&mut self, version: &mut Version) -> Result<Dot, EditError> {
+        let writer = self.writer(version)?;
+        if let Some(dot) = version.mint(writer) {
+            return Ok(dot);
+        }
+        // Its counters are used up: the next writer is a root.
+        (self.writer, self.owner) = (None, None);
+        let writer = self.writer(version)?;
+        version.mint(writer).ok_or(EditError::CounterExhausted(writer))
+    }
+}
+
+/// Ten bytes of a hash.
+pub(crate) fn hashed(bytes: &[u8]) -> [u8; WriterId::LEN] {
+    let mut id = [0; WriterId::LEN];
+    id.copy_from_slice(&xxhash_rust::xxh3::xxh3_128(bytes).to_be_bytes()[..WriterId::LEN]);
+    id
 }
 
 /// Whether a cell is to be written, as what its entity holds decides.
@@ -214,6 +288,18 @@ pub struct Edit<'a, T> {
     author: &'a mut Author,
     log: &'a mut Vec<Before>,
     stamp: Option<Stamp>,
+    made: usize,
+}
+
+/// The path of a replica's last write.
+#[derive(Clone)]
+pub(crate) struct Own(Option<(Version, Dot)>);
+
+impl Own {
+    /// True if the dot lies on the path. O(lines + log writers).
+    pub(crate) fn wrote(&self, dot: Dot) -> bool {
+        self.0.as_ref().is_some_and(|(version, last)| version.is_on_path(dot, *last))
+    }
 }
 
 impl<T> Deref for Edit<'_, T> {
@@ -227,22 +313,24 @@ impl<T> Deref for Edit<'_, T> {
 impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
     pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Before>) -> Self {
-        Self { target, author, log, stamp: None }
+        Self { target, author, log, stamp: None, made: 0 }
     }
 
-    /// The id that this edit writes under; minted now if this is the replica's first.
-    pub fn own_id(&mut self) -> ReplicaId {
-        self.author.own_id()
+    /// The writer that this edit writes under; drawn now if this is the first write since the replica was opened.
+    pub fn writer(&mut self) -> Result<WriterId, EditError> {
+        self.author.writer(&mut self.target.state_mut().version)
     }
 
-    /// The id that this replica writes under, if it has written.
-    pub(crate) fn known_id(&self) -> Option<ReplicaId> {
-        self.author.id
+    /// What this replica wrote, in this opening and in those that it goes on from.
+    pub(crate) fn own(&self) -> Own {
+        let version = self.target.state().version();
+        let last = self.author.owner().map(|writer| Dot { writer, counter: version.get(writer) });
+        Own(last.map(|last| (version.clone(), last)))
     }
 
-    /// How many writes were ever made under the id of this edit.
-    pub(crate) fn writes_made(&self) -> u64 {
-        self.author.id.map_or(0, |id| self.target.state().version().get(id))
+    /// The number of writes that this edit has made.
+    pub(crate) fn writes_made(&self) -> usize {
+        self.made
     }
 
     /// Writes a cell: the new sibling replaces all that are there. A concurrent write stays beside it.
@@ -322,6 +410,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
             Ok(Some((dot, touched)))
         });
         Ok(written?.map(|(dot, touched)| {
+            self.made += 1;
             self.follow(touched);
             dot
         }))

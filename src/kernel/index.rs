@@ -1,15 +1,13 @@
 //! The index from dots to the entities that hold them.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use im::OrdMap;
 
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::dots::{BLOCK, DotSet, bits, place};
 use crate::kernel::key::Entity;
-use crate::version::{VersionVector, news};
 
 /// Which entity holds each dot. Persistent: cloning is O(1).
 ///
@@ -17,26 +15,16 @@ use crate::version::{VersionVector, news};
 /// runs, not an entity for each dot: 18 bytes for a node written in one go, however many fields it has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DotIndex {
-    /// By writer, then block; no writer is without blocks and no block without dots.
-    writers: OrdMap<ReplicaId, OrdMap<u64, Block>>,
+    /// By writer and block; no block is without dots. One map for all: many writers have few dots each.
+    blocks: OrdMap<Place, Block>,
     /// The block that the last dot went into, kept out of the map: dots come in order, and the next one mostly goes
     /// there too.
-    hot: Option<Hot>,
+    hot: Option<(Place, Block)>,
     len: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Hot {
-    replica: ReplicaId,
-    number: u64,
-    block: Block,
-}
-
-impl Hot {
-    fn is_at(&self, replica: ReplicaId, number: u64) -> bool {
-        self.number == number && self.replica == replica
-    }
-}
+/// A block of 64 counters of a writer.
+type Place = (WriterId, u64);
 
 /// Taking a dot out touches the word alone, which lies in the map itself: the dots that an overwrite replaces lie
 /// anywhere, and their runs would have to be fetched from memory.
@@ -61,103 +49,81 @@ struct Run {
 impl DotIndex {
     pub(crate) fn insert(&mut self, dot: Dot, entity: Entity) {
         let (number, bit) = place(dot.counter);
-        if !self.hot.as_ref().is_some_and(|hot| hot.is_at(dot.replica, number)) {
-            self.heat(dot.replica, number);
-        }
-        if let Some(hot) = &mut self.hot {
-            self.len += usize::from(hot.block.insert(bit, entity));
-        }
-    }
-
-    /// Puts the hot block back and takes another one out.
-    fn heat(&mut self, replica: ReplicaId, number: u64) {
-        let block = self.take(replica, number).unwrap_or_default();
-        if let Some(Hot { replica, number, block }) = self.hot.replace(Hot { replica, number, block }) {
-            match self.writers.get_mut(&replica) {
-                Some(blocks) => drop(blocks.insert(number, block)),
-                None => drop(self.writers.insert(replica, OrdMap::unit(number, block))),
+        let place = (dot.writer, number);
+        if !self.hot.as_ref().is_some_and(|(hot, _)| *hot == place) {
+            let block = self.blocks.remove(&place).unwrap_or_default();
+            if let Some((place, block)) = self.hot.replace((place, block)) {
+                self.blocks.insert(place, block);
             }
         }
-    }
-
-    /// Takes a block out of the map.
-    fn take(&mut self, replica: ReplicaId, number: u64) -> Option<Block> {
-        let blocks = self.writers.get_mut(&replica)?;
-        let block = blocks.remove(&number);
-        if blocks.is_empty() {
-            self.writers.remove(&replica);
+        if let Some((_, block)) = &mut self.hot {
+            self.len += usize::from(block.insert(bit, entity));
         }
-        block
     }
 
     pub(crate) fn remove(&mut self, dot: Dot) {
         let (number, bit) = place(dot.counter);
-        if let Some(hot) = self.hot.as_mut().filter(|hot| hot.is_at(dot.replica, number)) {
-            self.len -= usize::from(hot.block.remove(bit));
-            self.hot = self.hot.take().filter(|hot| hot.block.word != 0);
+        let place = (dot.writer, number);
+        if let Some((_, block)) = self.hot.as_mut().filter(|(hot, _)| *hot == place) {
+            self.len -= usize::from(block.remove(bit));
+            self.hot = self.hot.take().filter(|(_, block)| block.word != 0);
             return;
         }
-        let Some(blocks) = self.writers.get_mut(&dot.replica) else { return };
-        let Some(block) = blocks.get_mut(&number) else { return };
+        let Some(block) = self.blocks.get_mut(&place) else { return };
         self.len -= usize::from(block.remove(bit));
         if block.word == 0 {
-            self.take(dot.replica, number);
+            self.blocks.remove(&place);
         }
     }
 
     pub(crate) fn get(&self, dot: Dot) -> Option<Entity> {
         let (number, bit) = place(dot.counter);
-        let block = self.block(dot.replica, number)?;
+        let block = self.block(dot.writer, number)?;
         (block.word >> bit & 1 == 1).then(|| block.entity(bit))
     }
 
-    fn block(&self, replica: ReplicaId, number: u64) -> Option<&Block> {
-        let hot = self.hot.as_ref().filter(|hot| hot.is_at(replica, number)).map(|hot| &hot.block);
-        hot.or_else(|| self.writers.get(&replica)?.get(&number))
+    fn block(&self, writer: WriterId, number: u64) -> Option<&Block> {
+        let hot = self.hot.as_ref().filter(|(hot, _)| *hot == (writer, number)).map(|(_, block)| block);
+        hot.or_else(|| self.blocks.get(&(writer, number)))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// The blocks of a writer past a counter, each with its dots past it. O(log n + blocks).
-    fn blocks_after(&self, replica: ReplicaId, counter: u64) -> impl Iterator<Item = (u64, u64, &Block)> + '_ {
-        let (first, bit) = place(counter);
-        let map = self.writers.get(&replica);
-        let range = move |range: (Bound<u64>, Bound<u64>)| map.map(|blocks| blocks.range(range)).into_iter().flatten();
-        let hot = self.hot.as_ref().filter(|hot| hot.replica == replica && hot.number >= first);
+    /// The blocks from one place to another, both among them, in order. O(log n + blocks).
+    fn range(&self, from: Place, to: Place) -> impl Iterator<Item = (Place, &Block)> + '_ {
+        let hot = self.hot.as_ref().filter(|(place, _)| (from..=to).contains(place));
         // The hot block has its place among the others.
-        let split = hot.map_or(Bound::Unbounded, |hot| Bound::Excluded(hot.number));
-        let before = range((Bound::Included(first), split));
-        let after = hot.map(|hot| range((Bound::Excluded(hot.number), Bound::Unbounded)));
-        let hot = hot.map(|hot| (&hot.number, &hot.block));
-        before.chain(hot).chain(after.into_iter().flatten()).map(move |(number, block)| {
-            let word = if *number == first { block.word & above(bit) } else { block.word };
-            (*number, word, block)
+        let split = hot.map_or(Bound::Included(to), |(place, _)| Bound::Excluded(*place));
+        let before = self.blocks.range((Bound::Included(from), split));
+        let after = hot.map(|(place, _)| self.blocks.range((Bound::Excluded(*place), Bound::Included(to))));
+        let hot = hot.map(|(place, block)| (place, block));
+        before.chain(hot).chain(after.into_iter().flatten()).map(|(place, block)| (*place, block))
+    }
+
+    /// The blocks of a writer past one counter, up to another: number, dots among them, block. O(log n + blocks).
+    pub(crate) fn words(&self, writer: WriterId, after: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.blocks_of(writer, after, upto).map(|(number, word, _)| (number, word))
+    }
+
+    fn blocks_of(&self, writer: WriterId, after: u64, upto: u64) -> impl Iterator<Item = (u64, u64, &Block)> + '_ {
+        let ((first, bit), (last, end)) = (place(after), place(upto));
+        self.range((writer, first), (writer, last)).filter(move |_| after < upto).map(move |((_, number), block)| {
+            let from = if number == first { above(bit) } else { u64::MAX };
+            let to = if number == last { !above(end) } else { u64::MAX };
+            (number, block.word & from & to, block)
         })
     }
 
-    /// The dots of a writer past a counter, in order, with their entities. O(log n + dots).
-    pub(crate) fn after(&self, replica: ReplicaId, counter: u64) -> impl Iterator<Item = (Dot, Entity)> + '_ {
-        self.blocks_after(replica, counter).flat_map(move |(number, word, block)| {
-            let dot = move |bit| Dot { replica, counter: number * BLOCK + u64::from(bit) };
-            bits(word).map(move |bit| (dot(bit), block.entity(bit)))
-        })
+    /// The dots of a writer past one counter, up to another, in order, with their entities. O(log n + dots).
+    pub(crate) fn dots(&self, writer: WriterId, after: u64, upto: u64) -> impl Iterator<Item = (Dot, Entity)> + '_ {
+        self.blocks_of(writer, after, upto).flat_map(move |(number, word, block)| entities(writer, number, word, block))
     }
 
-    /// The dots that a version does not cover, of those that `upto` covers, with their entities.
-    pub(crate) fn beyond<'a>(
-        &'a self,
-        since: &'a VersionVector,
-        upto: &'a VersionVector,
-    ) -> impl Iterator<Item = (Dot, Entity)> + 'a {
-        let after = |(replica, seen, upto)| self.after(replica, seen).take_while(move |(dot, _)| dot.counter <= upto);
-        news(since, upto).flat_map(after)
-    }
-
-    /// Adds the entities that hold a dot of this writer past a counter; one may come several times.
-    pub(crate) fn entities_after(&self, replica: ReplicaId, counter: u64, entities: &mut Vec<Entity>) {
-        for (_, word, block) in self.blocks_after(replica, counter).filter(|(_, word, _)| *word != 0) {
+    /// Adds the entities that hold a dot of this writer past one counter, up to another; one may come several times.
+    pub(crate) fn entities(&self, writer: WriterId, after: u64, upto: u64, entities: &mut Vec<Entity>) {
+        for (_, word, block) in self.blocks_of(writer, after, upto).filter(|(_, word, _)| *word != 0) {
             let runs = (0..block.runs.len()).filter(|i| block.of_run(*i) & word != 0);
             entities.extend(runs.map(|i| block.runs[i].entity));
         }
@@ -165,31 +131,37 @@ impl DotIndex {
 
     /// The dots that are in a set as well, with their entities. O(words of the set · log n + dots found).
     pub(crate) fn in_set<'a>(&'a self, set: &'a DotSet) -> impl Iterator<Item = (Dot, Entity)> + 'a {
-        let words = set
-            .writers()
-            .flat_map(|(replica, words)| words.iter().map(move |(number, word)| (replica, *number, *word)));
+        let words = set.writers().flat_map(|(writer, words)| words.iter().map(move |word| (writer, *word)));
         words
-            .filter_map(|(replica, number, word)| Some((replica, number, word, self.block(replica, number)?)))
-            .flat_map(|(replica, number, word, block)| {
-                let dot = move |bit| Dot { replica, counter: number * BLOCK + u64::from(bit) };
-                bits(word & block.word).map(move |bit| (dot(bit), block.entity(bit)))
-            })
+            .filter_map(|(writer, (number, word))| Some((writer, number, word, self.block(writer, number)?)))
+            .flat_map(|(writer, number, word, block)| entities(writer, number, word & block.word, block))
     }
 
     /// All dots with their entities.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Dot, Entity)> + '_ {
-        self.replicas().into_iter().flat_map(|replica| self.after(replica, 0))
+        self.all().flat_map(|((writer, number), block)| entities(writer, number, block.word, block))
     }
 
     /// The dots alone. O(blocks).
     pub(crate) fn to_set(&self) -> DotSet {
-        let words = |replica| self.blocks_after(replica, 0).map(|(number, word, _)| (number, word)).collect();
-        DotSet::from_words(self.replicas().into_iter().map(|replica| (replica, words(replica))).collect())
+        let mut writers: Vec<(WriterId, Vec<(u64, u64)>)> = Vec::new();
+        for ((writer, number), block) in self.all() {
+            match writers.last_mut().filter(|(last, _)| *last == writer) {
+                Some((_, words)) => words.push((number, block.word)),
+                None => writers.push((writer, vec![(number, block.word)])),
+            }
+        }
+        DotSet::from_words(writers)
     }
 
-    fn replicas(&self) -> BTreeSet<ReplicaId> {
-        self.writers.keys().copied().chain(self.hot.as_ref().map(|hot| hot.replica)).collect()
+    fn all(&self) -> impl Iterator<Item = (Place, &Block)> + '_ {
+        self.range((WriterId::from([0; 10]), 0), (WriterId::from([0xff; 10]), u64::MAX))
     }
+}
+
+/// The dots of a word, with the entities of its block.
+fn entities(writer: WriterId, number: u64, word: u64, block: &Block) -> impl Iterator<Item = (Dot, Entity)> + '_ {
+    bits(word).map(move |bit| (Dot { writer, counter: number * BLOCK + u64::from(bit) }, block.entity(bit)))
 }
 
 impl Block {
@@ -258,10 +230,12 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn dot(replica: u8, counter: u64) -> Dot {
-        Dot { replica: ReplicaId::from([replica; 16]), counter }
+        Dot { writer: WriterId::from([replica; 10]), counter }
     }
 
     proptest! {
@@ -286,16 +260,16 @@ mod tests {
             }
             prop_assert_eq!(index.len(), model.len());
             prop_assert_eq!(index.iter().collect::<Vec<_>>(), model.clone().into_iter().collect::<Vec<_>>());
-            for block in index.writers.values().flat_map(|blocks| blocks.values()).chain(index.hot.as_ref().map(|h| &h.block)) {
+            for (_, block) in index.all() {
                 prop_assert_eq!(block.runs.len(), usize::from(block.count));
                 prop_assert!(block.runs.windows(2).all(|pair| pair[0].start < pair[1].start), "{block:?}");
                 prop_assert!(u32::from(block.count) <= 2 + SLACK * block.word.count_ones(), "{block:?}");
             }
             for counter in 0..140 {
-                let r = ReplicaId::from([1; 16]);
-                let expected: Vec<_> = model.iter().filter(|(d, _)| d.replica == r && d.counter > counter)
+                let r = WriterId::from([1; 10]);
+                let expected: Vec<_> = model.iter().filter(|(d, _)| d.writer == r && d.counter > counter)
                     .map(|(d, e)| (*d, *e)).collect();
-                prop_assert_eq!(index.after(r, counter).collect::<Vec<_>>(), expected);
+                prop_assert_eq!(index.dots(r, counter, u64::MAX).collect::<Vec<_>>(), expected);
             }
             prop_assert_eq!(index.to_set().iter().collect::<Vec<_>>(), model.into_keys().collect::<Vec<_>>());
         }
@@ -311,7 +285,7 @@ mod tests {
         for n in (64..128).map(|n| 64 + n * 37 % 64) {
             index.remove(dot(1, n));
             left.remove(&n);
-            let held = index.hot.as_ref().map_or(0, |hot| hot.block.count);
+            let held = index.hot.as_ref().map_or(0, |(_, block)| block.count);
             let expected = match left.len() {
                 16.. => 64,
                 4..16 => 15,
@@ -321,7 +295,7 @@ mod tests {
             assert_eq!((held, left.len()), (expected, left.len()));
             for after in [0, 80, 100] {
                 let mut entities = Vec::new();
-                index.entities_after(dot(1, 0).replica, after, &mut entities);
+                index.entities(dot(1, 0).writer, after, u64::MAX, &mut entities);
                 entities.sort_unstable();
                 assert_eq!(entities, left.range(after + 1..).map(|n| entity(*n as u8)).collect::<Vec<_>>());
             }
@@ -333,7 +307,7 @@ mod tests {
         let mut index = DotIndex::default();
         index.insert(dot(1, u64::MAX), Entity::SELF);
         assert_eq!(index.get(dot(1, u64::MAX)), Some(Entity::SELF));
-        assert_eq!(index.after(dot(1, 0).replica, u64::MAX - 1).count(), 1);
-        assert_eq!(index.after(dot(1, 0).replica, u64::MAX).count(), 0);
+        assert_eq!(index.dots(dot(1, 0).writer, u64::MAX - 1, u64::MAX).count(), 1);
+        assert_eq!(index.dots(dot(1, 0).writer, u64::MAX, u64::MAX).count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -9,6 +10,7 @@ use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, PartRef};
 use crate::kernel::key::{Field, Sibling};
+use crate::version::Birth;
 
 /// Why two deltas could not be joined. Apply them one after the other instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -31,7 +33,7 @@ type Sent = BTreeMap<Dot, Option<Sibling>>;
 impl Delta {
     /// One delta that does what `self` and then `later` do. O(both).
     ///
-    /// They must chain: `later.since() ⊆ self.upto() ⊆ later.upto()`.
+    /// They must chain: `later.since()` is `self.upto()`.
     pub fn join(&self, later: &Self) -> Result<Self, JoinError> {
         if self.schema != later.schema {
             return Err(JoinError::Schema);
@@ -39,16 +41,19 @@ impl Delta {
         if self.kind != DeltaKind::Incremental || later.kind != DeltaKind::Incremental {
             return Err(JoinError::Kind);
         }
-        let chain = self.upto.includes(&later.since) && later.upto.includes(&self.upto);
+        let chain = self.upto == later.since;
         if !chain && !is(Bug::JoinUnchained) {
             return Err(JoinError::NoChain);
         }
         let mut pruned = self.pruned.clone();
         if !is(Bug::JoinForgetsPruned) {
-            pruned.join(&later.pruned);
+            pruned = pruned.heads().iter().chain(later.pruned.heads()).copied().collect();
         }
-        let kind = DeltaKind::Incremental;
-        let mut joined = DeltaBuilder::new(&self.schema, kind, self.since.clone(), later.upto.clone(), pruned);
+        let mut births: Vec<Birth> = self.births.iter().chain(later.births.iter()).cloned().collect();
+        births.sort_by_key(|birth| birth.writer);
+        births.dedup_by_key(|birth| birth.writer);
+        let versions = [self.since.clone(), later.upto.clone(), pruned];
+        let mut joined = DeltaBuilder::with_births(&self.schema, DeltaKind::Incremental, versions, Arc::new(births));
         let (mut a, mut b) = (self.parts().peekable(), later.parts().peekable());
         loop {
             let order = match (a.peek(), b.peek()) {
@@ -88,22 +93,19 @@ impl Delta {
             let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
             let mut cell = Sent::new();
             for (dot, sibling) in &first {
+                // The later delta has seen all that the first holds: what it does not hold of a cell is dead.
                 let stays = second.contains_key(dot) && !is(Bug::JoinDropsSiblings);
-                if !judged || stays || !later.upto.covers(*dot) {
+                if !judged || stays {
                     cell.insert(*dot, sibling.clone());
                 }
             }
             for (dot, sibling) in second {
-                // One that the first delta had seen and no longer held was dead by then.
-                let dead = self.upto.covers(dot) && !self.since.covers(dot);
-                if !first.contains_key(&dot) && !dead {
-                    cell.insert(dot, sibling.filter(|_| !self.since.covers(dot)));
-                }
+                cell.entry(dot).or_insert(sibling);
             }
             let field = Field::new(field);
             for (dot, sibling) in cell {
                 match sibling {
-                    Some(sibling) => joined.push(&field, &sibling),
+                    Some(sibling) => joined.push_write(&field, &sibling),
                     None => joined.push_known(&field, dot),
                 }
             }

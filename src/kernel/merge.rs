@@ -6,14 +6,14 @@ use std::mem;
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Interner, Sibling};
 use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
-use crate::version::VersionVector;
+use crate::version::{Birth, LineageError, Version};
 
 /// Why a delta was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,23 +25,22 @@ pub enum MergeError {
     )]
     Gap {
         /// What has been seen here.
-        have: VersionVector,
+        have: Version,
         /// What the delta builds on.
-        need: VersionVector,
+        need: Version,
     },
-    /// The peer knows writes under our own id that we never made: this state is an old copy that another continued.
+    /// The delta says that a writer began otherwise than is known here. A birth never changes, so the sender is faulty.
     #[error(
-        "the peer has seen {theirs} writes of our own id {replica}, and we made {ours}: this state was restored from a \
-         backup or cloned; call `rotate`, then merge again"
+        "the delta says that writer {writer} began otherwise than is known here; its sender is faulty or hostile: do not \
+         merge from it"
     )]
-    OwnDots {
-        /// The id that we write under.
-        replica: ReplicaId,
-        /// How many writes we made under it.
-        ours: u64,
-        /// How many the peer has seen.
-        theirs: u64,
+    TwoBirths {
+        /// The writer.
+        writer: WriterId,
     },
+    /// The delta contradicts itself or what is known here. No replica makes such a one.
+    #[error("the delta makes no sense: {0}; its sender is faulty or hostile: do not merge from it")]
+    Invalid(&'static str),
     /// The delta belongs to another type.
     #[error("a delta of type `{theirs}` cannot be merged into a `{ours}`")]
     Schema {
@@ -52,20 +51,54 @@ pub enum MergeError {
     },
 }
 
+/// The versions of a delta by the receiver's table, which has learnt what the delta says of writers. Nothing else has
+/// changed yet.
+pub(crate) struct Checked {
+    since: Version,
+    pub(crate) upto: Version,
+    pruned: Version,
+}
+
 impl State {
-    /// Everything that can be wrong with a well-formed delta, before anything changes.
-    pub(crate) fn check(&self, delta: &Delta, own: Option<ReplicaId>) -> Result<(), MergeError> {
+    /// Everything that can be wrong with a well-formed delta, before anything changes. O(|delta| + lines).
+    pub(crate) fn check(&self, delta: &Delta) -> Result<Checked, MergeError> {
         let need = delta.need();
-        if !self.version.includes(&need) && !is(Bug::NoGapCheck) {
-            return Err(MergeError::Gap { have: self.version.clone(), need });
+        let has_all = self.version.includes(&need) && self.version.includes(&delta.since);
+        if !has_all && !is(Bug::NoGapCheck) {
+            return Err(MergeError::Gap { have: self.version.bare(), need });
         }
-        if let Some(replica) = own {
-            let (ours, theirs) = (self.version.get(replica), delta.upto.get(replica));
-            if theirs > ours {
-                return Err(MergeError::OwnDots { replica, ours, theirs });
-            }
+        let table = self.version.learn(&delta.births, delta.upto.heads()).map_err(|error| match error {
+            LineageError::TwoBirths(writer) => MergeError::TwoBirths { writer },
+            LineageError::Unknown(_) => MergeError::Invalid("it names a writer without its birth"),
+            LineageError::Impossible(_) => MergeError::Invalid("a counter that its writer cannot have reached"),
+        })?;
+        let resolve = |version: &Version, what| table.resolve(version).ok_or(MergeError::Invalid(what));
+        let upto = resolve(&delta.upto, "it names a writer without its birth")?;
+        let since = resolve(&delta.since, "it begins after it ends")?;
+        let pruned = resolve(&delta.pruned, "a pruned version beyond what was seen")?;
+        let unless = |holds: bool, what| if holds { Ok(()) } else { Err(MergeError::Invalid(what)) };
+        unless(upto.includes(&since), "it begins after it ends")?;
+        unless(upto.includes(&pruned), "a pruned version beyond what was seen")?;
+        // Nothing enters the table that no write needs: a peer cannot fill it.
+        let needed = |birth: &Birth| upto.get(birth.writer) > 0;
+        unless(delta.births.iter().all(needed), "the birth of a writer that wrote nothing")?;
+        unless(!matches!(delta.kind, DeltaKind::Complete) || since.is_empty(), "a complete delta that builds on something")?;
+        let bounds = |writer: &WriterId| (upto.begins_after(*writer), since.get(*writer), upto.get(*writer));
+        let bounds: Vec<_> = delta.writers.iter().map(bounds).collect();
+        let known = |known: &Known| {
+            let (after, seen, _) = bounds[known.writer as usize];
+            after < known.counter && known.counter <= seen
+        };
+        unless(delta.known.iter().all(known), "a sibling without its content")?;
+        let write = |write: &DeltaWrite| {
+            let (after, seen, upto) = bounds[write.writer as usize];
+            after.max(seen) < write.counter && write.counter <= upto
+        };
+        unless(delta.writes.iter().all(write) || is(Bug::OverClaim), "a sibling that it cannot hold")?;
+        if let DeltaKind::Reconciled { dead, .. } = &delta.kind {
+            unless(dead.iter().all(|dot| since.covers(dot)), "a dead dot that it does not build on")?;
         }
-        Ok(())
+        Ok(Checked { since, upto, pruned })
     }
 }
 
@@ -74,8 +107,9 @@ impl State {
 /// The delta has been [checked](State::check): no step can fail.
 pub(crate) struct Merging<'a> {
     delta: &'a Delta,
-    /// What we had seen before the merge.
-    had: VersionVector,
+    versions: Checked,
+    /// For each writer of the delta the last counter that we had seen before the merge.
+    had: Vec<u64>,
     /// The delta's fields as handles, made as they are met.
     fields: Vec<Option<Field>>,
     next: usize,
@@ -92,13 +126,14 @@ enum Rest {
 }
 
 impl<'a> Merging<'a> {
-    pub(crate) fn new(delta: &'a Delta, state: &mut State) -> Self {
+    pub(crate) fn new(delta: &'a Delta, versions: Checked, state: &mut State) -> Self {
         state.begin_batch(delta.len());
         let fields = vec![None; delta.fields.len()];
-        // Of what has been seen here nothing is news, and what a repair has settled since stays as it is.
-        let is_news = !state.version.includes(&delta.upto);
+        // Already covered: skip it, or the merge could undo a later repair.
+        let is_news = !state.version.includes(&versions.upto);
         let (next, rest) = if is_news { (0, None) } else { (delta.parts.len(), Some(Vec::new())) };
-        Self { delta, had: state.version.clone(), fields, next, rest, changes: Vec::new() }
+        let had = delta.writers.iter().map(|writer| state.version.get(*writer)).collect();
+        Self { delta, versions, had, fields, next, rest, changes: Vec::new() }
     }
 
     /// Merges the next entity and says what it touched. Returns false once all is done.
@@ -113,7 +148,7 @@ impl<'a> Merging<'a> {
         }
         state.index_batch(true);
         let delta = self.delta;
-        match self.rest.get_or_insert_with(|| rest(delta, state)).pop() {
+        match self.rest.get_or_insert_with(|| rest(delta, &self.versions, state)).pop() {
             Some(Rest::Entity(entity)) => {
                 let nothing = PartRef { entity, whole: true, known: &[], writes: &[] };
                 self.merge_part(nothing, state, interner, touched);
@@ -125,9 +160,11 @@ impl<'a> Merging<'a> {
                 true
             }
             None => {
-                state.version.join(&delta.upto);
+                state.version.adopt(&self.versions.upto);
+                state.version.join(&self.versions.upto);
                 if !is(Bug::PrunedNotInherited) {
-                    state.pruned.join(&delta.pruned);
+                    state.pruned.adopt(&self.versions.upto);
+                    state.pruned.join(&self.versions.pruned);
                 }
                 false
             }
@@ -187,7 +224,7 @@ impl<'a> Merging<'a> {
         let removed = is(Bug::RemovalWins) && writes.iter().any(|write| write.payload.is_none());
         let (mut cell, mut changed) = (Cell::new(), false);
         for sibling in ours.clone() {
-            let unseen = !delta.upto.covers(sibling.dot) && !removed;
+            let unseen = !self.versions.upto.covers(sibling.dot) && !removed;
             match unseen || in_theirs(sibling.dot) || is(Bug::MergeNeverKills) {
                 true => cell.push(sibling.clone()),
                 false => changed = true,
@@ -198,7 +235,8 @@ impl<'a> Merging<'a> {
             if is(Bug::KeepOurs) && cell.iter().any(|s| s.stamp == write.stamp) {
                 continue;
             }
-            if (!self.had.covers(dot) || is(Bug::Revives)) && !ours.has(dot) {
+            let seen = write.counter <= self.had[write.writer as usize];
+            if (!seen || is(Bug::Revives)) && !ours.has(dot) {
                 cell.push(Sibling { dot, stamp: write.stamp, payload: write.payload.clone() });
                 changed = true;
             }
@@ -219,7 +257,7 @@ impl<'a> Merging<'a> {
                 end(last.replace((field, Cell::new(), false)));
             }
             if let Some((_, cell, buried)) = &mut last {
-                match self.delta.upto.covers(sibling.dot) {
+                match self.versions.upto.covers(sibling.dot) {
                     true => *buried = true,
                     false => cell.push(sibling.clone()),
                 }
@@ -229,8 +267,8 @@ impl<'a> Merging<'a> {
     }
 }
 
-/// What of ours a delta that says so judges by being silent. Computed once its parts have been merged.
-fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
+/// Our cells that the delta kills by omission. Computed once its parts have been merged.
+fn rest(delta: &Delta, versions: &Checked, state: &State) -> Vec<Rest> {
     match &delta.kind {
         DeltaKind::Incremental => Vec::new(),
         DeltaKind::Complete if is(Bug::CompleteSilent) => Vec::new(),
@@ -238,11 +276,15 @@ fn rest(delta: &Delta, state: &State) -> Vec<Rest> {
             let held = |entity| delta.parts.binary_search_by_key(&entity, |part| part.entity).is_ok();
             state.entities().filter(|(entity, _)| !held(*entity)).map(|(entity, _)| Rest::Entity(entity)).collect()
         }
-        DeltaKind::Reconciled { at, dead } => {
+        DeltaKind::Reconciled { dead, .. } => {
             let held: DotSet = delta.dots().collect();
             let (live, tombstones) = (&state.derived.live, &state.derived.tombstones);
-            // What we have seen since the delta was cut for us, and the sender had seen then: judged like the rest.
-            let later = live.beyond(at, &delta.upto).chain(tombstones.beyond(at, &delta.upto));
+            // Everything that the sender had seen and that it does not know to be common: what it holds is here.
+            let news = versions.upto.news(&versions.since);
+            let of = |(writer, seen, upto): (WriterId, u64, u64)| {
+                live.dots(writer, seen, upto).chain(tombstones.dots(writer, seen, upto))
+            };
+            let later = news.into_iter().flat_map(of);
             let later = later.filter(|(dot, _)| !held.contains(*dot) && !is(Bug::LateUnjudged));
             let mut cells: BTreeMap<(Entity, Field), BTreeSet<Dot>> = BTreeMap::new();
             for (dot, entity) in live.in_set(dead).chain(later) {

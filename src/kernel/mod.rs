@@ -17,7 +17,7 @@
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
 //! | `slice`, `resume` | a delta in stretches of entities; going on with one that was broken off |
-//! | `prune`, `rotate` | forgetting tombstones; going on under a new id |
+//! | `prune` | forgetting tombstones |
 //! | `repair` | making two states of one version equal that are not |
 //! | `compare` | where two states differ, and the way back |
 //! | `edit` | where dots are minted |
@@ -40,7 +40,6 @@ mod merge;
 mod prune;
 mod repair;
 mod resume;
-mod rotate;
 mod slice;
 mod state;
 pub(crate) mod visits;
@@ -59,7 +58,7 @@ pub use state::{Contest, State, Touched};
 
 pub(crate) use compare::entity_differences;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
-pub(crate) use edit::{Author, Go};
-pub(crate) use merge::Merging;
+pub(crate) use edit::{Author, Go, Own, hashed};
+pub(crate) use merge::{Checked, Merging};
 pub(crate) use repair::Repairing;
 pub(crate) use state::Before;

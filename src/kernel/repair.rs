@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::cells::Cell;
-use crate::kernel::delta::{Delta, DeltaKind};
+use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite};
 use crate::kernel::key::{Entity, Field, Interner, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
 use crate::kernel::visits;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Why a replica was not repaired. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -33,9 +33,9 @@ pub enum RepairError {
     )]
     Version {
         /// What has been seen here.
-        ours: VersionVector,
+        ours: Version,
         /// What the peer has seen.
-        theirs: VersionVector,
+        theirs: Version,
     },
     /// The delta belongs to another type.
     #[error("a delta of type `{theirs}` cannot repair a `{ours}`")]
@@ -116,7 +116,7 @@ impl Move {
 /// A repair under way: all is judged, and then it goes one entity a step, so that what is derived from cells can follow.
 pub(crate) struct Repairing {
     /// What a peer must have seen to be told of later changes alone.
-    pruned: VersionVector,
+    pruned: Version,
     /// What is dropped here, by dot.
     dropped: Vec<Dropped>,
     /// Whether the two differ in a write of our own.
@@ -132,7 +132,7 @@ impl Repairing {
     pub(crate) fn new(
         state: &State,
         theirs: &Delta,
-        own: Option<ReplicaId>,
+        own: Option<WriterId>,
         interner: &mut Interner,
     ) -> Result<Self, RepairError> {
         if theirs.kind != DeltaKind::Complete {
@@ -143,11 +143,11 @@ impl Repairing {
         }
         let (only_here, only_there) = differences(state, theirs);
         let differing = || only_here.keys().chain(only_there.keys());
-        let own_differs = differing().any(|dot| Some(dot.replica) == own);
+        let own_differs = differing().any(|dot| Some(dot.writer) == own);
         // What such a write overwrote on one side is dead now on both, and no cell may be left to tell so: like a pruned
         // tombstone.
-        let mut pruned = theirs.pruned.clone();
-        differing().for_each(|dot| pruned.observe(*dot));
+        let mut pruned = state.version.resolve(&theirs.pruned).unwrap_or_else(|| state.version.clone());
+        pruned.observe_all(differing().copied());
         let (mut dropped, mut moves) = (Vec::new(), Vec::new());
         for (dot, was) in only_here {
             let there = only_there.get(&dot);
@@ -169,6 +169,7 @@ impl Repairing {
         touched.clear();
         let rest = &self.moves[self.next..];
         let Some(of_entity) = rest.chunk_by(|a, b| a.entity() == b.entity()).next() else {
+            state.pruned.adopt(&state.version);
             state.pruned.join(&self.pruned);
             return false;
         };
@@ -196,6 +197,25 @@ impl Repairing {
     pub(crate) fn finish(self, state: &State) -> (Vec<Dropped>, Vec<Touched>) {
         let before = self.before.into_iter().map(|((entity, field), was)| Before { entity, field, was });
         (self.dropped, before.map(|before| before.until(state)).collect())
+    }
+}
+
+impl State {
+    /// True if a delta holds another content than we do under a dot of this writer: two processes went on as one writer.
+    /// What either has since overwritten cannot be compared. O(|delta| · log n).
+    pub(crate) fn contradicts(&self, delta: &Delta, writer: WriterId) -> bool {
+        let differs = |entity, field: &[u8], dot: Dot, write: &DeltaWrite| {
+            let here = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot));
+            here.is_some_and(|here| {
+                let same = |s: &Sibling| s.dot == dot && s.stamp == write.stamp && s.payload == write.payload;
+                here != entity || !self.cells(here).is_some_and(|cells| cells.siblings(field).any(same))
+            })
+        };
+        delta.parts().any(|part| {
+            let writes = part.writes.iter().map(|write| (delta.write_dot(write), write));
+            let mut own = writes.filter(|(dot, _)| dot.writer == writer);
+            own.any(|(dot, write)| differs(part.entity, delta.fields.get(write.field), dot, write))
+        })
     }
 }
 

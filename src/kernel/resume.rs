@@ -1,8 +1,10 @@
 //! Going on with a delta that was broken off: the part that has come, what has changed in it since, and the rest.
 
+use std::sync::Arc;
+
 use crate::bugs::{Bug, is};
-use crate::id::ReplicaId;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind, FieldTable};
+use crate::version::Version;
 
 impl Delta {
     /// What the sender of a delta that was broken off would send now in its place, from what came of it and two more.
@@ -10,13 +12,15 @@ impl Delta {
     /// `prefix` is all of the delta up to its last entity; the others are what
     /// [`delta_since_beyond`](crate::State::delta_since_beyond) makes for it. Of tombstones that the sender has pruned
     /// since, the prefix still holds its own, which changes nothing of what is alive; in all else the result is what the
-    /// sender would have cut now. `None` if the three do not fit together. O(all).
-    pub(crate) fn resume(mut prefix: Self, changes: &Self, rest: Self) -> Option<Self> {
-        if !prefix.goes_on_with(changes, &rest) {
+    /// sender would have cut now. `None` if the three do not fit together, by what the receiver knows of writers. O(all).
+    pub(crate) fn resume(prefix: Self, changes: &Self, rest: Self, receiver: &Version) -> Option<Self> {
+        if !prefix.goes_on_with(changes, &rest, receiver) {
             return None;
         }
         let (since, upto, pruned) = (rest.since.clone(), rest.upto.clone(), rest.pruned.clone());
-        let mut joined = DeltaBuilder::new(&rest.schema, rest.kind.clone(), since, upto, pruned);
+        let births = Arc::clone(&rest.births);
+        let mut joined =
+            DeltaBuilder::with_births(&rest.schema, rest.kind.clone(), [since, upto, pruned], Arc::clone(&births));
         let mut order = Vec::with_capacity(prefix.parts.len() + changes.parts.len() + rest.parts.len());
         let [from_prefix, from_joined, from_rest] = [0, 1, 2];
         let mut next = 0;
@@ -37,42 +41,54 @@ impl Delta {
         order.extend(std::iter::repeat_n((from_prefix, true), prefix.parts.len() - next));
         order.extend(std::iter::repeat_n((from_rest, true), rest.parts.len()));
 
-        prefix.take_writers(&rest.replicas)?;
         let head = rest.head(rest.kind.clone());
-        let resumed = head.gather(vec![prefix, joined.finish(), rest], order.into_iter()).with_used_fields();
+        let gathered = head.gather(vec![prefix, joined.finish(), rest], order.into_iter());
+        let resumed = gathered.with_used_fields().with_used_writers();
         resumed.has_distinct_dots().then_some(resumed)
     }
 
-    fn goes_on_with(&self, changes: &Self, rest: &Self) -> bool {
+    fn goes_on_with(&self, changes: &Self, rest: &Self, receiver: &Version) -> bool {
         let kinds = changes.kind == DeltaKind::Incremental
             && match &rest.kind {
                 DeltaKind::Incremental => self.kind == DeltaKind::Incremental,
-                // What a peer gets that holds nothing, once there was pruning.
-                DeltaKind::Reconciled { at, dead } => {
-                    at.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
+                // What a peer gets that is not known to hold anything, once there was pruning.
+                DeltaKind::Reconciled { dead, .. } => {
+                    rest.since.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
                 }
                 DeltaKind::Complete => false,
             };
         let versions = self.since == rest.since
             && self.upto == changes.since
             && changes.upto == rest.upto
-            && changes.pruned == rest.pruned
-            && rest.pruned.includes(&self.pruned)
+            && changes.pruned == rest.pruned;
+        let pruned = || {
+            let table = receiver.learn(&rest.births, rest.upto.heads()).ok()?;
+            let [before, then, pruned] = [table.resolve(&self.pruned)?, table.resolve(&self.upto)?, table.resolve(&rest.pruned)?];
             // Else a removal could be missing.
-            && self.upto.includes(&rest.pruned);
+            Some(pruned.includes(&before) && then.includes(&pruned))
+        };
+        let versions = versions && pruned() == Some(true);
         let (last, first) = (self.last_entity(), rest.parts.first().map(|part| part.entity));
         let schemas = self.schema == changes.schema && self.schema == rest.schema;
         schemas && kinds && versions && changes.last_entity() <= last && first.is_none_or(|first| last < Some(first))
     }
 
-    /// Takes another table of writers, if all of its own are there.
-    fn take_writers(&mut self, replicas: &[ReplicaId]) -> Option<()> {
-        let place = |replica: &ReplicaId| Some(replicas.binary_search(replica).ok()? as u32);
-        let places: Vec<u32> = self.replicas.iter().map(place).collect::<Option<_>>()?;
-        self.known.iter_mut().for_each(|known| known.replica = places[known.replica as usize]);
-        self.writes.iter_mut().for_each(|write| write.replica = places[write.replica as usize]);
-        self.replicas = replicas.to_vec();
-        Some(())
+    /// Drops the writers that nothing uses.
+    fn with_used_writers(mut self) -> Self {
+        let mut used = vec![false; self.writers.len()];
+        self.known.iter().for_each(|known| used[known.writer as usize] = true);
+        self.writes.iter().for_each(|write| used[write.writer as usize] = true);
+        let mut places = Vec::with_capacity(used.len());
+        let mut next = 0;
+        for used in &used {
+            places.push(next);
+            next += u32::from(*used);
+        }
+        let mut keep = used.into_iter();
+        self.writers.retain(|_| keep.next() == Some(true));
+        self.known.iter_mut().for_each(|known| known.writer = places[known.writer as usize]);
+        self.writes.iter_mut().for_each(|write| write.writer = places[write.writer as usize]);
+        self
     }
 
     /// Drops the fields that nothing uses.
@@ -108,7 +124,7 @@ mod tests {
     use crate::kernel::delta::Part;
     use crate::kernel::histories::{Step, Still, World, steps};
     use crate::kernel::{Crdt, DotSet};
-    use crate::version::VersionVector;
+    use crate::version::Version;
     use crate::{Graph, Replica};
 
     /// Takes out of a resumed delta the dots that were tombstones when the prefix was cut and that the sender has pruned
@@ -143,10 +159,10 @@ mod tests {
         let sender = &world.0[0];
         let then = sender.state().state().version().clone();
         let last = sender.complete().last_entity().unwrap();
-        let nothing = VersionVector::new();
+        let nothing = Version::new();
         assert!(sender.delta_since_beyond(&nothing, &then, last).is_some());
         assert!(sender.delta_since_beyond(&then, &nothing, last).is_none(), "it began after it ended");
-        let further: VersionVector = then.iter().map(|(replica, counter)| (replica, counter + 1)).collect();
+        let further: Version = then.iter().map(|(replica, counter)| (replica, counter + 1)).collect();
         assert!(sender.delta_since_beyond(&nothing, &further, last).is_none(), "what is not here yet was sent");
         world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
         assert!(world.0[0].delta_since_beyond(&nothing, &then, last).is_none(), "a removal would be missing");
@@ -159,7 +175,7 @@ mod tests {
         world.run(&(0..8).map(|e| Step::Write(0, e, 1)).collect::<Vec<_>>());
         world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
         // To who has nothing, after there was pruning: reconciled with nothing.
-        let slices: Vec<_> = world.0[0].delta_since(&VersionVector::new()).unwrap().slices(0).take(3).collect();
+        let slices: Vec<_> = world.0[0].delta_since(&Version::new()).unwrap().slices(0).take(3).collect();
         let prefix = Delta::concat(slices).unwrap();
         let last = prefix.last_entity().unwrap();
         world.run(&[Step::Write(0, 0, 2)]);
@@ -176,7 +192,7 @@ mod tests {
         let version = || rest.upto.clone();
         let dead: DotSet = rest.dots().take(1).collect();
         let since = |at| DeltaKind::Reconciled { at, dead: DotSet::new() };
-        let without = |dead: &DotSet| DeltaKind::Reconciled { at: VersionVector::new(), dead: dead.clone() };
+        let without = |dead: &DotSet| DeltaKind::Reconciled { at: Version::new(), dead: dead.clone() };
         let changes: [Change<'_>; 11] = [
             &|[_, _, rest]| rest.kind = since(version()),
             &|[_, _, rest]| rest.kind = without(&dead),
@@ -286,7 +302,7 @@ mod tests {
             Delta::resume(prefix, &changes, rest)
         };
         assert_eq!(resume(&|_, _, _| {}), world.0[0].delta_since(&since).ok());
-        let more = |version: &VersionVector| version.iter().map(|(r, c)| (r, c + 1)).collect::<VersionVector>();
+        let more = |version: &Version| version.iter().map(|(r, c)| (r, c + 1)).collect::<Version>();
         type Change<'a> = &'a dyn Fn(&mut Delta, &mut Delta, &mut Delta);
         let cases: [Change<'_>; 11] = [
             &|prefix, _, _| *prefix = slices[0].clone(),
@@ -294,7 +310,7 @@ mod tests {
             &|_, _, rest| rest.schema.push('x'),
             &|_, changes, _| changes.kind = DeltaKind::Complete,
             &|prefix, _, _| prefix.kind = DeltaKind::Complete,
-            &|prefix, _, _| prefix.since = VersionVector::new(),
+            &|prefix, _, _| prefix.since = Version::new(),
             &|_, changes, _| changes.since = since.clone(),
             &|_, changes, _| changes.upto = more(&changes.upto),
             &|_, changes, _| changes.pruned = since.clone(),

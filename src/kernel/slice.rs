@@ -3,11 +3,13 @@
 //! A slice is a delta in form alone. It bears the versions of the whole and holds a part of it, so to merge one would be to
 //! take what the others hold for dead. Slices are put together first.
 
+use std::sync::Arc;
 use std::vec;
 
 use crate::bugs::{Bug, is};
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, FieldTable, Known, Part};
 use crate::kernel::dots::DotSet;
+use crate::id::WriterId;
 use crate::kernel::key::Entity;
 
 /// About how many bytes things take once they are encoded, names and payloads aside.
@@ -21,9 +23,9 @@ mod about {
 
 impl Delta {
     /// The delta in slices, each of about `target_len` bytes once it is encoded (versions aside) and of one entity at
-    /// least. A delta without entities is one slice. The dead dots of a reconciled one are all in the first.
+    /// least. A delta without entities is one slice. Births, and the dead dots of a reconciled one, are all in the first.
     ///
-    /// O(slice + writers) for each, made as they are asked for.
+    /// O(slice · log slice) for each, made as they are asked for.
     pub(crate) fn slices(&self, target_len: usize) -> impl Iterator<Item = Self> + '_ {
         let fields = self.fields.len();
         Slices { delta: self, target_len, start: 0, number: 0, met: vec![0; fields], places: vec![0; fields] }
@@ -31,8 +33,8 @@ impl Delta {
 
     /// What [`slices`](Self::slices) took apart, of any length, put together again. O(all).
     ///
-    /// `None` if these are no slices of one delta: if their type, kind or versions differ, if any but the first has dead
-    /// dots, if entities do not ascend or a dot comes twice.
+    /// `None` if these are no slices of one delta: if their type, kind or versions differ, if any but the first has births
+    /// or dead dots, if entities do not ascend or a dot comes twice.
     pub(crate) fn concat(mut slices: Vec<Self>) -> Option<Self> {
         if is(Bug::SliceLost) && slices.len() > 1 {
             slices.pop();
@@ -46,7 +48,7 @@ impl Delta {
                 && slice.since == whole.since
                 && slice.upto == whole.upto
                 && slice.pruned == whole.pruned
-                && slice.replicas == whole.replicas;
+                && (i == 0 || slice.births.is_empty());
             let ascends = slice.parts.first().is_none_or(|first| last.is_none_or(|last| last < first.entity));
             if !fits || !ascends {
                 return None;
@@ -72,7 +74,8 @@ impl Delta {
             since: self.since.clone(),
             upto: self.upto.clone(),
             pruned: self.pruned.clone(),
-            replicas: self.replicas.clone(),
+            births: Arc::clone(&self.births),
+            writers: Vec::new(),
             fields: FieldTable::default(),
             parts: Vec::new(),
             known: Vec::new(),
@@ -80,14 +83,19 @@ impl Delta {
         }
     }
 
-    /// Fills an empty delta from others with the same writers: `order` says from which the next part comes, and whether
+    /// Fills an empty delta from others: `order` says from which the next part comes, and whether
     /// it is kept. O(all).
     pub(super) fn gather(mut self, sources: Vec<Self>, order: impl Iterator<Item = (usize, bool)>) -> Self {
-        let (fields, places) = merge_tables(&sources);
-        self.fields = fields;
+        let tables: Vec<Vec<&[u8]>> = sources.iter().map(|delta| delta.fields.iter().collect()).collect();
+        let (fields, places) = merge_tables(&tables);
+        fields.into_iter().for_each(|field| self.fields.push(field));
+        let tables: Vec<Vec<WriterId>> = sources.iter().map(|delta| delta.writers.clone()).collect();
+        let (writers, of_writers) = merge_tables(&tables);
+        self.writers = writers;
         self.parts.reserve_exact(sources.iter().map(|source| source.parts.len()).sum());
         self.known.reserve_exact(sources.iter().map(|source| source.known.len()).sum());
         self.writes.reserve_exact(sources.iter().map(|source| source.writes.len()).sum());
+        let places = places.into_iter().zip(of_writers);
         let mut sources: Vec<_> = sources.into_iter().zip(places).map(|(delta, p)| Source::new(delta, p)).collect();
         for (source, kept) in order {
             let source = &mut sources[source];
@@ -95,14 +103,14 @@ impl Delta {
             let known = source.known.by_ref().take(part.known_end - source.known_end);
             let writes = source.writes.by_ref().take(part.writes_end - source.writes_end);
             (source.known_end, source.writes_end) = (part.known_end, part.writes_end);
-            let place = |field: u32| source.places[field as usize];
+            let (place, of) = (|field: u32| source.places[field as usize], |w: u32| source.writers[w as usize]);
             if !kept {
                 known.for_each(drop);
                 writes.for_each(drop);
                 continue;
             }
-            self.known.extend(known.map(|known| Known { field: place(known.field), ..known }));
-            self.writes.extend(writes.map(|write| DeltaWrite { field: place(write.field), ..write }));
+            self.known.extend(known.map(|k| Known { field: place(k.field), writer: of(k.writer), ..k }));
+            self.writes.extend(writes.map(|w| DeltaWrite { field: place(w.field), writer: of(w.writer), ..w }));
             self.parts.push(Part { known_end: self.known.len(), writes_end: self.writes.len(), ..part });
         }
         self
@@ -141,6 +149,9 @@ impl Iterator for Slices<'_> {
         }
         self.number += 1;
         let mut slice = delta.head(if is_first { delta.kind.clone() } else { delta.kind.without_dead() });
+        if !is_first {
+            slice.births = Arc::default();
+        }
         let (end, fields) = self.measure(&slice.kind);
         for (place, field) in fields.into_iter().enumerate() {
             slice.fields.push(delta.fields.get(field));
@@ -155,9 +166,15 @@ impl Iterator for Slices<'_> {
             writes_end: part.writes_end - writes,
             ..*part
         }));
-        slice.known.extend(delta.known[known..known_end].iter().map(|k| Known { field: place(k.field), ..*k }));
-        let writes = delta.writes[writes..writes_end].iter();
-        slice.writes.extend(writes.map(|w| DeltaWrite { field: place(w.field), ..w.clone() }));
+        let (known, writes) = (&delta.known[known..known_end], &delta.writes[writes..writes_end]);
+        let mut used: Vec<u32> = known.iter().map(|k| k.writer).chain(writes.iter().map(|w| w.writer)).collect();
+        used.sort_unstable();
+        used.dedup();
+        slice.writers = used.iter().map(|writer| delta.writers[*writer as usize]).collect();
+        let of = |writer: u32| used.partition_point(|used| *used < writer) as u32;
+        slice.known.extend(known.iter().map(|k| Known { field: place(k.field), writer: of(k.writer), ..*k }));
+        let writes = writes.iter().cloned();
+        slice.writes.extend(writes.map(|w| DeltaWrite { field: place(w.field), writer: of(w.writer), ..w }));
         self.start = end;
         Some(slice)
     }
@@ -201,26 +218,28 @@ struct Source {
     /// Where the last part ended.
     known_end: usize,
     writes_end: usize,
-    /// Where its fields stand in the table of the other.
+    /// Where its fields and its writers stand in the tables of the other.
     places: Vec<u32>,
+    writers: Vec<u32>,
 }
 
 impl Source {
-    fn new(delta: Delta, places: Vec<u32>) -> Self {
+    fn new(delta: Delta, (places, of_writers): (Vec<u32>, Vec<u32>)) -> Self {
         let (parts, known, writes) = (delta.parts.into_iter(), delta.known.into_iter(), delta.writes.into_iter());
-        Self { parts, known, writes, known_end: 0, writes_end: 0, places }
+        Self { parts, known, writes, known_end: 0, writes_end: 0, places, writers: of_writers }
     }
 }
 
-/// One table of the fields of all, and where those of each stand in it.
-fn merge_tables(deltas: &[Delta]) -> (FieldTable, Vec<Vec<u32>>) {
-    let mut places: Vec<Vec<u32>> = deltas.iter().map(|delta| vec![0; delta.fields.len()]).collect();
-    let tables = deltas.iter().enumerate();
-    let mut all: Vec<(&[u8], usize, usize)> =
-        tables.flat_map(|(t, delta)| delta.fields.iter().enumerate().map(move |(i, field)| (field, t, i))).collect();
+/// One sorted table of what is in several, and where the items of each stand in it.
+fn merge_tables<T: Ord + Copy>(tables: &[Vec<T>]) -> (Vec<T>, Vec<Vec<u32>>) {
+    let mut places: Vec<Vec<u32>> = tables.iter().map(|table| vec![0; table.len()]).collect();
+    let items = |(t, table): (usize, &Vec<T>)| {
+        table.iter().copied().enumerate().map(move |(i, item)| (item, t, i)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<(T, usize, usize)> = tables.iter().enumerate().flat_map(items).collect();
     // A stable sort merges what is sorted already.
     all.sort();
-    let mut merged = FieldTable::default();
+    let mut merged = Vec::new();
     for same in all.chunk_by(|a, b| a.0 == b.0) {
         same.iter().for_each(|(_, t, i)| places[*t][*i] = merged.len() as u32);
         merged.push(same[0].0);
@@ -237,11 +256,11 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::id::{Dot, ReplicaId};
+    use crate::id::{Dot, WriterId};
     use crate::kernel::delta::DeltaBuilder;
     use crate::kernel::histories::{Step, World, steps};
     use crate::kernel::key::{Field, Payload, Sibling};
-    use crate::version::VersionVector;
+    use crate::version::Version;
 
     #[test]
     fn slices_put_together_are_the_delta_whatever_their_length() {
@@ -295,7 +314,7 @@ mod tests {
             Delta::concat(slices)
         };
         assert_eq!(with(1, &|_| {}), Some(delta.clone()));
-        let later = delta.upto.iter().map(|(replica, counter)| (replica, counter + 1)).collect::<VersionVector>();
+        let later = delta.upto.heads().iter().map(|head| (head.writer, head.counter + 1)).collect::<Version>();
         let changes: [&dyn Fn(&mut Delta); 6] = [
             &|slice| slice.schema.push('x'),
             &|slice| slice.kind = DeltaKind::Incremental,
@@ -316,7 +335,8 @@ mod tests {
         let dot = slices[0].writes[0].clone();
         let twice = with(1, &|slice| {
             slice.writes[0].counter = dot.counter;
-            slice.writes[0].replica = dot.replica;
+            slice.writes[0].writer = dot.writer;
+            slice.writers = slices[0].writers.clone();
         });
         assert_eq!(twice, None, "a dot in two slices");
     }
@@ -324,9 +344,9 @@ mod tests {
     #[test]
     fn a_slice_is_about_as_long_as_was_asked_for() {
         const LEN: usize = 5_000;
-        let writer = ReplicaId::from([1; 16]);
-        let version = |upto| -> VersionVector { [(writer, upto)].into_iter().collect() };
-        let dot = |counter| Dot { replica: writer, counter };
+        let writer = WriterId::from([1; 10]);
+        let version = |upto| -> Version { [(writer, upto)].into_iter().collect() };
+        let dot = |counter| Dot { writer, counter };
         let dead: DotSet = (0..400).flat_map(|n| [n * 64 + 1, n * 64 + n % 60 + 2]).map(dot).collect();
         let none = DotSet::new();
         // Known siblings, writes, letters of each name, bytes of each payload, and what is dead.
@@ -339,7 +359,7 @@ mod tests {
         ];
         for (known, writes, letters, bytes, dead) in sorts {
             let kind = DeltaKind::Reconciled { at: version(50_000), dead: dead.clone() };
-            let mut delta = DeltaBuilder::new("", kind, version(20_000), version(50_000), VersionVector::new());
+            let mut delta = DeltaBuilder::new("", kind, version(20_000), version(50_000), Version::new());
             for n in 0..300 {
                 // Short names are the same for all, long ones each another's.
                 let name =
@@ -367,11 +387,11 @@ mod tests {
             let mut delta = reconciled();
             assert!(delta.writes.len() > 2);
             for (write, counter) in delta.writes.iter_mut().zip([counter, counter - 1, counter]) {
-                (write.replica, write.counter) = (0, counter);
+                (write.writer, write.counter) = (0, counter);
             }
             assert!(!delta.has_distinct_dots(), "{counter}");
-            delta.writes[0].replica = 1;
-            assert_eq!(delta.writes.iter().filter(|w| (w.replica, w.counter) == (1, counter)).count(), 1);
+            delta.writes[0].writer = 1;
+            assert_eq!(delta.writes.iter().filter(|w| (w.writer, w.counter) == (1, counter)).count(), 1);
             assert!(delta.has_distinct_dots(), "{counter}");
         }
     }

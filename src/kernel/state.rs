@@ -11,20 +11,28 @@ use crate::kernel::dots::DotSet;
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::index::DotIndex;
 use crate::kernel::key::{Entity, Field, Sibling};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// All cells of a replica. Persistent: cloning is O(1), and a clone is a snapshot that stays as it is.
 ///
 /// Reading is all that can be done with one from outside; it changes through [`Edit`](crate::kernel::Edit) and by
-/// merging alone. As large as what is alive, plus the tombstones that have not been pruned, plus O(writers).
-#[derive(Clone, Default)]
+/// merging alone. As large as what is alive, plus the tombstones that have not been pruned, plus some 60 bytes for each opening that ever wrote.
+#[derive(Clone)]
 pub struct State {
-    pub(crate) version: VersionVector,
-    /// The join of the dots of all tombstones that were pruned here or by whom we merged from. Within `version`.
-    pub(crate) pruned: VersionVector,
+    pub(crate) version: Version,
+    /// The dots of all tombstones that were pruned here or by whom we merged from, with their paths. Within `version`.
+    pub(crate) pruned: Version,
     /// No entity is without cells.
     pub(crate) entities: OrdMap<Entity, Cells>,
     pub(crate) derived: Derived,
+}
+
+/// A state that is empty.
+impl Default for State {
+    fn default() -> Self {
+        let (version, entities, derived) = (Version::whole(), OrdMap::new(), Derived::default());
+        Self { pruned: version.clone(), version, entities, derived }
+    }
 }
 
 /// What follows from the cells.
@@ -92,7 +100,7 @@ pub(crate) struct Changing<'a> {
     cells: &'a mut Cells,
     derived: &'a mut Derived,
     /// For whoever mints the dot of the change.
-    pub(crate) version: &'a mut VersionVector,
+    pub(crate) version: &'a mut Version,
 }
 
 impl Changing<'_> {
@@ -189,12 +197,12 @@ impl Touched {
 
 impl State {
     /// Everything that this state has seen.
-    pub fn version(&self) -> &VersionVector {
+    pub fn version(&self) -> &Version {
         &self.version
     }
 
     /// The join of all pruned tombstones: a peer whose version does not include it has to reconcile.
-    pub fn pruned(&self) -> &VersionVector {
+    pub fn pruned(&self) -> &Version {
         &self.pruned
     }
 

@@ -9,7 +9,7 @@ use crate::id::Dot;
 use crate::kernel::Crdt;
 use crate::replica::Replica;
 use crate::standing::Standing;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// The devices that a replica syncs with, and what each has last acknowledged: which tombstones can go.
 ///
@@ -91,7 +91,7 @@ impl Devices {
     }
 
     /// What all known devices have acknowledged, of what has been seen here. O(devices · writers).
-    pub fn seen_by_all(&self, ours: &VersionVector) -> VersionVector {
+    pub fn seen_by_all(&self, ours: &Version) -> Version {
         self.known.values().fold(ours.clone(), |seen, standing| seen.meet(standing.version()))
     }
 
@@ -101,7 +101,7 @@ impl Devices {
     ///
     /// With a tombstone go all earlier ones of its writer: whoever has not seen those has not seen it, and has to
     /// reconcile because of it anyway.
-    pub fn plan<T: Crdt>(&self, replica: &Replica<T>, budget: &Budget, now_ms: u64) -> VersionVector {
+    pub fn plan<T: Crdt>(&self, replica: &Replica<T>, budget: &Budget, now_ms: u64) -> Version {
         let mut plan = self.seen_by_all(replica.version());
         let tombstones = replica.state().state().dated_tombstones();
         let mut held: Vec<(Stamp, Dot, u64)> =

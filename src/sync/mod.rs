@@ -27,7 +27,7 @@
 //!     Ok(_) => {}
 //!     Err(MergeError::Gap { have, .. }) => {
 //!         let request: Vec<u8> = have.to_bytes(); // to whoever sent it
-//!         let missing = laptop.delta_since(&driftless::VersionVector::from_bytes(&request)?)?;
+//!         let missing = laptop.delta_since(&driftless::Version::from_bytes(&request)?)?;
 //!         phone.merge(&Delta::from_bytes(&missing.to_bytes())?)?;
 //!     }
 //!     Err(other) => return Err(other.into()), // own dots: `rotate`; another type: not for us

@@ -8,7 +8,7 @@ use crate::testing::TestEnvironment;
 use crate::testing::history::View;
 use crate::testing::model::{Model, same};
 use crate::testing::point::{alike, carry, copy};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// What came of an edit.
 pub(super) struct Edited<T: Crdt> {
@@ -106,7 +106,7 @@ pub(super) fn load<T: Crdt + PartialEq + fmt::Debug>(replica: &Replica<T>) -> Re
 /// Compares a replica with what must be there for whoever has seen this.
 pub(super) fn examine<M: Model>(
     replica: &Replica<M::Type>,
-    version: &VersionVector,
+    version: &Version,
     view: &View<'_, M>,
 ) -> Result<(), String> {
     M::invariants(replica.state())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::id::Dot;
 use crate::kernel::{Entity, State};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// The list of all writes that anybody made, and what follows from it for whoever has seen some of them.
 ///
@@ -24,12 +24,12 @@ struct Event {
     field: Vec<u8>,
     /// Kind and bytes; none for a removal.
     value: Option<(u8, Vec<u8>)>,
-    seen: VersionVector,
+    seen: Version,
 }
 
 impl Oracle {
     /// Records a write made by somebody who had seen `seen`. The removal of a root deletes the entity.
-    pub fn record(&mut self, dot: Dot, entity: Entity, field: &[u8], value: Option<(u8, &[u8])>, seen: &VersionVector) {
+    pub fn record(&mut self, dot: Dot, entity: Entity, field: &[u8], value: Option<(u8, &[u8])>, seen: &Version) {
         let value = value.map(|(kind, bytes)| (kind, bytes.to_vec()));
         let event = Event { entity, field: field.to_vec(), value, seen: seen.clone() };
         let before = self.writes.insert(dot, event);
@@ -37,9 +37,9 @@ impl Oracle {
     }
 
     /// What is alive for somebody who has seen `version`, sorted by dot.
-    fn alive(&self, version: &VersionVector) -> Vec<Alive> {
+    fn alive(&self, version: &Version) -> Vec<Alive> {
         let seen =
-            |dot: &Dot, version: &VersionVector| version.iter().any(|(r, c)| r == dot.replica && dot.counter <= c);
+            |dot: &Dot, version: &Version| version.iter().any(|(r, c)| r == dot.writer && dot.counter <= c);
         let of_version: Vec<_> = self.writes.iter().filter(|(dot, _)| seen(dot, version)).collect();
         let killed = |dot: &Dot, event: &Event| {
             of_version.iter().any(|(other, by)| {

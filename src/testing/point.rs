@@ -6,7 +6,7 @@ use crate::kernel::{Crdt, CutError, Delta, DeltaKind, DotSet};
 use crate::replica::Replica;
 use crate::testing::history::Seen;
 use crate::testing::{TestEnvironment, same};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 pub(super) struct Point<T: Crdt> {
     pub(super) replica: Replica<T>,
@@ -53,13 +53,13 @@ impl<T: Crdt> Point<T> {
         Self { replica: copy(&self.replica), seen: self.seen.clone() }
     }
 
-    pub(super) fn pruned(&self) -> &VersionVector {
+    pub(super) fn pruned(&self) -> &Version {
         self.replica.state().state().pruned()
     }
 
     /// What the other lacks: reconciled, if tombstones were pruned that it has not seen. What it asks by goes through bytes.
     pub(super) fn delta_for(&self, other: &Self) -> Result<Delta, String> {
-        let at = VersionVector::from_bytes(&other.replica.version().to_bytes()).map_err(|e| e.to_string())?;
+        let at = Version::from_bytes(&other.replica.version().to_bytes()).map_err(|e| e.to_string())?;
         let live = DotSet::from_bytes(&other.replica.live_dots().to_bytes()).map_err(|e| e.to_string())?;
         let delta = match self.replica.delta_since(&at) {
             Ok(delta) => delta,

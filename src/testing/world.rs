@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::{Delta, DeltaKind};
 use crate::replica::Replica;
 use crate::testing::acts::{self, Edited};
@@ -13,13 +13,13 @@ use crate::testing::point::{Point, alike, carry};
 use crate::testing::report::Report;
 use crate::testing::schedule::{REPLICAS, Step, What};
 use crate::testing::{TestEnvironment, laws};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 pub(super) struct World<M: Model> {
     pub(super) sites: Vec<Site<M>>,
     history: History<M>,
     /// The ids of the writers, by number; none before the first write.
-    ids: Vec<Option<ReplicaId>>,
+    ids: Vec<Option<WriterId>>,
     under_way: Vec<Parcel>,
     /// The seed of the next environment: no two may mint the same ids.
     seeds: u64,
@@ -274,7 +274,7 @@ impl<M: Model> World<M> {
     /// Compares a replica with what must be there for whoever has seen this.
     pub(super) fn examine(&self, replica: &Replica<M::Type>, seen: &Seen) -> Result<Vec<&'static str>, String> {
         let ids = self.ids.iter().enumerate();
-        let version: VersionVector = ids.filter_map(|(writer, id)| Some(((*id)?, seen.of(writer)))).collect();
+        let version: Version = ids.filter_map(|(writer, id)| Some(((*id)?, seen.of(writer)))).collect();
         let view = self.history.view(seen);
         acts::examine(replica, &version, &view)?;
         Ok(M::facets(&view))

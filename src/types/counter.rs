@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::bugs::{Bug, is};
 use crate::error::EditError;
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
 use crate::types::element::kind;
 use crate::types::{crdt_basics, crdt_state};
@@ -65,7 +65,7 @@ macro_rules! counter {
             const SCHEMA: &'static str = $schema;
 
             /// Whose part of the sum changed, and by how much.
-            type Change = (ReplicaId, i128);
+            type Change = (WriterId, i128);
 
             crdt_state!();
 
@@ -75,8 +75,8 @@ macro_rules! counter {
             }
 
             /// By how much a replica's part of the sum changed.
-            fn describe(touched: &Touched) -> Option<(ReplicaId, i128)> {
-                let replica = <[u8; 16]>::try_from(touched.field.as_bytes()).ok()?;
+            fn describe(touched: &Touched) -> Option<(WriterId, i128)> {
+                let replica = <[u8; 10]>::try_from(touched.field.as_bytes()).ok()?;
                 let difference = Totals::of(touched.now()).net() - Totals::of(touched.was()).net();
                 (difference != 0).then_some((replica.into(), difference))
             }
@@ -113,7 +113,7 @@ macro_rules! counter {
             }
 
             fn change(&mut self, amount: i128) -> Result<(), EditError> {
-                let own = self.own_id();
+                let own = self.writer()?;
                 let mine = self.state.cells(Entity::SELF).map(|cells| Totals::of(cells.siblings(own.as_bytes())));
                 let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
                 self.write(Entity::SELF, own.as_bytes(), totals.to_payload()).map(drop)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::testing::{Raw, RawOp, TestEnvironment};
 use driftless::{
-    Crdt, Delta, Dot, EdgeId, Edit, EditError, GCounter, Graph, LwwRegister, NodeId, Prune, Replica, VersionVector,
+    Crdt, Delta, Dot, EdgeId, Edit, EditError, GCounter, Graph, LwwRegister, NodeId, Prune, Replica, Version,
 };
 
 use crate::random::Random;
@@ -48,7 +48,7 @@ pub(crate) struct History<T: Subject> {
     pub(crate) edits: Vec<Edited<T>>,
     pub(crate) deltas: Vec<Delta>,
     /// What each write did, under which dot, and what its writer had seen.
-    pub(crate) writes: Vec<(Dot, T::Op, VersionVector)>,
+    pub(crate) writes: Vec<(Dot, T::Op, Version)>,
     pub(crate) saved: Vec<Vec<u8>>,
 }
 
@@ -161,7 +161,7 @@ impl<T: Subject> History<T> {
                 T::apply(edit, &op)?;
                 if *edit.state().version() != seen {
                     let replica = edit.own_id();
-                    writes.push((Dot { replica, counter: seen.get(replica) + 1 }, op, seen));
+                    writes.push((Dot { writer: replica, counter: seen.get(replica) + 1 }, op, seen));
                 }
             }
             if fails { Err(EditError::abort("thought better of it")) } else { Ok(()) }

@@ -2,7 +2,7 @@
 
 use driftless::kernel::Entity;
 use driftless::testing::{Oracle, Raw, RawOp, repair_checksum};
-use driftless::{Crdt, Delta, DotSet, Replica, VersionVector};
+use driftless::{Crdt, Delta, DotSet, Replica, Version};
 
 use crate::history::{History, Moment, Subject, delta_for, moment};
 
@@ -134,7 +134,7 @@ pub(crate) fn codec<T: Subject>(seed: u64) -> Verdict {
     }
     for moment in history.all().step_by(5) {
         let (version, live) = (moment.version(), moment.live_dots());
-        if VersionVector::from_bytes(&version.to_bytes()).as_ref() != Ok(version) {
+        if Version::from_bytes(&version.to_bytes()).as_ref() != Ok(version) {
             return Err(format!("a version: {version:?}"));
         }
         if DotSet::from_bytes(&live.to_bytes()).as_ref() != Ok(&live) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::sync::Devices;
 use driftless::testing::TestEnvironment;
-use driftless::{Edit, EditError, Graph, Lease, NodeId, Replica, VersionVector};
+use driftless::{Edit, EditError, Graph, Lease, NodeId, Replica, Version};
 
 use crate::random::Random;
 
@@ -32,7 +32,7 @@ pub(crate) struct Site {
 pub(crate) struct Save {
     pub(crate) bytes: Vec<u8>,
     pub(crate) lease: Option<Lease>,
-    pub(crate) version: VersionVector,
+    pub(crate) version: Version,
 }
 
 impl Site {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::kernel::{Dropped, Entity, Field, Sibling, Touched};
-use driftless::{Crdt, Dot, ReplicaId, VersionVector};
+use driftless::{Crdt, Dot, WriterId, Version};
 
 /// A live sibling and its cell.
 pub(crate) type Held = (Entity, Field, Sibling);
@@ -45,12 +45,12 @@ pub(crate) struct Truth {
     edits: Vec<Edit>,
     /// Dots that were overwritten in the edit that minted them.
     stillborn: BTreeSet<Dot>,
-    minted: BTreeMap<ReplicaId, u64>,
+    minted: BTreeMap<WriterId, u64>,
 }
 
 impl Truth {
     /// An edit, or a rotation, by what the writer held before and after.
-    pub(crate) fn record(&mut self, before: (&VersionVector, &Alive), after: (&VersionVector, &Alive), rotates: bool) {
+    pub(crate) fn record(&mut self, before: (&Version, &Alive), after: (&Version, &Alive), rotates: bool) {
         let ended: Vec<&Held> =
             before.1.iter().filter(|(dot, held)| after.1.get(dot) != Some(held)).map(|(_, held)| held).collect();
         let places: Vec<usize> = ended.iter().flat_map(|held| self.find(held)).collect();
@@ -63,7 +63,7 @@ impl Truth {
                 continue;
             }
             for counter in since + 1..=upto {
-                let dot = Dot { replica, counter };
+                let dot = Dot { writer: replica, counter };
                 match after.1.get(&dot) {
                     Some(held) => self.write(held.clone()),
                     None => drop(self.stillborn.insert(dot)),
@@ -71,7 +71,7 @@ impl Truth {
             }
             self.minted.entry(replica).and_modify(|most| *most = upto.max(*most)).or_insert(upto);
             if !rotates {
-                self.edits.push(Edit { last: Dot { replica, counter: upto }, ended: places.clone() });
+                self.edits.push(Edit { last: Dot { writer: replica, counter: upto }, ended: places.clone() });
             }
         }
         if !rotates {
@@ -98,8 +98,8 @@ impl Truth {
     }
 
     /// What a writer wrote past a counter never left it, and it goes on from there.
-    pub(crate) fn forget(&mut self, replica: ReplicaId, past: u64) {
-        let goes = |dot: &Dot| dot.replica == replica && dot.counter > past;
+    pub(crate) fn forget(&mut self, replica: WriterId, past: u64) {
+        let goes = |dot: &Dot| dot.writer == replica && dot.counter > past;
         self.by_dot.retain(|dot, _| !goes(dot));
         self.stillborn.retain(|dot| !goes(dot));
         self.edits.retain(|edit| !goes(&edit.last));
@@ -109,9 +109,9 @@ impl Truth {
     /// What somebody held who crashed, and who is left does not.
     pub(crate) fn lose(
         &mut self,
-        version: &VersionVector,
+        version: &Version,
         held: &Alive,
-        left: &[(&VersionVector, Alive)],
+        left: &[(&Version, Alive)],
         clones: bool,
     ) {
         for places in self.by_dot.values() {
@@ -154,7 +154,7 @@ impl Truth {
     }
 
     /// What somebody holds alive who has seen this much. Where ids were cloned, only that it was written.
-    pub(crate) fn check(&self, version: &VersionVector, found: &Alive, clones: bool) -> Result<(), String> {
+    pub(crate) fn check(&self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
         for (replica, counter) in version.iter() {
             let minted = self.minted.get(&replica).copied().unwrap_or(0);
             if counter > minted {
@@ -188,7 +188,7 @@ impl Truth {
     }
 
     /// When all are equal: every write that somebody held durably is there, or somebody has ended it who had seen it.
-    pub(crate) fn check_end(&self, version: &VersionVector, found: &Alive, clones: bool) -> Result<(), String> {
+    pub(crate) fn check_end(&self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
         for (dot, place) in self.by_dot.iter().flat_map(|(dot, places)| places.iter().map(move |place| (*dot, *place)))
         {
             let Write { held, ended, dropped, buried, renamed, lost } = &self.writes[place];

@@ -2,12 +2,12 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use driftless::sync::{Reconciling, Step, Turn};
-use driftless::{Dot, DotSet, ReplicaId, VersionVector};
+use driftless::{Dot, DotSet, WriterId, Version};
 
 /// A conversation of two that reconcile, up to one of its turns.
 #[derive(Clone)]
 pub(crate) struct Conversation {
-    pub(crate) sides: [(DotSet, VersionVector); 2],
+    pub(crate) sides: [(DotSet, Version); 2],
     pub(crate) turns: Vec<Turn>,
 }
 
@@ -16,10 +16,10 @@ impl Conversation {
 
     /// Two that cover so many dots of each of two writers, and of whom each holds all but a few.
     pub(crate) fn new(dots: u64, dead: [&[u64]; 2]) -> Self {
-        let ids = [ReplicaId::from([3; 16]), ReplicaId::from([4; 16])];
-        let version: VersionVector = ids.iter().map(|id| (*id, dots)).collect();
+        let ids = [WriterId::from([3; 16]), WriterId::from([4; 16])];
+        let version: Version = ids.iter().map(|id| (*id, dots)).collect();
         let sides = dead.map(|dead| {
-            let dots = ids.iter().flat_map(|id| (1..=dots).map(|counter| Dot { replica: *id, counter }));
+            let dots = ids.iter().flat_map(|id| (1..=dots).map(|counter| Dot { writer: *id, counter }));
             let live = dots.enumerate().filter(|(i, _)| !dead.contains(&(*i as u64))).map(|(_, dot)| dot);
             (live.collect(), version.clone())
         });

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use driftless::testing::repair_frame_checksum;
-use driftless::{Delta, ReplicaId};
+use driftless::{Delta, WriterId};
 
 pub(crate) const HELLO: u8 = 1;
 pub(crate) const ANNOUNCE: u8 = 2;
@@ -38,7 +38,7 @@ pub(crate) fn frame(kind: u8, to: Option<u32>, says: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub(crate) type Stands = Vec<(ReplicaId, u64, u64)>;
+pub(crate) type Stands = Vec<(WriterId, u64, u64)>;
 
 #[derive(Clone)]
 pub(crate) enum Form {
@@ -49,7 +49,7 @@ pub(crate) enum Form {
 }
 
 /// Writers with their counters in `since`, and in `upto`, as they differ from what it comes with; then the last entity.
-pub(crate) type Resume = (Vec<(ReplicaId, u64)>, Vec<(ReplicaId, u64)>, [u8; 17]);
+pub(crate) type Resume = (Vec<(WriterId, u64)>, Vec<(WriterId, u64)>, [u8; 17]);
 
 #[derive(Clone)]
 pub(crate) struct Told {

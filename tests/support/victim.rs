@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use driftless::sync::{Event, Options, Session, SessionError};
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, Graph, Replica, ReplicaId, VersionVector};
+use driftless::{Crdt, Graph, Replica, WriterId, Version};
 
 use crate::frames::{self, Hello, Told};
 
@@ -28,8 +28,8 @@ pub(crate) fn add(replica: &mut Replica<Graph>, nodes: std::ops::Range<usize>, t
     replica.edit(|g| nodes.clone().try_for_each(|n| add(n, g))).unwrap();
 }
 
-pub(crate) fn writer(n: u64) -> ReplicaId {
-    ReplicaId::from((u128::from(n) + 1).to_be_bytes())
+pub(crate) fn writer(n: u64) -> WriterId {
+    WriterId::from((u128::from(n) + 1).to_be_bytes())
 }
 
 /// A replica with its session, and what a hand-made peer says to it.
@@ -163,7 +163,7 @@ impl Victim {
     }
 }
 
-pub(crate) fn stands(version: &VersionVector) -> frames::Stands {
+pub(crate) fn stands(version: &Version) -> frames::Stands {
     version.iter().map(|(replica, counter)| (replica, counter, 0)).collect()
 }
 

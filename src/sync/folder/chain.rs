@@ -1,15 +1,15 @@
 //! What the files of one device give to somebody who has nothing.
 
 use crate::kernel::{Delta, DeltaKind};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// What is remembered of a file that was read: enough to know whether it is wanted, without reading it again.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     /// What whoever merges it must have seen.
-    pub(super) need: VersionVector,
+    pub(super) need: Version,
     /// What they will have seen.
-    pub(super) upto: VersionVector,
+    pub(super) upto: Version,
     /// Whether it stands for all files before it.
     pub(super) is_checkpoint: bool,
 }
@@ -24,7 +24,7 @@ impl Header {
 #[derive(Default)]
 pub(super) struct Chain {
     /// What somebody who had nothing will have seen after all of them.
-    pub(super) reach: VersionVector,
+    pub(super) reach: Version,
     /// How many files follow the last checkpoint, or the first file if there is none.
     pub(super) files: usize,
     /// Their bytes.

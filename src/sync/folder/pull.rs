@@ -1,7 +1,7 @@
 //! Reading what others wrote.
 
 use crate::codec::DecodeError;
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::{Crdt, Delta, MergeError};
 use crate::replica::Replica;
 use crate::sync::folder::chain::Header;
@@ -158,7 +158,7 @@ impl<T: Crdt> Folder<T> {
     }
 }
 
-pub(super) fn own_dots<T: Crdt>(header: &Header, replica: &Replica<T>) -> Option<(ReplicaId, u64, u64)> {
+pub(super) fn own_dots<T: Crdt>(header: &Header, replica: &Replica<T>) -> Option<(WriterId, u64, u64)> {
     let id = replica.id()?;
     let (ours, theirs) = (replica.version().get(id), header.upto.get(id));
     (theirs > ours).then_some((id, ours, theirs))

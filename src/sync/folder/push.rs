@@ -13,7 +13,7 @@ use crate::sync::folder::files::{self, FileEntry, Listing, MAX_NUMBER};
 use crate::sync::folder::handle::{Folder, MAX_CHAIN_FILES, MIN_CHAIN_LEN};
 use crate::sync::folder::pull::{Content, Loaded, own_dots};
 use crate::sync::folder::report::{FolderError, FolderReport, SkipReason, SkippedFile, WrittenFile};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Write {
@@ -74,7 +74,7 @@ impl<T: Crdt> Folder<T> {
         replica: &Replica<T>,
         chain: &Chain,
         report: &mut FolderReport,
-    ) -> Result<Option<(u64, VersionVector)>, FolderError> {
+    ) -> Result<Option<(u64, Version)>, FolderError> {
         let number = self.highest + 1;
         if number > MAX_NUMBER {
             return Err(FolderError::NumbersUsedUp);

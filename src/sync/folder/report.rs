@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::sync::device::{DeviceName, DeviceNameError};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// What a sync did: what was merged, left out, written.
 ///
@@ -82,9 +82,9 @@ pub enum SkipReason {
     #[error("it builds on files that have not arrived; if they do not come, that device's folder was copied in part")]
     Waiting {
         /// What has been seen here.
-        have: VersionVector,
+        have: Version,
         /// What it builds on.
-        need: VersionVector,
+        need: Version,
     },
     /// Damaged on the way or on the disk, or made by somebody else.
     #[error("damaged: {0}; fetch it again from the device that wrote it")]
@@ -125,7 +125,7 @@ pub enum SkipReason {
     )]
     OwnDots {
         /// The id that we write under.
-        replica: ReplicaId,
+        replica: WriterId,
         /// How many writes we made under it.
         ours: u64,
         /// How many the file has seen.
@@ -138,7 +138,7 @@ pub enum SkipReason {
     )]
     OtherWrites {
         /// The id that we write under.
-        replica: ReplicaId,
+        replica: WriterId,
     },
     /// A file of our own device that holds more than we have seen.
     #[error(
@@ -181,9 +181,9 @@ pub enum FolderError {
         /// The first such file.
         path: PathBuf,
         /// What has been seen here.
-        have: VersionVector,
+        have: Version,
         /// What the file has seen.
-        upto: VersionVector,
+        upto: Version,
     },
     /// A file holds more writes of our own id than we made. Nothing was written, for it would be other writes under the
     /// same dots.
@@ -196,7 +196,7 @@ pub enum FolderError {
         /// The file.
         path: PathBuf,
         /// The id that we write under.
-        replica: ReplicaId,
+        replica: WriterId,
         /// How many writes we made under it.
         ours: u64,
         /// How many the file has seen.
@@ -212,7 +212,7 @@ pub enum FolderError {
         /// The file.
         path: PathBuf,
         /// The id that we write under.
-        replica: ReplicaId,
+        replica: WriterId,
     },
     /// A file of our own cannot be read, and what we would write next depends on it. Nothing was written.
     #[error("{}, a file of our own: {reason}", path.display())]

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::{SecretInput, xxh3_64, xxh3_128, xxh3_128_with_secret_input};
 
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::DotSet;
 use crate::sync::reconcile::bits::Bits;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Counters in a block.
 const BLOCK: u64 = 64;
@@ -17,13 +17,13 @@ const BLOCK: u64 = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Universe {
     /// By id: the highest counter that both cover, and the place of the writer's first block.
-    writers: Vec<(ReplicaId, u64, u64)>,
+    writers: Vec<(WriterId, u64, u64)>,
     blocks: u64,
 }
 
 impl Universe {
     /// `None` if there are 2⁵⁷ blocks or more: their numbers, and those of their dots, have to fit in 64 bits.
-    pub(super) fn new(both: &VersionVector) -> Option<Self> {
+    pub(super) fn new(both: &Version) -> Option<Self> {
         let mut blocks = 0u64;
         let mut writers = Vec::with_capacity(both.len());
         for (replica, upto) in both.iter() {
@@ -40,7 +40,7 @@ impl Universe {
     /// Tells whether two sides speak of the same dots.
     pub(super) fn digest(&self) -> u64 {
         let writer =
-            |(replica, upto, _): &(ReplicaId, u64, u64)| [&replica.as_bytes()[..], &upto.to_le_bytes()].concat();
+            |(replica, upto, _): &(WriterId, u64, u64)| [&replica.as_bytes()[..], &upto.to_le_bytes()].concat();
         xxh3_64(&self.writers.iter().flat_map(writer).collect::<Vec<u8>>())
     }
 
@@ -179,12 +179,12 @@ mod tests {
     use super::*;
     use crate::id::Dot;
 
-    fn replica(n: u8) -> ReplicaId {
-        ReplicaId::from([n; 16])
+    fn replica(n: u8) -> WriterId {
+        WriterId::from([n; 16])
     }
 
     fn dots() -> impl Strategy<Value = Vec<Dot>> {
-        let dot = (0u8..6, 1u64..200).prop_map(|(r, counter)| Dot { replica: replica(r), counter });
+        let dot = (0u8..6, 1u64..200).prop_map(|(r, counter)| Dot { writer: replica(r), counter });
         prop::collection::vec(dot, 0..200)
     }
 
@@ -194,7 +194,7 @@ mod tests {
             dots in dots(),
             both in prop::collection::vec((0u8..6, prop_oneof![1u64..200, Just(63), Just(64), Just(127), Just(128)]), 0..6),
         ) {
-            let both: VersionVector = both.into_iter().map(|(r, c)| (replica(r), c)).collect();
+            let both: Version = both.into_iter().map(|(r, c)| (replica(r), c)).collect();
             let universe = Universe::new(&both).unwrap();
             let row = universe.in_a_row(&dots.iter().copied().collect());
             let covered: DotSet = dots.into_iter().filter(|dot| both.covers(*dot)).collect();

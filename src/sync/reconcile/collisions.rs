@@ -1,22 +1,22 @@
 //! What happens when a fingerprint collides: no key can be found that makes one do so, so turns are altered to look as if.
 
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::DotSet;
 use crate::sync::reconcile::bits::Bits;
 use crate::sync::reconcile::descent::{Difference, ReconcileError, Reconciling, Step};
 use crate::sync::reconcile::turn::{Says, Turn};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 const ALL: u64 = 100_000;
 
 fn dots(keep: impl Fn(u64) -> bool) -> DotSet {
-    let replica = ReplicaId::from([1; 16]);
-    (1..=ALL).filter(|counter| keep(*counter)).map(|counter| Dot { replica, counter }).collect()
+    let replica = WriterId::from([1; 16]);
+    (1..=ALL).filter(|counter| keep(*counter)).map(|counter| Dot { writer: replica, counter }).collect()
 }
 
 /// Lets two talk, with some turns altered on the way, and returns what both learn and how many turns it took.
 fn talk(mut alter: impl FnMut(&mut Turn)) -> Result<(Difference, Difference, usize), ReconcileError> {
-    let version: VersionVector = [(ReplicaId::from([1; 16]), ALL)].into_iter().collect();
+    let version: Version = [(WriterId::from([1; 16]), ALL)].into_iter().collect();
     let (a, b) = (dots(|c| c % 7 > 0), dots(|c| c % 7 > 0 && c != 50_000 || c == 70_000));
     let (mut asking, first) = Reconciling::ask(&a, &version, &version, [0; 16])?;
     let (mut answering, mut step) = Reconciling::answer(&b, &version, &version, &first)?;
@@ -65,7 +65,7 @@ fn a_difference_that_was_missed_is_found_by_the_check() {
 /// A stretch differs and none of its parts seems to: everything is said.
 #[test]
 fn a_stretch_of_which_no_part_differs_makes_both_say_everything() {
-    let version: VersionVector = [(ReplicaId::from([1; 16]), ALL)].into_iter().collect();
+    let version: Version = [(WriterId::from([1; 16]), ALL)].into_iter().collect();
     let (a, b) = (dots(|c| c % 7 > 0), dots(|c| c % 7 > 0 && c != 50_000));
     let (mut asking, first) = Reconciling::ask(&a, &version, &version, [0; 16]).unwrap();
     let (mut answering, step) = Reconciling::answer(&b, &version, &version, &first).unwrap();
@@ -89,7 +89,7 @@ fn a_stretch_of_which_no_part_differs_makes_both_say_everything() {
 /// The first turn of a peer with other dots, for the same nonce.
 fn same_but_first(first: &Turn, live: &DotSet) -> Turn {
     let Says::Start { nonce, .. } = &first.says else { panic!() };
-    let version: VersionVector = [(ReplicaId::from([1; 16]), ALL)].into_iter().collect();
+    let version: Version = [(WriterId::from([1; 16]), ALL)].into_iter().collect();
     Reconciling::ask(live, &version, &version, *nonce).unwrap().1
 }
 

@@ -22,7 +22,7 @@ use crate::sync::reconcile::bits::Bits;
 use crate::sync::reconcile::blocks::{Row, Universe};
 use crate::sync::reconcile::shape::Shape;
 use crate::sync::reconcile::turn::{Says, Turn};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Bytes that fingerprints may cost beyond a whole bitmap, in percent of it: what a descent that finds everything
 /// different has lost.
@@ -66,8 +66,8 @@ const OVERHEAD: u64 = 5;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reconciling {
-    ours: VersionVector,
-    theirs: VersionVector,
+    ours: Version,
+    theirs: Version,
     universe: Universe,
     shape: Shape,
     row: Row,
@@ -110,9 +110,9 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Our version when the live dots were taken.
-    pub(super) ours: VersionVector,
+    pub(super) ours: Version,
     /// The peer's.
-    pub(super) theirs: VersionVector,
+    pub(super) theirs: Version,
     here: DotSet,
     there: DotSet,
 }
@@ -158,8 +158,8 @@ impl Reconciling {
     /// collide (and be found out by the check, at the cost of a whole bitmap).
     pub fn ask(
         live: &DotSet,
-        ours: &VersionVector,
-        theirs: &VersionVector,
+        ours: &Version,
+        theirs: &Version,
         nonce: [u8; 16],
     ) -> Result<(Self, Turn), ReconcileError> {
         let mut this = Self::new(live, ours, theirs, nonce)?;
@@ -176,8 +176,8 @@ impl Reconciling {
     /// Answers the first turn, as who is asked.
     pub fn answer(
         live: &DotSet,
-        ours: &VersionVector,
-        theirs: &VersionVector,
+        ours: &Version,
+        theirs: &Version,
         first: &Turn,
     ) -> Result<(Self, Step), ReconcileError> {
         let Turn { check: Some(check), says: Says::Start { nonce, universe, fingerprints } } = first else {
@@ -202,8 +202,8 @@ impl Reconciling {
 
     fn new(
         live: &DotSet,
-        ours: &VersionVector,
-        theirs: &VersionVector,
+        ours: &Version,
+        theirs: &Version,
         nonce: [u8; 16],
     ) -> Result<Self, ReconcileError> {
         let universe = Universe::new(&ours.meet(theirs)).ok_or(ReconcileError::TooMany)?;

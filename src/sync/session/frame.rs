@@ -23,11 +23,11 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::{Cursor, DecodeError, write_number};
-use crate::id::ReplicaId;
+use crate::id::WriterId;
 use crate::kernel::{Entity, Fingerprint};
 use crate::standing::{Stand, Standing};
 use crate::sync::device::DeviceName;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// The longest frame that is read or written. It bounds what one can make a receiver hold before it is judged; only standings
 /// of some 200,000 writers, and the bitmaps of 30 million writes, would need more.
@@ -117,8 +117,8 @@ pub(super) enum Form {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Resume {
     /// What differs from the standing that it comes with; 0 for who is not heard of in it.
-    pub(super) since: Vec<(ReplicaId, u64)>,
-    pub(super) upto: Vec<(ReplicaId, u64)>,
+    pub(super) since: Vec<(WriterId, u64)>,
+    pub(super) upto: Vec<(WriterId, u64)>,
     pub(super) last: Entity,
 }
 
@@ -381,8 +381,8 @@ impl Form {
 }
 
 impl Resume {
-    pub(super) fn new(standing: &Standing, since: &VersionVector, upto: &VersionVector, last: Entity) -> Self {
-        let counters = |version: &VersionVector| {
+    pub(super) fn new(standing: &Standing, since: &Version, upto: &Version, last: Entity) -> Self {
+        let counters = |version: &Version| {
             let changes = Standing::from(version.clone()).changes_from(&standing.version.clone().into());
             changes.into_iter().map(|(replica, counter, _)| (replica, counter)).collect()
         };
@@ -390,9 +390,9 @@ impl Resume {
     }
 
     /// The versions that it was cut from and for, from the standing that it came with.
-    pub(super) fn versions(&self, standing: &Standing) -> Option<(VersionVector, VersionVector)> {
+    pub(super) fn versions(&self, standing: &Standing) -> Option<(Version, Version)> {
         let base = Standing::from(standing.version.clone());
-        let version = |counters: &[(ReplicaId, u64)]| {
+        let version = |counters: &[(WriterId, u64)]| {
             let changes: Vec<Stand> = counters.iter().map(|(replica, counter)| (*replica, *counter, 0)).collect();
             Some(base.changed_by(&changes)?.version)
         };
@@ -459,10 +459,10 @@ fn write_stands(out: &mut Vec<u8>, stands: &[Stand]) {
 
 fn read_stands(cursor: &mut Cursor<'_>) -> Result<Vec<Stand>, DecodeError> {
     let count = cursor.count(18)?;
-    (0..count).map(|_| Ok((ReplicaId::from(cursor.array()?), cursor.number()?, cursor.number()?))).collect()
+    (0..count).map(|_| Ok((WriterId::from(cursor.array()?), cursor.number()?, cursor.number()?))).collect()
 }
 
-fn write_counters(out: &mut Vec<u8>, counters: &[(ReplicaId, u64)]) {
+fn write_counters(out: &mut Vec<u8>, counters: &[(WriterId, u64)]) {
     write_number(out, counters.len() as u64);
     for (replica, counter) in counters {
         out.extend(replica.as_bytes());
@@ -470,9 +470,9 @@ fn write_counters(out: &mut Vec<u8>, counters: &[(ReplicaId, u64)]) {
     }
 }
 
-fn read_counters(cursor: &mut Cursor<'_>) -> Result<Vec<(ReplicaId, u64)>, DecodeError> {
+fn read_counters(cursor: &mut Cursor<'_>) -> Result<Vec<(WriterId, u64)>, DecodeError> {
     let count = cursor.count(17)?;
-    (0..count).map(|_| Ok((ReplicaId::from(cursor.array()?), cursor.number()?))).collect()
+    (0..count).map(|_| Ok((WriterId::from(cursor.array()?), cursor.number()?))).collect()
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {

@@ -7,7 +7,7 @@ use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::machine::{Peer, Session, pair};
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::Reaction;
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
 const MAX_NONSENSE: u32 = 64;
@@ -141,7 +141,7 @@ impl<T: Crdt> Session<T> {
     }
 
     /// Whether a version knows writes under our id that we have not made.
-    pub(super) fn check_own(&self, version: &VersionVector, replica: &Replica<T>) -> Result<(), SessionError> {
+    pub(super) fn check_own(&self, version: &Version, replica: &Replica<T>) -> Result<(), SessionError> {
         let Some(id) = replica.id() else { return Ok(()) };
         let (ours, theirs) = (replica.version().get(id), version.get(id));
         match theirs > ours {

@@ -17,7 +17,7 @@ use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Due, Pace, Retry};
 use crate::sync::session::telling::{Announced, Point, Said};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Two replicas of one value getting equal, and staying so: one end of a conversation with one peer.
 ///
@@ -129,7 +129,7 @@ pub(super) struct Peer {
     pub(super) knows_us: bool,
     pub(super) heard: Option<Announced>,
     /// It has staged this much of a stream that broke off.
-    pub(super) resume: Option<(VersionVector, VersionVector, Entity)>,
+    pub(super) resume: Option<(Version, Version, Entity)>,
     /// The last of its reconciliations that we have answered.
     pub(super) round: u64,
     /// The last of its streams that was merged.

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::kernel::{Delta, DeltaKind, State};
     use crate::testing::{Raw, RawOp};
-    use crate::version::VersionVector;
+    use crate::version::Version;
 
     const OPS: [RawOp; 3] = [RawOp::Write(0, 1, 1), RawOp::Erase(0, 1), RawOp::Delete(0)];
 
@@ -149,7 +149,7 @@ mod tests {
     /// Three replicas: who learnt of a removal without its tombstone answers the third as if it could tell of it.
     #[test]
     fn not_inheriting_what_was_pruned_is_seen() {
-        let steps = steps_to_see(3, |delta, _| delta.pruned = VersionVector::new());
+        let steps = steps_to_see(3, |delta, _| delta.pruned = Version::new());
         assert!(steps <= 4, "{steps}");
     }
 
@@ -177,7 +177,7 @@ mod tests {
     fn forgetting_what_a_delta_builds_on_is_seen() {
         let steps = steps_to_see(2, |delta, _| {
             if delta.kind == DeltaKind::Incremental {
-                delta.since = VersionVector::new();
+                delta.since = Version::new();
             }
         });
         assert!(steps <= 3, "{steps}");

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::id::{Dot, ReplicaId};
+use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, Delta, DeltaKind, State};
 use crate::replica::Replica;
 use crate::testing::TestEnvironment;
@@ -19,7 +19,7 @@ use crate::testing::laws::Joins;
 use crate::testing::model::{Model, same};
 use crate::testing::point::{Point, alike, carry};
 use crate::testing::raw::{Raw, RawOp};
-use crate::version::VersionVector;
+use crate::version::Version;
 
 /// Milliseconds between one edit and one that has seen it: more than there are writers.
 const TICK: u64 = 1024;
@@ -41,7 +41,7 @@ struct Past<M: Model> {
     edits: Rc<[usize]>,
     seen: Seen,
     history: History<M>,
-    version: VersionVector,
+    version: Version,
     /// The greatest time in it, in ticks.
     age: u64,
     /// The first that came to have seen this: all others must be like it.
@@ -77,7 +77,7 @@ enum What {
 }
 
 /// Who writes, what was seen, the tombstones, what was pruned: what is alive follows, which is checked.
-type Key = (usize, usize, Vec<Dot>, VersionVector);
+type Key = (usize, usize, Vec<Dot>, Version);
 
 /// Replicas, deltas, what was seen and edited, each under a number, and what came of each act.
 pub(super) struct Table<M: Model> {
@@ -85,7 +85,7 @@ pub(super) struct Table<M: Model> {
     /// Those to explore, and what the model begins with.
     ops: Vec<M::Op>,
     alphabet: usize,
-    ids: Vec<ReplicaId>,
+    ids: Vec<WriterId>,
     /// By writer: among those who write in the same tick the one with the greatest id is the earliest.
     ranks: Vec<u64>,
     edits: Vec<Made<M>>,
@@ -106,7 +106,7 @@ pub(super) struct Table<M: Model> {
     complete: HashMap<usize, usize>,
     chained: HashMap<(usize, usize), Option<usize>>,
     /// Everything that somebody holds, by what was seen and what was pruned.
-    spelled: HashMap<(usize, VersionVector), usize>,
+    spelled: HashMap<(usize, Version), usize>,
     arrivals: u64,
     refused: u64,
     /// Done to each delta that is cut: nothing, but where this explorer is itself explored.
@@ -115,8 +115,8 @@ pub(super) struct Table<M: Model> {
 
 impl<M: Model> Table<M> {
     pub(super) fn new(replicas: usize, writers: usize, ops: &[M::Op]) -> Result<Self, String> {
-        let ids: Vec<ReplicaId> = (0..writers).map(id_of).collect::<Result<_, _>>()?;
-        let rank = |id: &ReplicaId| ids.iter().filter(|other| *other > id).count() as u64;
+        let ids: Vec<WriterId> = (0..writers).map(id_of).collect::<Result<_, _>>()?;
+        let rank = |id: &WriterId| ids.iter().filter(|other| *other > id).count() as u64;
         let ranks = ids.iter().map(rank).collect();
         let mut table = Self {
             replicas,
@@ -531,7 +531,7 @@ fn key<T: Crdt>(writer: usize, past: usize, replica: &Replica<T>) -> Key {
     (writer, past, state.tombstones().collect(), state.pruned().clone())
 }
 
-fn id_of(writer: usize) -> Result<ReplicaId, String> {
+fn id_of(writer: usize) -> Result<WriterId, String> {
     let mut replica = Replica::<Raw>::with_environment(TestEnvironment::new(writer as u64));
     replica.edit(|raw| Raw::apply(raw, &RawOp::Write(0, 0, 0))).map_err(|e| e.to_string())?;
     replica.id().ok_or_else(|| "whoever wrote has an id".into())
