@@ -6,7 +6,7 @@ use crate::replica::Replica;
 use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::machine::{Peer, Session, pair};
 use crate::sync::session::report::{Event, SessionError};
-use crate::sync::session::retry::Reaction;
+use crate::sync::session::retry::{Awaited, Reaction};
 use crate::version::VersionVector;
 
 /// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
@@ -37,16 +37,20 @@ impl<T: Crdt> Session<T> {
             return Ok(false);
         };
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
+        self.timers.heard(self.now);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
                 let acknowledged = self.outgoing.take_if(|outgoing| *merged >= outgoing.number).is_some();
                 self.counters.deltas_sent += u64::from(acknowledged);
+                if acknowledged {
+                    self.timers.progress(Awaited::Acknowledgement);
+                }
                 self.hear(told, replica)? || acknowledged
             }
             Says::Need => {
                 self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
                 if self.pace.allows(Reaction::Restart, self.now) {
-                    self.due.again = self.waits();
+                    self.due.again = self.outgoing.is_some() || self.round.is_some() || self.offer.is_some();
                     (self.outgoing, self.round, self.offer) = (None, None, None);
                 }
                 false
@@ -56,11 +60,19 @@ impl<T: Crdt> Session<T> {
                 let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
                 self.due.gone = outgoing.is_none().then_some(*stream);
                 let again = *again && self.pace.allows(Reaction::Again, self.now);
-                outgoing.is_some_and(|outgoing| outgoing.ask(*have, again))
+                let progress = outgoing.is_some_and(|outgoing| outgoing.ask(*have, again));
+                if progress {
+                    self.timers.progress(Awaited::Acknowledgement);
+                }
+                progress
             }
             Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
-                self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
+                let progress = self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?;
+                if progress {
+                    self.timers.progress(Awaited::Turn);
+                }
+                progress
             }
             Says::Hello(_) | Says::Bye { .. } => false,
         };
@@ -84,6 +96,7 @@ impl<T: Crdt> Session<T> {
                 staging_limit: 1u64.checked_shl(hello.staging_limit.into()).unwrap_or(u64::MAX),
                 knows_us: false,
                 heard: None,
+                unresolved: 0,
                 resume: None,
                 round: 0,
                 merged: 0,
@@ -91,6 +104,7 @@ impl<T: Crdt> Session<T> {
                 acknowledged: 0,
             });
             (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
+            self.timers.reset();
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });
@@ -99,6 +113,9 @@ impl<T: Crdt> Session<T> {
                 return Err(SessionError::Schema { ours: T::SCHEMA, theirs: None });
             }
             self.tell(Event::Met { device: hello.device.clone() });
+        }
+        if to_us {
+            self.timers.heard(self.now);
         }
         // A hello for an earlier session of ours builds on what was announced there.
         let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));

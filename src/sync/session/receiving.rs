@@ -9,7 +9,7 @@ use crate::sync::session::incoming::Incoming;
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
-use crate::sync::session::retry::Reaction;
+use crate::sync::session::retry::{Awaited, Reaction};
 use crate::sync::session::stream::{self, Header, StreamForm};
 use crate::sync::session::telling::{Announced, Point};
 use crate::version::news;
@@ -80,6 +80,7 @@ impl<T: Crdt> Session<T> {
         if number < incoming.number || total != incoming.total() || !incoming.add(offset, part) {
             return Ok(false);
         }
+        self.timers.progress(Awaited::Rest);
         if incoming.is_ask_due() {
             self.due.ask.get_or_insert(false);
         }

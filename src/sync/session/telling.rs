@@ -142,6 +142,7 @@ impl<T: Crdt> Session<T> {
         }
         let Some(standing) = self.resolve(&told.form) else {
             self.due.need = true;
+            self.peer.iter_mut().for_each(|peer| peer.unresolved = peer.unresolved.max(told.number));
             // If it builds on what we have said too long ago, it has not heard what we have said since.
             self.due.announce |= matches!(told.form, Form::FromAnnounced(..));
             return Ok(false);
