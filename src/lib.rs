@@ -27,7 +27,6 @@ mod version;
 
 pub mod clock;
 pub mod kernel;
-#[cfg(any())]
 pub mod sync;
 #[cfg(any())]
 pub mod testing;

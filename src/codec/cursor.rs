@@ -1,7 +1,9 @@
 //! Reading bytes from the front, for formats that are too small for MessagePack.
 
-use crate::codec::envelope::read_number;
+use crate::codec::envelope::{read_number, write_number};
 use crate::codec::error::DecodeError;
+use crate::id::{Dot, WriterId};
+use crate::version::HeadsChange;
 
 /// What is left of some bytes.
 #[derive(Clone, Copy)]
@@ -70,6 +72,45 @@ impl<'a> Cursor<'a> {
             more => Err(DecodeError::Trailing(more)),
         }
     }
+}
+
+/// Writes what leads from one version to another: places of heads that are gone, as gaps, and heads that have come.
+pub(crate) fn write_change(out: &mut Vec<u8>, change: &HeadsChange) {
+    write_number(out, change.gone.len() as u64);
+    let mut next = 0;
+    for i in &change.gone {
+        write_number(out, i - next);
+        next = i + 1;
+    }
+    write_dots(out, &change.come);
+}
+
+/// Reads what [`write_change`] wrote.
+pub(crate) fn read_change(cursor: &mut Cursor<'_>) -> Result<HeadsChange, DecodeError> {
+    let count = cursor.count(1)?;
+    let (mut gone, mut next) = (Vec::with_capacity(count), 0u64);
+    for _ in 0..count {
+        let i = next.checked_add(cursor.number()?);
+        let i = i.filter(|i| *i < u64::MAX).ok_or(DecodeError::Malformed("a head that no version has"))?;
+        gone.push(i);
+        next = i + 1;
+    }
+    Ok(HeadsChange { gone, come: read_dots(cursor)? })
+}
+
+/// Writes dots, each as the id of its writer and its counter.
+pub(crate) fn write_dots(out: &mut Vec<u8>, dots: &[Dot]) {
+    write_number(out, dots.len() as u64);
+    for dot in dots {
+        out.extend(dot.writer.as_bytes());
+        write_number(out, dot.counter);
+    }
+}
+
+/// Reads what [`write_dots`] wrote.
+pub(crate) fn read_dots(cursor: &mut Cursor<'_>) -> Result<Vec<Dot>, DecodeError> {
+    let count = cursor.count(WriterId::LEN as u64 + 1)?;
+    (0..count).map(|_| Ok(Dot { writer: WriterId::from(cursor.array()?), counter: cursor.number()? })).collect()
 }
 
 #[cfg(test)]

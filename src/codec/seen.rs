@@ -12,12 +12,12 @@ use serde_bytes::Bytes;
 
 use crate::codec::envelope::{self, Kind};
 use crate::codec::error::DecodeError;
-use crate::codec::versions::{self, Change, read_ids, read_version, write_ids, writer_id};
+use crate::codec::versions::{self, read_ids, read_version, write_ids, writer_id};
 use crate::codec::wire::{Differences, Reader, write};
 use crate::id::Dot;
 use crate::kernel::DotSet;
 use crate::standing::Standing;
-use crate::version::Version;
+use crate::version::{HeadsChange, Version};
 
 #[derive(Serialize, Deserialize)]
 struct Dots<'a> {
@@ -85,13 +85,13 @@ impl Version {
 /// Heads, and dots below them (the second's).
 fn write_told(out: &mut impl Write, version: &Version, below: &Version) {
     let (nothing, more) = (Version::new(), below.trail(&Version::new(), usize::MAX));
-    let heads = Change::between(&nothing, version);
-    let mut table: Vec<_> = heads.writers().chain(more.iter().map(|dot| dot.writer)).collect();
+    let heads = HeadsChange::between(&nothing, version);
+    let mut table: Vec<_> = versions::writers(&heads).chain(more.iter().map(|dot| dot.writer)).collect();
     table.sort_unstable();
     table.dedup();
     let place = |writer| table.partition_point(|id| *id < writer) as u64;
     write_ids(out, &table);
-    heads.write(out, place);
+    versions::write_change(out, &heads, place);
     write(out, &(more.len() as u64));
     for dot in &more {
         write(out, &place(dot.writer));
@@ -168,16 +168,16 @@ fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, Standing>) {
     let nothing = Version::new();
     let changes: Vec<_> = devices
         .iter()
-        .map(|(name, Standing { version, pruned })| (name, [version, pruned].map(|v| Change::between(&nothing, v))))
+        .map(|(name, Standing { version, pruned })| (name, [version, pruned].map(|v| HeadsChange::between(&nothing, v))))
         .collect();
-    let mut table: Vec<_> = changes.iter().flat_map(|(_, [a, b])| a.writers().chain(b.writers())).collect();
+    let mut table: Vec<_> = changes.iter().flat_map(|(_, [a, b])| versions::writers(a).chain(versions::writers(b))).collect();
     table.sort_unstable();
     table.dedup();
     write(out, &(devices.len() as u64));
     write_ids(out, &table);
     let place = |writer| table.partition_point(|id| *id < writer) as u64;
-    for (name, versions) in &changes {
+    for (name, changes) in &changes {
         write(out, name);
-        versions.iter().for_each(|change| change.write(out, place));
+        changes.iter().for_each(|change| versions::write_change(out, change, place));
     }
 }

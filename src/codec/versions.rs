@@ -12,17 +12,14 @@ use std::sync::Arc;
 
 use serde_bytes::Bytes;
 
-use crate::bugs::{Bug, is};
 use crate::codec::error::DecodeError;
 use crate::codec::wire::{Reader, check, write};
 use crate::id::{Dot, WriterId};
-use crate::version::{Birth, MAX_NAME_LEN, Version};
+use crate::version::{Birth, HeadsChange, MAX_NAME_LEN, Version};
 
-/// The fewest bytes that a head, a place and a birth take.
+/// The fewest bytes that things take.
 pub(super) mod least {
     pub(in crate::codec) const HEAD: u64 = 2;
-    pub(in crate::codec) const PLACE: u64 = 1;
-    pub(in crate::codec) const BIRTH: u64 = 10;
 }
 
 pub(super) fn writer_id(bytes: &[u8]) -> Result<WriterId, DecodeError> {
@@ -48,44 +45,27 @@ fn read_some_ids(reader: &mut Reader<'_>) -> Result<Vec<WriterId>, DecodeError> 
     bytes.chunks_exact(WriterId::LEN).map(writer_id).collect()
 }
 
-/// What leads from the heads of one version to those of another.
-pub(super) struct Change<'a> {
-    /// Places in the base of heads that are gone.
-    gone: Vec<u64>,
-    come: Vec<&'a Dot>,
-}
-
-impl<'a> Change<'a> {
-    pub(super) fn between(base: &Version, version: &'a Version) -> Self {
-        let heads = version.heads();
-        let stays = |head: &Dot| heads.binary_search(head).is_ok();
-        let gone = base.heads().iter().enumerate().filter(|(_, head)| !stays(head)).map(|(i, _)| i as u64);
-        let come = heads.iter().filter(|head| base.heads().binary_search(head).is_err());
-        Self { gone: gone.collect(), come: come.collect() }
+/// Writes what leads from one version to another: `place` finds a writer in the table.
+pub(super) fn write_change(out: &mut impl Write, change: &HeadsChange, place: impl Fn(WriterId) -> u64) {
+    write(out, &(change.gone.len() as u64));
+    let mut next = 0;
+    for i in &change.gone {
+        write(out, &(i - next));
+        next = i + 1;
     }
-
-    /// The writers whose ids the table must hold.
-    pub(super) fn writers(&self) -> impl Iterator<Item = WriterId> + '_ {
-        self.come.iter().map(|head| head.writer)
-    }
-
-    /// Writes the change: `place` finds a writer in the table.
-    pub(super) fn write(&self, out: &mut impl Write, place: impl Fn(WriterId) -> u64) {
-        write(out, &(self.gone.len() as u64));
-        let mut next = 0;
-        for i in &self.gone {
-            write(out, &(i - next));
-            next = i + 1;
-        }
-        write(out, &(self.come.len() as u64));
-        for head in &self.come {
-            write(out, &place(head.writer));
-            write(out, &head.counter);
-        }
+    write(out, &(change.come.len() as u64));
+    for head in &change.come {
+        write(out, &place(head.writer));
+        write(out, &head.counter);
     }
 }
 
-/// Reads what [`Change::write`] wrote: the version with these heads.
+/// The writers of heads that have come: a table must hold their ids.
+pub(super) fn writers(change: &HeadsChange) -> impl Iterator<Item = WriterId> + '_ {
+    change.come.iter().map(|head| head.writer)
+}
+
+/// Reads what [`write_change`] wrote: the version that it leads to.
 pub(super) fn read_version(
     reader: &mut Reader<'_>,
     base: &Version,
@@ -94,35 +74,24 @@ pub(super) fn read_version(
 ) -> Result<Version, DecodeError> {
     let gone: u64 = reader.read(what)?;
     check([(gone <= base.len() as u64, "more heads are gone than there were")])?;
-    let mut stay = base.heads().to_vec();
-    let mut next = 0;
-    for removed in 0..gone {
+    let (mut change, mut next) = (HeadsChange::default(), 0u64);
+    for _ in 0..gone {
         let skip: u64 = reader.read(what)?;
-        let i = skip.checked_add(next).filter(|i| *i < base.len() as u64);
+        let i = next.checked_add(skip).filter(|i| *i < base.len() as u64);
         let i = i.ok_or(DecodeError::Malformed("a head is gone that there was not"))?;
-        // Those before it that are gone have left their places.
-        if i >= removed {
-            stay.remove((i - removed) as usize);
-        }
+        change.gone.push(i);
         next = i + 1;
     }
     let come: u64 = reader.read(what)?;
-    let mut heads = reader.share(come, least::HEAD)?;
+    change.come = reader.share(come, least::HEAD)?;
     for _ in 0..come {
         let place: u64 = reader.read(what)?;
         let counter: u64 = reader.read(what)?;
         let writer = usize::try_from(place).ok().and_then(|place| table.get(place));
         let writer = *writer.ok_or(DecodeError::Malformed("a head of a writer that is not listed"))?;
-        check([(counter > 0, "a head that names no write")])?;
-        heads.push(Dot { writer, counter });
+        change.come.push(Dot { writer, counter });
     }
-    if is(Bug::StandingForgets) {
-        heads.pop();
-    }
-    heads.append(&mut stay);
-    heads.sort_unstable();
-    check([(heads.windows(2).all(|pair| pair[0].writer < pair[1].writer), "two heads of one writer")])?;
-    Ok(if heads == base.heads() { base.bare() } else { Version::told(heads, Vec::new()) })
+    change.apply(base).ok_or(DecodeError::Malformed("heads that are none of one version"))
 }
 
 /// Writes births, sorted by writer, in chains.

@@ -24,12 +24,12 @@ use crate::clock::Stamp;
 use crate::codec::envelope::Kind;
 use crate::codec::error::DecodeError;
 use crate::codec::slice::Reference;
-use crate::codec::versions::{Change, read_births, read_ids, read_version, write_births, write_ids, writer_id};
+use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
 use crate::id::WriterId;
 use crate::kernel::{
     Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
 };
-use crate::version::Version;
+use crate::version::{HeadsChange, Version};
 
 /// The longest name of a type: a path in reverse-domain style with room to spare.
 const MAX_SCHEMA_LEN: usize = 128;
@@ -156,18 +156,18 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
     let since = &delta.since;
     let pruned = if is(Bug::PrunedNotEncoded) { &none.0 } else { &delta.pruned };
     let mut changes = vec![
-        Change::between(&reference.since, since),
-        Change::between(base(&reference.upto, since), &delta.upto),
-        Change::between(base(&reference.pruned, since), pruned),
+        HeadsChange::between(&reference.since, since),
+        HeadsChange::between(base(&reference.upto, since), &delta.upto),
+        HeadsChange::between(base(&reference.pruned, since), pruned),
     ];
-    changes.extend(at.map(|at| Change::between(base(&reference.at, since), at)));
-    let mut table: Vec<WriterId> = changes.iter().flat_map(Change::writers).collect();
+    changes.extend(at.map(|at| HeadsChange::between(base(&reference.at, since), at)));
+    let mut table: Vec<WriterId> = changes.iter().flat_map(versions::writers).collect();
     table.extend(dead.writers().map(|(writer, _)| writer));
     table.sort_unstable();
     table.dedup();
     let place = |writer: WriterId| table.partition_point(|id| *id < writer) as u64;
     write_ids(out, &table);
-    changes.iter().for_each(|change| change.write(out, place));
+    changes.iter().for_each(|change| versions::write_change(out, change, place));
     write_births(out, &delta.births);
     for field in delta.fields.iter() {
         write(out, Bytes::new(field));

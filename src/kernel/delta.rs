@@ -168,6 +168,16 @@ impl Delta {
         &self.pruned
     }
 
+    /// The writers whose births it tells.
+    pub(crate) fn births(&self) -> impl Iterator<Item = WriterId> + '_ {
+        self.births.iter().map(|birth| birth.writer)
+    }
+
+    /// The births that it tells.
+    pub(crate) fn births_table(&self) -> &[Birth] {
+        &self.births
+    }
+
     /// The number of siblings that it carries with their content, tombstones among them.
     pub fn len(&self) -> usize {
         self.writes.len()

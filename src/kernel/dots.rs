@@ -28,11 +28,6 @@ pub struct DotSet {
 }
 
 impl DotSet {
-    /// From words by writer and block, sorted, none of them 0.
-    pub(super) fn from_words(writers: Vec<(WriterId, Vec<(u64, u64)>)>) -> Self {
-        Self { writers }
-    }
-
     /// The empty set.
     pub fn new() -> Self {
         Self::default()
@@ -48,6 +43,27 @@ impl DotSet {
     pub fn word(&self, replica: WriterId, block: u64) -> u64 {
         let words = self.writers.binary_search_by_key(&replica, |(r, _)| *r).map(|i| &self.writers[i].1);
         words.ok().and_then(|w| w.binary_search_by_key(&block, |(b, _)| *b).ok().map(|i| w[i].1)).unwrap_or(0)
+    }
+
+    /// The words of some blocks of a writer.
+    pub(crate) fn words(&self, writer: WriterId, blocks: std::ops::RangeInclusive<u64>) -> &[(u64, u64)] {
+        let Ok(i) = self.writers.binary_search_by_key(&writer, |(w, _)| *w) else { return &[] };
+        let words = &self.writers[i].1;
+        let start = words.partition_point(|(block, _)| block < blocks.start());
+        let end = words.partition_point(|(block, _)| block <= blocks.end());
+        &words[start..end.max(start)]
+    }
+
+    /// From words by writer and block, in order, none of them 0.
+    pub(crate) fn from_blocks(blocks: impl IntoIterator<Item = ((WriterId, u64), u64)>) -> Self {
+        let mut writers: Vec<(WriterId, Vec<(u64, u64)>)> = Vec::new();
+        for ((writer, block), word) in blocks {
+            match writers.last_mut().filter(|(last, _)| *last == writer) {
+                Some((_, words)) => words.push((block, word)),
+                None => writers.push((writer, vec![(block, word)])),
+            }
+        }
+        Self { writers }
     }
 
     /// Adds a dot. O(1) if it comes after all others, O(blocks) else. Counters start at 1: 0 names no dot and is not added.

@@ -144,14 +144,7 @@ impl DotIndex {
 
     /// The dots alone. O(blocks).
     pub(crate) fn to_set(&self) -> DotSet {
-        let mut writers: Vec<(WriterId, Vec<(u64, u64)>)> = Vec::new();
-        for ((writer, number), block) in self.all() {
-            match writers.last_mut().filter(|(last, _)| *last == writer) {
-                Some((_, words)) => words.push((number, block.word)),
-                None => writers.push((writer, vec![(number, block.word)])),
-            }
-        }
-        DotSet::from_words(writers)
+        DotSet::from_blocks(self.all().map(|(place, block)| (place, block.word)))
     }
 
     fn all(&self) -> impl Iterator<Item = (Place, &Block)> + '_ {

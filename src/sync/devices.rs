@@ -90,7 +90,7 @@ impl Devices {
         self.known.iter().map(|(device, standing)| (&device[..], standing))
     }
 
-    /// What all known devices have acknowledged, of what has been seen here. O(devices · writers).
+    /// What all known devices have acknowledged, of what has been seen here. O(devices · heads · log writers).
     pub fn seen_by_all(&self, ours: &Version) -> Version {
         self.known.values().fold(ours.clone(), |seen, standing| seen.meet(standing.version()))
     }
@@ -99,7 +99,7 @@ impl Devices {
     /// acknowledged; and, while the rest exceeds the budget, the oldest of it. `now_ms` is the time in milliseconds since
     /// 1970. O(tombstones · log n).
     ///
-    /// With a tombstone go all earlier ones of its writer: whoever has not seen those has not seen it, and has to
+    /// With a tombstone go all earlier ones of its path: a device that has not seen those has not seen it, and has to
     /// reconcile because of it anyway.
     pub fn plan<T: Crdt>(&self, replica: &Replica<T>, budget: &Budget, now_ms: u64) -> Version {
         let mut plan = self.seen_by_all(replica.version());
@@ -109,14 +109,16 @@ impl Devices {
         held.sort_unstable();
         let (mut count, mut bytes) = (held.len(), held.iter().map(|(.., bytes)| bytes).sum::<u64>());
         let age = u64::try_from(budget.age.as_millis()).unwrap_or(u64::MAX);
+        let mut oldest = Vec::new();
         for (stamp, dot, own) in held {
             let expired = now_ms.saturating_sub(stamp.millis()) > age;
             if count <= budget.count && bytes <= budget.bytes && !expired {
                 break;
             }
-            plan.observe(dot);
+            oldest.push(dot);
             (count, bytes) = (count - 1, bytes - own);
         }
+        plan.observe_all(oldest);
         plan
     }
 

@@ -1,5 +1,6 @@
 //! Versions: everything that a replica has seen.
 
+mod change;
 mod lineage;
 
 use std::cmp::Ordering;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{Dot, WriterId};
 
+pub(crate) use change::HeadsChange;
 pub(crate) use lineage::{Birth, Line, Lineage, LineageError, MAX_COUNTER, MAX_NAME_LEN};
 
 /// Everything that a replica has seen: a version vector (Parker et al.: *Detection of Mutual Inconsistency in
@@ -110,7 +112,15 @@ impl Version {
 
     /// True if everything in `other` is known to be covered. The same as `other <= self`. O(heads of `other` · log writers).
     pub fn includes(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.heads, &other.heads) || other.heads.iter().all(|head| self.covers(*head))
+        if Arc::ptr_eq(&self.heads, &other.heads) || other.heads.iter().all(|head| self.covers(*head)) {
+            return true;
+        }
+        // The table of the other may know our paths.
+        let known = match &self.ground {
+            Ground::Whole { .. } => None,
+            Ground::Told(_) => other.resolve(self),
+        };
+        known.is_some_and(|known| other.heads.iter().all(|head| known.covers(*head)))
     }
 
     /// Everything that both are known to cover. O(heads · log writers).
@@ -356,6 +366,14 @@ impl Version {
         news
     }
 
+    /// The most writes of one writer that a version, with births that are yet to be learnt, has beyond this one. `None` if
+    /// its heads cannot be placed.
+    pub(crate) fn jump_to(&self, births: &[Birth], upto: &Self) -> Option<u64> {
+        let table = self.learn(births, upto.heads()).ok()?;
+        let news = table.resolve(upto)?.news(&table);
+        Some(news.into_iter().map(|(_, seen, upto)| upto - seen).max().unwrap_or(0))
+    }
+
     /// The births of the writers that `since`, of the same table, does not cover at all, by writer.
     pub(crate) fn births_since(&self, since: &Self) -> Vec<Birth> {
         let (lineage, _) = self.whole_ground();
@@ -424,12 +442,14 @@ impl Version {
 
     /// Dots on the paths of the heads, for a peer that does not know these: with them it finds what both have seen.
     ///
-    /// For each head that `base` does not cover, the last dots of the writers before it: the nearest few, then at distances
-    /// that double, down to what `base` covers. Round by round for all heads, up to `limit` dots. O(limit · log writers).
+    /// `base` is what the peer is known to have seen. For each head of a writer that it does not name, the last dots of the
+    /// writers before: the nearest few, then at distances that double, down to a writer that it names. Round by round for
+    /// all heads, up to `limit` dots. O(limit · log writers).
     pub(crate) fn trail(&self, base: &Self, limit: usize) -> Vec<Dot> {
         let Ground::Whole { lineage, .. } = &self.ground else { return self.dots().skip(self.heads.len()).collect() };
         // Each head, and where we stand below it.
-        let heads = self.heads.iter().filter(|head| !base.covers(**head));
+        let is_known = |dot: &Dot| base.get(dot.writer) > 0;
+        let heads = self.heads.iter().filter(|head| !is_known(head));
         let mut steps: Vec<(Dot, Dot)> = heads.map(|head| (*head, *head)).collect();
         let (mut trail, mut round) = (Vec::new(), 0);
         while !steps.is_empty() && trail.len() < limit {
@@ -443,7 +463,7 @@ impl Version {
             });
             let room = limit - trail.len();
             trail.extend(steps.iter().map(|(_, dot)| *dot).take(room));
-            steps.retain(|(_, dot)| !base.covers(*dot));
+            steps.retain(|(_, dot)| !is_known(dot));
             round += 1;
         }
         trail.sort_unstable();

@@ -34,9 +34,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn of<'a>(files: impl IntoIterator<Item = (&'a Header, u64)>) -> Self {
-        let mut chain = Self::default();
+    /// `ours` is the version of the reader. A file that holds what it has not seen is as good as not there.
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = (&'a Header, u64)>, ours: &Version) -> Self {
+        let mut chain = Self { reach: ours.nothing(), ..Self::default() };
         for (header, len) in files {
+            let Some(upto) = ours.resolve(&header.upto).filter(|upto| ours.includes(upto)) else { continue };
             if header.need.is_empty() {
                 chain = Self { reach: chain.reach, files: 0, len: 0, base_len: len };
             } else if chain.reach.includes(&header.need) {
@@ -46,7 +48,7 @@ impl Chain {
                 // One before it is missing or damaged: as good as not there, and the next file begins before it.
                 continue;
             }
-            chain.reach.join(&header.upto);
+            chain.reach.join(&upto);
         }
         chain
     }

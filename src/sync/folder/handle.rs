@@ -10,7 +10,7 @@ use crate::kernel::Crdt;
 use crate::replica::{Prune, Replica};
 use crate::sync::device::DeviceName;
 use crate::sync::folder::files::{Mark, failed};
-use crate::sync::folder::pull::{Content, Own};
+use crate::sync::folder::pull::Content;
 use crate::sync::folder::push::Write;
 use crate::sync::folder::report::{FolderError, FolderReport};
 
@@ -133,7 +133,7 @@ impl<T: Crdt> Folder<T> {
     ///
     /// Fails only if the folder itself, or our own directory in it, cannot be listed.
     pub fn pull(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
-        self.read_in(replica, Own::LeaveAlone)
+        self.read_in(replica)
     }
 
     /// Writes what our own files do not hold yet, unless another device's files do.
@@ -163,33 +163,6 @@ impl<T: Crdt> Folder<T> {
     pub fn prune(&mut self, replica: &mut Replica<T>, tombstones: Prune<'_>) -> Result<usize, FolderError> {
         let _ = self.write_out(replica, Write::Always)?;
         Ok(replica.prune(tombstones))
-    }
-
-    /// Merges our own device's files too, after [`OwnFilesAhead`](FolderError::OwnFilesAhead): the app says by it that no other
-    /// installation uses this name, so these are files that this one wrote before it was set back, by a crash before it
-    /// was saved or by a backup. Afterwards it holds what it had lost, and pushes again.
-    ///
-    /// If push says [`OwnDots`](FolderError::OwnDots), [`rotate`](Replica::rotate) first.
-    ///
-    /// ```
-    /// # use driftless::sync::{Folder, FolderError};
-    /// # use driftless::{Graph, Replica};
-    /// # let temporary = tempfile::tempdir()?;
-    /// # let directory = temporary.path();
-    /// let mut replica = Replica::<Graph>::new();
-    /// replica.edit(|g| g.add_node("person:ada"))?;
-    /// Folder::open(directory, "laptop")?.sync(&mut replica)?;
-    /// drop(replica); // and nothing was saved
-    ///
-    /// let (mut replica, mut folder) = (Replica::<Graph>::new(), Folder::open(directory, "laptop")?);
-    /// let report = folder.sync(&mut replica)?;
-    /// assert!(matches!(report.unwritten, Some(FolderError::OwnFilesAhead { .. })));
-    /// folder.reclaim(&mut replica)?;
-    /// assert_eq!(replica.state().node_count(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reclaim(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
-        self.read_in(replica, Own::Merge)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reading what others wrote.
 
 use crate::codec::DecodeError;
-use crate::id::WriterId;
 use crate::kernel::{Crdt, Delta, MergeError};
 use crate::replica::Replica;
 use crate::sync::folder::chain::Header;
@@ -20,13 +19,6 @@ pub(super) enum Content {
 /// A file that was read, with its delta if it was read just now.
 pub(super) type Loaded = (Header, Option<Delta>);
 
-/// What to do with our own device's files when reading.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Own {
-    LeaveAlone,
-    Merge,
-}
-
 enum Taken {
     /// Merged, or nothing new.
     Done,
@@ -35,14 +27,14 @@ enum Taken {
 }
 
 impl<T: Crdt> Folder<T> {
-    pub(super) fn read_in(&mut self, replica: &mut Replica<T>, own: Own) -> Result<FolderReport, FolderError> {
+    pub(super) fn read_in(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
         let Listing { files, skipped, .. } = self.list()?;
         let mut report = FolderReport { skipped, ..FolderReport::default() };
         let mut left = files;
         loop {
             let (merged, mut waiting) = (report.merged.len(), Vec::new());
             for file in left {
-                match self.take(&file, replica, own, &mut report) {
+                match self.take(&file, replica, &mut report) {
                     Ok(Taken::Done) => {}
                     Ok(Taken::Not(reason)) => waiting.push((file, reason)),
                     Err(reason) => report.skipped.push(SkippedFile { path: file.path, reason }),
@@ -62,21 +54,20 @@ impl<T: Crdt> Folder<T> {
         &mut self,
         file: &FileEntry,
         replica: &mut Replica<T>,
-        own: Own,
         report: &mut FolderReport,
     ) -> Result<Taken, SkipReason> {
-        let (mut header, mut delta) = self.load(file, replica, &mut report.bytes_read)?;
-        if delta.is_none() && self.hinders(file, &header, replica, own).is_none() {
+        let (mut header, mut delta) = self.load(file, &mut report.bytes_read)?;
+        if delta.is_none() && hinders(&header, replica).is_none() {
             if replica.version().includes(&header.upto) {
                 return Ok(Taken::Done);
             }
             self.read.remove(&file.path);
-            (header, delta) = self.load(file, replica, &mut report.bytes_read)?;
+            (header, delta) = self.load(file, &mut report.bytes_read)?;
         }
         if replica.version().includes(&header.upto) {
             return Ok(Taken::Done);
         }
-        if let Some(reason) = self.hinders(file, &header, replica, own) {
+        if let Some(reason) = hinders(&header, replica) {
             return Ok(Taken::Not(reason));
         }
         let Some(delta) = delta else { return Ok(Taken::Done) };
@@ -92,30 +83,15 @@ impl<T: Crdt> Folder<T> {
                 Ok(Taken::Done)
             }
             Err(MergeError::Gap { have, need }) => Ok(Taken::Not(SkipReason::Waiting { have, need })),
-            Err(MergeError::OwnDots { replica, ours, theirs }) => {
-                Ok(Taken::Not(SkipReason::OwnDots { replica, ours, theirs }))
-            }
             Err(MergeError::Schema { ours, theirs }) => Err(SkipReason::Schema { found: theirs, ours }),
+            Err(error) => Err(SkipReason::Refused(error)),
         }
-    }
-
-    /// Why what a file holds cannot be merged as things stand.
-    fn hinders(&self, file: &FileEntry, header: &Header, replica: &Replica<T>, own: Own) -> Option<SkipReason> {
-        if let Some((replica, ours, theirs)) = own_dots(header, replica) {
-            return Some(SkipReason::OwnDots { replica, ours, theirs });
-        }
-        if file.device == self.device && own == Own::LeaveAlone && !replica.version().includes(&header.upto) {
-            return Some(SkipReason::OwnFileAhead);
-        }
-        let (have, need) = (replica.version(), &header.need);
-        (!have.includes(need)).then(|| SkipReason::Waiting { have: have.clone(), need: need.clone() })
     }
 
     /// What is known of a file, or else what it says of itself.
     pub(super) fn load(
         &mut self,
         file: &FileEntry,
-        replica: &Replica<T>,
         bytes_read: &mut u64,
     ) -> Result<Loaded, SkipReason> {
         let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
@@ -138,14 +114,8 @@ impl<T: Crdt> Folder<T> {
             self.read.insert(file.path.clone(), (file.mark.clone(), Content::Schema(found)));
             return Err(reason);
         }
-        if let Some(replica) = replica.id().filter(|id| replica.state().state().contradicts(&delta, *id)) {
-            return Err(SkipReason::OtherWrites { replica });
-        }
         let header = Header::of(&delta);
-        // Nor one with writes under our own id that we did not make: we might make as many before it is looked at again.
-        if own_dots(&header, replica).is_none() {
-            self.read.insert(file.path.clone(), (file.mark.clone(), Content::Delta(header.clone())));
-        }
+        self.read.insert(file.path.clone(), (file.mark.clone(), Content::Delta(header.clone())));
         Ok((header, Some(delta)))
     }
 
@@ -158,8 +128,8 @@ impl<T: Crdt> Folder<T> {
     }
 }
 
-pub(super) fn own_dots<T: Crdt>(header: &Header, replica: &Replica<T>) -> Option<(WriterId, u64, u64)> {
-    let id = replica.id()?;
-    let (ours, theirs) = (replica.version().get(id), header.upto.get(id));
-    (theirs > ours).then_some((id, ours, theirs))
+/// Why what a file holds cannot be merged as things stand.
+fn hinders<T: Crdt>(header: &Header, replica: &Replica<T>) -> Option<SkipReason> {
+    let (have, need) = (replica.version(), &header.need);
+    (!have.includes(need)).then(|| SkipReason::Waiting { have: have.bare(), need: need.clone() })
 }

@@ -11,7 +11,7 @@ use crate::sync::device::DeviceName;
 use crate::sync::folder::chain::{Chain, Header};
 use crate::sync::folder::files::{self, FileEntry, Listing, MAX_NUMBER};
 use crate::sync::folder::handle::{Folder, MAX_CHAIN_FILES, MIN_CHAIN_LEN};
-use crate::sync::folder::pull::{Content, Loaded, own_dots};
+use crate::sync::folder::pull::Content;
 use crate::sync::folder::report::{FolderError, FolderReport, SkipReason, SkippedFile, WrittenFile};
 use crate::version::Version;
 
@@ -28,29 +28,29 @@ impl<T: Crdt> Folder<T> {
         let mut own = Vec::new();
         let mut others: BTreeMap<&DeviceName, Vec<(Header, u64)>> = BTreeMap::new();
         for file in &files {
-            let loaded = self.load(file, replica, &mut report.bytes_read);
-            refuse_own_dots(file, &loaded, replica)?;
+            let loaded = self.load(file, &mut report.bytes_read);
             if file.device == self.device {
                 own.push((file, readable(file, loaded.map(|(header, _)| header))?));
             } else if let Ok((header, _)) = loaded {
                 others.entry(&file.device).or_default().push((header, file.mark.len));
             }
         }
-        refuse_ahead(&own, replica)?;
         self.highest = own.iter().map(|(file, _)| file.number).fold(self.highest, u64::max);
 
         for leftover in leftovers {
             remove(&leftover, &mut report);
         }
-        let chain = Chain::of(own.iter().filter_map(|(file, header)| Some((header.as_ref()?, file.mark.len))));
+        let ours = replica.version();
+        let chain = Chain::of(own.iter().filter_map(|(file, header)| Some((header.as_ref()?, file.mark.len))), ours);
         let told = |(_, files): (_, &Vec<(Header, u64)>)| {
-            Chain::of(files.iter().map(|(header, len)| (header, *len))).reach.includes(replica.version())
+            Chain::of(files.iter().map(|(header, len)| (header, *len)), ours).reach.includes(replica.version())
         };
         let is_written = chain.reach.includes(replica.version());
         let checkpoint = if is_written || write == Write::UnlessToldByOthers && others.iter().any(told) {
             // The last push may have been cut off before it dropped what its checkpoint stands for.
             let newest = own.iter().rev().find_map(|(file, header)| {
-                header.as_ref().filter(|header| header.is_checkpoint).map(|header| (file.number, header.upto.clone()))
+                let header = header.as_ref().filter(|header| header.is_checkpoint)?;
+                Some((file.number, ours.resolve(&header.upto)?))
             });
             newest.filter(|(newest, _)| own.iter().any(|(file, _)| file.number < *newest))
         } else {
@@ -88,35 +88,10 @@ impl<T: Crdt> Folder<T> {
         let header = Header::of(&delta);
         let is_checkpoint = header.is_checkpoint;
         report.written = Some(WrittenFile { path: file.path.clone(), bytes: file.mark.len, is_checkpoint });
-        let upto = header.upto.clone();
+        let upto = replica.version().clone();
         self.read.insert(file.path, (file.mark, Content::Delta(header)));
         Ok(is_checkpoint.then_some((number, upto)))
     }
-}
-
-/// What we would write next would be other writes under dots that are in the folder.
-fn refuse_own_dots<T: Crdt>(
-    file: &FileEntry,
-    loaded: &Result<Loaded, SkipReason>,
-    replica: &Replica<T>,
-) -> Result<(), FolderError> {
-    let path = || file.path.clone();
-    match loaded {
-        Err(SkipReason::OtherWrites { replica }) => Err(FolderError::OtherWrites { path: path(), replica: *replica }),
-        Err(_) => Ok(()),
-        Ok((header, _)) => own_dots(header, replica).map_or(Ok(()), |(replica, ours, theirs)| {
-            Err(FolderError::OwnDots { path: path(), replica, ours, theirs })
-        }),
-    }
-}
-
-fn refuse_ahead<T: Crdt>(own: &[(&FileEntry, Option<Header>)], replica: &Replica<T>) -> Result<(), FolderError> {
-    let have = replica.version();
-    let ahead = own.iter().find_map(|(file, header)| {
-        let upto = &header.as_ref()?.upto;
-        (!have.includes(upto)).then(|| (file.path.clone(), upto.clone()))
-    });
-    ahead.map_or(Ok(()), |(path, upto)| Err(FolderError::OwnFilesAhead { path, have: have.clone(), upto }))
 }
 
 /// The header of a file of our own; none of one that is damaged, which the next file makes up for. What cannot be read for

@@ -9,6 +9,7 @@ use crate::clock::Stamp;
 use crate::codec::DecodeError;
 use crate::id::{Dot, WriterId};
 use crate::sync::device::{DeviceName, DeviceNameError};
+use crate::kernel::MergeError;
 use crate::version::Version;
 
 /// What a sync did: what was merged, left out, written.
@@ -118,34 +119,9 @@ pub enum SkipReason {
     /// More entries than are looked at.
     #[error("more than {0} entries; the rest were not looked at")]
     TooMany(usize),
-    /// It holds more writes of our own id than we made.
-    #[error(
-        "it holds {theirs} writes of our own id {replica}, and we made {ours}: this state was restored from a backup or \
-         cloned; call `rotate`, then sync again"
-    )]
-    OwnDots {
-        /// The id that we write under.
-        replica: WriterId,
-        /// How many writes we made under it.
-        ours: u64,
-        /// How many the file has seen.
-        theirs: u64,
-    },
-    /// It holds another write than we do under a dot of our own id.
-    #[error(
-        "it holds other writes of our own id {replica} than we made: this state was restored from a backup or cloned, and \
-         then written to; call `rotate`, then sync again"
-    )]
-    OtherWrites {
-        /// The id that we write under.
-        replica: WriterId,
-    },
-    /// A file of our own device that holds more than we have seen.
-    #[error(
-        "our own device wrote it and has not seen what is in it: this state was restored from a backup or cloned; if no \
-         other installation has this name, call `reclaim`, else take another name"
-    )]
-    OwnFileAhead,
+    /// Whole, and refused all the same.
+    #[error(transparent)]
+    Refused(MergeError),
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
@@ -170,49 +146,6 @@ pub enum FolderError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// Our own device's files hold more than we have seen. Nothing was written.
-    #[error(
-        "{} was written under our own device's name and holds what we have not seen: this state was restored from a \
-         backup or cloned; if no other installation has this name, call `reclaim`, else take another name",
-        path.display()
-    )]
-    OwnFilesAhead {
-        /// The first such file.
-        path: PathBuf,
-        /// What has been seen here.
-        have: Version,
-        /// What the file has seen.
-        upto: Version,
-    },
-    /// A file holds more writes of our own id than we made. Nothing was written, for it would be other writes under the
-    /// same dots.
-    #[error(
-        "{} holds {theirs} writes of our own id {replica}, and we made {ours}: this state was restored from a backup or \
-         cloned; call `rotate`, then sync again",
-        path.display()
-    )]
-    OwnDots {
-        /// The file.
-        path: PathBuf,
-        /// The id that we write under.
-        replica: WriterId,
-        /// How many writes we made under it.
-        ours: u64,
-        /// How many the file has seen.
-        theirs: u64,
-    },
-    /// A file holds another write than we do under a dot of our own id. Nothing was written.
-    #[error(
-        "{} holds other writes of our own id {replica} than we made: this state was restored from a backup or cloned, and \
-         then written to; call `rotate`, then sync again",
-        path.display()
-    )]
-    OtherWrites {
-        /// The file.
-        path: PathBuf,
-        /// The id that we write under.
-        replica: WriterId,
     },
     /// A file of our own cannot be read, and what we would write next depends on it. Nothing was written.
     #[error("{}, a file of our own: {reason}", path.display())]

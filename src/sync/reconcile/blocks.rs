@@ -1,8 +1,9 @@
 //! The live dots of all writers in a row, and keyed fingerprints of any stretch of it.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 
-use xxhash_rust::xxh3::{SecretInput, xxh3_64, xxh3_128, xxh3_128_with_secret_input};
+use xxhash_rust::xxh3::{SecretInput, xxh3_128, xxh3_128_with_secret_input};
 
 use crate::id::WriterId;
 use crate::kernel::DotSet;
@@ -12,25 +13,63 @@ use crate::version::Version;
 /// Counters in a block.
 const BLOCK: u64 = 64;
 
-/// The dots that both sides cover. Their blocks stand in a row, writer after writer, so thousands of writers with few
-/// dots each are no more to compare than one with as many; and no id is ever spelled.
+/// The dots of a version that both sides cover. Their blocks stand in a row, so thousands of writers with few dots each
+/// are no more to compare than one with as many.
+///
+/// The row follows from the heads alone: in the order of their ids each contributes the part of its path that heads before
+/// it did not (see [`Version::contributions`]). Within a contribution counters are without gaps, and a block is 64 of
+/// them, whichever writers they are of. So both sides derive the same row, whatever lines each knows.
 #[derive(Clone, Debug)]
 pub(super) struct Universe {
-    /// By id: the highest counter that both cover, and the place of the writer's first block.
-    writers: Vec<(WriterId, u64, u64)>,
+    /// Along the row.
+    stretches: Vec<Stretch>,
     blocks: u64,
+    digest: u64,
+}
+
+/// Dots of one writer without gaps.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    writer: WriterId,
+    /// Counter before the first.
+    after: u64,
+    upto: u64,
+    /// The place in the row that block 0 would have, modulo 2⁶⁴.
+    base: u64,
+}
+
+impl Stretch {
+    /// The counters of a block that it has.
+    fn within(&self, block: u64) -> u64 {
+        let (first, last) = (self.after / BLOCK, self.upto / BLOCK);
+        let from = if block == first { u64::MAX.checked_shl((self.after % BLOCK) as u32 + 1).unwrap_or(0) } else { u64::MAX };
+        let to = if block == last { u64::MAX >> (BLOCK - 1 - self.upto % BLOCK) } else { u64::MAX };
+        if (first..=last).contains(&block) { from & to } else { 0 }
+    }
+
+    /// Its blocks, from that of the counter after which it begins.
+    fn blocks(&self) -> RangeInclusive<u64> {
+        self.after / BLOCK..=self.upto / BLOCK
+    }
 }
 
 impl Universe {
     /// `None` if there are 2⁵⁷ blocks or more: their numbers, and those of their dots, have to fit in 64 bits.
     pub(super) fn new(both: &Version) -> Option<Self> {
-        let mut blocks = 0u64;
-        let mut writers = Vec::with_capacity(both.len());
-        for (replica, upto) in both.iter() {
-            writers.push((replica, upto, blocks));
-            blocks = blocks.checked_add(upto / BLOCK + 1).filter(|blocks| *blocks < 1 << 57)?;
+        let (mut blocks, mut stretches) = (0u64, Vec::new());
+        for contribution in both.contributions() {
+            let (Some(first), Some(last)) = (contribution.first(), contribution.last()) else { continue };
+            let (first, last) = (first.1 / BLOCK, last.2 / BLOCK);
+            let base = blocks.wrapping_sub(first);
+            stretches.extend(contribution.iter().map(|(writer, after, upto)| Stretch {
+                writer: *writer,
+                after: *after,
+                upto: *upto,
+                base,
+            }));
+            blocks = blocks.checked_add(last - first + 1).filter(|blocks| *blocks < 1 << 57)?;
         }
-        Some(Self { writers, blocks })
+        Some(Self { stretches, blocks, digest: both.digest() })
     }
 
     pub(super) fn blocks(&self) -> u64 {
@@ -39,50 +78,42 @@ impl Universe {
 
     /// Tells whether two sides speak of the same dots.
     pub(super) fn digest(&self) -> u64 {
-        let writer =
-            |(replica, upto, _): &(WriterId, u64, u64)| [&replica.as_bytes()[..], &upto.to_le_bytes()].concat();
-        xxh3_64(&self.writers.iter().flat_map(writer).collect::<Vec<u8>>())
+        self.digest
     }
 
     /// The dots of a set that both cover, in a row.
     pub(super) fn in_a_row(&self, set: &DotSet) -> Bits {
-        let mut writers = self.writers.iter().peekable();
-        let words = set.writers().filter_map(|(replica, words)| {
-            while writers.next_if(|(r, ..)| *r < replica).is_some() {}
-            writers.next_if(|(r, ..)| *r == replica).map(|(_, upto, first)| {
-                let covered = words.iter().take_while(move |(block, _)| *block <= upto / BLOCK);
-                covered.map(move |(block, word)| (first + block, word & within(*block, *upto)))
-            })
-        });
-        Bits::from_words(words.flatten())
+        let mut row: Vec<(u64, u64)> = Vec::new();
+        for stretch in &self.stretches {
+            for (block, word) in set.words(stretch.writer, stretch.blocks()) {
+                let (place, word) = (stretch.base.wrapping_add(*block), word & stretch.within(*block));
+                match row.last_mut().filter(|(last, _)| *last == place) {
+                    Some((_, last)) => *last |= word,
+                    None => row.push((place, word)),
+                }
+            }
+        }
+        Bits::from_words(row)
     }
 
     /// The dots of a row; `None` if one of them is none of these.
     pub(super) fn dots(&self, row: &Bits) -> Option<DotSet> {
-        let mut rest = row.words();
-        let mut sets = Vec::new();
-        for (replica, upto, first) in &self.writers {
-            let end = first + upto / BLOCK + 1;
-            let (own, after) = rest.split_at(rest.partition_point(|(place, _)| *place < end));
-            rest = after;
-            if own.iter().any(|(place, word)| word & !within(place - first, *upto) != 0) {
-                return None;
-            }
-            if !own.is_empty() {
-                sets.push((*replica, own.iter().map(|(place, word)| (place - first, *word)).collect()));
+        let (mut sets, mut found) = (BTreeMap::<(WriterId, u64), u64>::new(), 0);
+        for stretch in &self.stretches {
+            let (first, last) = (stretch.blocks().start().wrapping_add(stretch.base), stretch.upto / BLOCK);
+            let last = stretch.base.wrapping_add(last);
+            let start = row.words().partition_point(|(place, _)| *place < first);
+            for (place, word) in row.words()[start..].iter().take_while(|(place, _)| *place <= last) {
+                let block = place.wrapping_sub(stretch.base);
+                let word = word & stretch.within(block);
+                if word != 0 {
+                    *sets.entry((stretch.writer, block)).or_default() |= word;
+                    found += u64::from(word.count_ones());
+                }
             }
         }
-        DotSet::from_sorted(sets).filter(|_| rest.is_empty())
+        (found == row.len()).then(|| DotSet::from_blocks(sets))
     }
-}
-
-/// The counters of a block that a version covers which ends at `upto`, and that exist: they start at 1.
-fn within(block: u64, upto: u64) -> u64 {
-    let above = match block == upto / BLOCK {
-        true => !(u64::MAX >> (BLOCK - 1 - upto % BLOCK)),
-        false => 0,
-    };
-    !above & !u64::from(block == 0)
 }
 
 /// A row with the key that its fingerprints are made with.

@@ -11,7 +11,7 @@ impl<T: Crdt> Replica<T> {
     /// It may be cut later than the live dots were taken, with all that happened here since. But if tombstones were
     /// pruned meanwhile that were not here yet then, nothing tells the peer what they removed, and it fails: begin again.
     pub fn reconcile_difference(&self, difference: &Difference) -> Result<Delta, CutError> {
-        let Difference { ours, theirs, .. } = difference;
-        self.state().state().reconcile_since(T::SCHEMA, ours, theirs, difference.only_there())
+        let Difference { ours, theirs, common, .. } = difference;
+        self.state().state().reconcile_since(T::SCHEMA, common, ours, theirs, difference.only_there())
     }
 }

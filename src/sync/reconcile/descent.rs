@@ -22,7 +22,7 @@ use crate::sync::reconcile::bits::Bits;
 use crate::sync::reconcile::blocks::{Row, Universe};
 use crate::sync::reconcile::shape::Shape;
 use crate::sync::reconcile::turn::{Says, Turn};
-use crate::version::Version;
+use crate::version::{HeadsChange, Version};
 
 /// Bytes that fingerprints may cost beyond a whole bitmap, in percent of it: what a descent that finds everything
 /// different has lost.
@@ -68,6 +68,8 @@ const OVERHEAD: u64 = 5;
 pub struct Reconciling {
     ours: Version,
     theirs: Version,
+    /// What both are known to have seen: who asks names it.
+    common: Version,
     universe: Universe,
     shape: Shape,
     row: Row,
@@ -113,6 +115,8 @@ pub struct Difference {
     pub(super) ours: Version,
     /// The peer's.
     pub(super) theirs: Version,
+    /// What was compared: the dots that both were known to cover.
+    pub(super) common: Version,
     here: DotSet,
     there: DotSet,
 }
@@ -139,7 +143,7 @@ pub enum ReconcileError {
     /// The peer answered something impossible.
     #[error("the peer's answer makes no sense: {0}; begin again")]
     Unfit(&'static str),
-    /// The two do not agree which dots both cover.
+    /// The peer names dots as common that we do not cover, or speaks of another version of ours.
     #[error("the two sides began at different versions; exchange versions, then begin again")]
     Versions,
     /// What the peer says that it holds is not what it says in all.
@@ -162,13 +166,14 @@ impl Reconciling {
         theirs: &Version,
         nonce: [u8; 16],
     ) -> Result<(Self, Turn), ReconcileError> {
-        let mut this = Self::new(live, ours, theirs, nonce)?;
+        let mut this = Self::new(live, ours, theirs, ours.meet(theirs), nonce)?;
         let level = this.shape.top;
         let stretches: Vec<u64> = (0..this.shape.count(level)).collect();
         let fingerprints = this.fingerprints(level, &stretches);
         this.spent = fingerprints.len() as u64;
         this.waiting = Waiting::Fingerprints { level, stretches };
-        let says = Says::Start { nonce, universe: this.universe.digest(), fingerprints };
+        let common = HeadsChange::between(theirs, &this.common);
+        let says = Says::Start { nonce, universe: this.universe.digest(), common, fingerprints };
         let first = Turn { check: Some(this.row.check()), says };
         Ok((this, first))
     }
@@ -180,10 +185,13 @@ impl Reconciling {
         theirs: &Version,
         first: &Turn,
     ) -> Result<(Self, Step), ReconcileError> {
-        let Turn { check: Some(check), says: Says::Start { nonce, universe, fingerprints } } = first else {
+        let Turn { check: Some(check), says: Says::Start { nonce, universe, common, fingerprints } } = first else {
             return Err(ReconcileError::OutOfTurn);
         };
-        let mut this = Self::new(live, ours, theirs, *nonce)?;
+        // It is told from our version, as we have announced it.
+        let common = common.apply(ours).and_then(|common| ours.resolve(&common));
+        let common = common.filter(|common| ours.includes(common)).ok_or(ReconcileError::Versions)?;
+        let mut this = Self::new(live, ours, theirs, common, *nonce)?;
         if this.universe.digest() != *universe {
             return Err(ReconcileError::Versions);
         }
@@ -204,13 +212,14 @@ impl Reconciling {
         live: &DotSet,
         ours: &Version,
         theirs: &Version,
+        common: Version,
         nonce: [u8; 16],
     ) -> Result<Self, ReconcileError> {
-        let universe = Universe::new(&ours.meet(theirs)).ok_or(ReconcileError::TooMany)?;
+        let universe = Universe::new(&common).ok_or(ReconcileError::TooMany)?;
         let row = Row::new(universe.in_a_row(live), nonce);
         let shape = Shape::new(universe.blocks());
         let (ours, theirs, waiting) = (ours.clone(), theirs.clone(), Waiting::Nothing);
-        Ok(Self { ours, theirs, universe, shape, row, check: None, spent: 0, waiting })
+        Ok(Self { ours, theirs, common, universe, shape, row, check: None, spent: 0, waiting })
     }
 
     /// Handles what the peer says.
@@ -278,7 +287,7 @@ impl Reconciling {
         };
         let (here, there) = (part(|word, own| word & own)?, part(|word, own| word & !own)?);
         let (here, there) = if is(Bug::DifferenceReversed) { (there, here) } else { (here, there) };
-        Ok(Difference { ours: self.ours.clone(), theirs: self.theirs.clone(), here, there })
+        Ok(Difference { ours: self.ours.clone(), theirs: self.theirs.clone(), common: self.common.clone(), here, there })
     }
 
     /// The bits in which words of the peer's differ from ours.

@@ -5,14 +5,17 @@
 //! | 1 | what it says, 1 to 5; plus 128 with a check |
 //! | 16 | the nonce; in the first turn only |
 //! | 8 | the digest of what both cover; in the first turn only |
+//! | … | what both cover, as a [`HeadsChange`] from the receiver's version: the number of heads gone and their places, as \
+//! gaps; the number of heads come, and the id of the writer and the counter of each; in the first turn only |
 //! | 16 | the check, if there is one |
 //! | … | the marks, as a set; with fingerprints or words, but not in the first turn |
 //! | … | fingerprints: their bytes, with the number of these before; or words, or a difference: a set |
 //!
 //! Numbers are little-endian or LEB128. There is no envelope: whoever frames the turn has a length and a checksum.
 
-use crate::codec::{Cursor, DecodeError, write_number};
+use crate::codec::{Cursor, DecodeError, read_change, write_change, write_number};
 use crate::sync::reconcile::bits::Bits;
+use crate::version::HeadsChange;
 
 /// One message of a [`Reconciling`](crate::sync::Reconciling).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Says {
     /// The fingerprints of the greatest stretches.
-    Start { nonce: [u8; 16], universe: u64, fingerprints: Vec<u8> },
+    Start { nonce: [u8; 16], universe: u64, common: HeadsChange, fingerprints: Vec<u8> },
     /// Which of the last fingerprints differ, by their number, and those of the stretches within.
     Fingerprints { marks: Bits, fingerprints: Vec<u8> },
     /// Which of the last fingerprints differ, and the words of these stretches, one after the other.
@@ -55,9 +58,10 @@ impl Turn {
             Says::Difference { .. } => DIFFERENCE,
         };
         out.push(kind | self.check.map_or(0, |_| CHECK));
-        if let Says::Start { nonce, universe, .. } = &self.says {
+        if let Says::Start { nonce, universe, common, .. } = &self.says {
             out.extend(nonce);
             out.extend(universe.to_le_bytes());
+            write_change(&mut out, common);
         }
         out.extend(self.check.iter().flat_map(|check| check.to_le_bytes()));
         match &self.says {
@@ -81,7 +85,7 @@ impl Turn {
         let mut cursor = Cursor::new(bytes);
         let kind = cursor.byte()?;
         let start = match kind & !CHECK {
-            START => Some((cursor.array()?, u64::from_le_bytes(cursor.array()?))),
+            START => Some((cursor.array()?, u64::from_le_bytes(cursor.array()?), read_change(&mut cursor)?)),
             _ => None,
         };
         let check = match kind & CHECK {
@@ -89,7 +93,9 @@ impl Turn {
             _ => Some(u128::from_le_bytes(cursor.array()?)),
         };
         let says = match (kind & !CHECK, start) {
-            (START, Some((nonce, universe))) => Says::Start { nonce, universe, fingerprints: cursor.bytes()?.to_vec() },
+            (START, Some((nonce, universe, common))) => {
+                Says::Start { nonce, universe, common, fingerprints: cursor.bytes()?.to_vec() }
+            }
             (FINGERPRINTS, _) => {
                 Says::Fingerprints { marks: cursor.with(Bits::read)?, fingerprints: cursor.bytes()?.to_vec() }
             }
@@ -117,15 +123,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::Dot;
+
+    fn changes() -> impl Strategy<Value = HeadsChange> {
+        let dot = (any::<[u8; 10]>(), 1u64..1 << 53).prop_map(|(writer, counter)| Dot { writer: writer.into(), counter });
+        (prop::collection::btree_set(0u64..50, 0..5), prop::collection::vec(dot, 0..5))
+            .prop_map(|(gone, come)| HeadsChange { gone: gone.into_iter().collect(), come })
+    }
 
     fn turns() -> impl Strategy<Value = Turn> {
         let bits = || prop::collection::btree_set(0u64..2000, 0..200).prop_map(Bits::from_numbers);
         let bytes = || prop::collection::vec(any::<u8>(), 0..200);
         let says = prop_oneof![
-            (any::<[u8; 16]>(), any::<u64>(), bytes()).prop_map(|(nonce, universe, fingerprints)| Says::Start {
-                nonce,
-                universe,
-                fingerprints
+            (any::<[u8; 16]>(), any::<u64>(), changes(), bytes()).prop_map(|(nonce, universe, common, fingerprints)| {
+                Says::Start { nonce, universe, common, fingerprints }
             }),
             (bits(), bytes()).prop_map(|(marks, fingerprints)| Says::Fingerprints { marks, fingerprints }),
             (bits(), bits()).prop_map(|(marks, words)| Says::Words { marks, words }),

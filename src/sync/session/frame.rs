@@ -22,15 +22,14 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::codec::{Cursor, DecodeError, write_number};
-use crate::id::WriterId;
+use crate::codec::{Cursor, DecodeError, read_change, read_dots, write_change, write_dots, write_number};
 use crate::kernel::{Entity, Fingerprint};
-use crate::standing::{Stand, Standing};
+use crate::standing::{Standing, StandingChange};
 use crate::sync::device::DeviceName;
-use crate::version::Version;
+use crate::version::{HeadsChange, Version};
 
 /// The longest frame that is read or written. It bounds what one can make a receiver hold before it is judged; only standings
-/// of some 200,000 writers, and the bitmaps of 30 million writes, would need more.
+/// of some 150,000 heads, and the bitmaps of 30 million writes, would need more.
 pub const MAX_FRAME_LEN: usize = 4 << 20;
 
 /// The fewest bytes that a frame takes.
@@ -106,19 +105,19 @@ pub(super) struct Told {
 pub(super) enum Form {
     /// Too long to be said before it is known that the peer is another.
     Digest(u64),
-    Whole(Vec<Stand>),
+    Whole(StandingChange),
     /// What differs from the standing that this digest names.
-    FromDigest(u64, Vec<Stand>),
+    FromDigest(u64, StandingChange),
     /// What differs from what the receiver announced under this number.
-    FromAnnounced(u64, Vec<Stand>),
+    FromAnnounced(u64, StandingChange),
 }
 
 /// A stream that broke off, of which the sender of this has kept all entities up to `last`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Resume {
-    /// What differs from the standing that it comes with; 0 for who is not heard of in it.
-    pub(super) since: Vec<(WriterId, u64)>,
-    pub(super) upto: Vec<(WriterId, u64)>,
+    /// What differs from the version that it comes with.
+    pub(super) since: HeadsChange,
+    pub(super) upto: HeadsChange,
     pub(super) last: Entity,
 }
 
@@ -324,8 +323,8 @@ impl Told {
         out.extend(self.fingerprint.to_bytes());
         self.form.write(out);
         if let Some(Resume { since, upto, last }) = &self.resume {
-            write_counters(out, since);
-            write_counters(out, upto);
+            write_change(out, since);
+            write_change(out, upto);
             out.push(last.kind());
             out.extend(last.id());
         }
@@ -340,14 +339,14 @@ impl Told {
         let fingerprint = Fingerprint::from_bytes(cursor.array()?);
         let form = match flags & FORM {
             0 => Form::Digest(u64::from_le_bytes(cursor.array()?)),
-            1 => Form::Whole(read_stands(cursor)?),
-            2 => Form::FromDigest(u64::from_le_bytes(cursor.array()?), read_stands(cursor)?),
-            _ => Form::FromAnnounced(cursor.number()?, read_stands(cursor)?),
+            1 => Form::Whole(read_standing(cursor)?),
+            2 => Form::FromDigest(u64::from_le_bytes(cursor.array()?), read_standing(cursor)?),
+            _ => Form::FromAnnounced(cursor.number()?, read_standing(cursor)?),
         };
         let resume = match flags & RESUME {
             0 => None,
             _ => {
-                let (since, upto) = (read_counters(cursor)?, read_counters(cursor)?);
+                let (since, upto) = (read_change(cursor)?, read_change(cursor)?);
                 let last = Entity::new(cursor.byte()?, cursor.array()?);
                 Some(Resume { since, upto, last })
             }
@@ -360,14 +359,14 @@ impl Form {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Digest(digest) => out.extend(digest.to_le_bytes()),
-            Self::Whole(stands) => write_stands(out, stands),
-            Self::FromDigest(digest, stands) => {
+            Self::Whole(change) => write_standing(out, change),
+            Self::FromDigest(digest, change) => {
                 out.extend(digest.to_le_bytes());
-                write_stands(out, stands);
+                write_standing(out, change);
             }
-            Self::FromAnnounced(number, stands) => {
+            Self::FromAnnounced(number, change) => {
                 write_number(out, *number);
-                write_stands(out, stands);
+                write_standing(out, change);
             }
         }
     }
@@ -382,21 +381,13 @@ impl Form {
 
 impl Resume {
     pub(super) fn new(standing: &Standing, since: &Version, upto: &Version, last: Entity) -> Self {
-        let counters = |version: &Version| {
-            let changes = Standing::from(version.clone()).changes_from(&standing.version.clone().into());
-            changes.into_iter().map(|(replica, counter, _)| (replica, counter)).collect()
-        };
-        Self { since: counters(since), upto: counters(upto), last }
+        let change = |version: &Version| HeadsChange::between(&standing.version, version);
+        Self { since: change(since), upto: change(upto), last }
     }
 
     /// The versions that it was cut from and for, from the standing that it came with.
     pub(super) fn versions(&self, standing: &Standing) -> Option<(Version, Version)> {
-        let base = Standing::from(standing.version.clone());
-        let version = |counters: &[(WriterId, u64)]| {
-            let changes: Vec<Stand> = counters.iter().map(|(replica, counter)| (*replica, *counter, 0)).collect();
-            Some(base.changed_by(&changes)?.version)
-        };
-        Some((version(&self.since)?, version(&self.upto)?))
+        Some((self.since.apply(&standing.version)?, self.upto.apply(&standing.version)?))
     }
 }
 
@@ -448,31 +439,14 @@ fn read_text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, DecodeError> {
     }
 }
 
-fn write_stands(out: &mut Vec<u8>, stands: &[Stand]) {
-    write_number(out, stands.len() as u64);
-    for (replica, counter, pruned) in stands {
-        out.extend(replica.as_bytes());
-        write_number(out, *counter);
-        write_number(out, *pruned);
-    }
+fn write_standing(out: &mut Vec<u8>, change: &StandingChange) {
+    write_change(out, &change.version);
+    write_change(out, &change.pruned);
+    write_dots(out, &change.trail);
 }
 
-fn read_stands(cursor: &mut Cursor<'_>) -> Result<Vec<Stand>, DecodeError> {
-    let count = cursor.count(18)?;
-    (0..count).map(|_| Ok((WriterId::from(cursor.array()?), cursor.number()?, cursor.number()?))).collect()
-}
-
-fn write_counters(out: &mut Vec<u8>, counters: &[(WriterId, u64)]) {
-    write_number(out, counters.len() as u64);
-    for (replica, counter) in counters {
-        out.extend(replica.as_bytes());
-        write_number(out, *counter);
-    }
-}
-
-fn read_counters(cursor: &mut Cursor<'_>) -> Result<Vec<(WriterId, u64)>, DecodeError> {
-    let count = cursor.count(17)?;
-    (0..count).map(|_| Ok((WriterId::from(cursor.array()?), cursor.number()?))).collect()
+fn read_standing(cursor: &mut Cursor<'_>) -> Result<StandingChange, DecodeError> {
+    Ok(StandingChange { version: read_change(cursor)?, pruned: read_change(cursor)?, trail: read_dots(cursor)? })
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {

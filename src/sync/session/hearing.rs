@@ -1,13 +1,12 @@
 //! What each frame of the peer's does.
 
 use crate::bugs::{Bug, is};
-use crate::kernel::{Crdt, MergeError};
+use crate::kernel::Crdt;
 use crate::replica::Replica;
 use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::machine::{Peer, Session, pair};
 use crate::sync::session::report::{Event, SessionError};
-use crate::sync::session::retry::Reaction;
-use crate::version::Version;
+use crate::sync::session::retry::{Awaited, Reaction};
 
 /// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
 const MAX_NONSENSE: u32 = 64;
@@ -16,7 +15,7 @@ impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
     pub(super) fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
         if let Says::Hello(hello) = &frame.says {
-            return self.meet(replica, hello, frame.to == Some(pair(self.nonce, hello.nonce)));
+            return self.meet(hello, frame.to == Some(pair(self.nonce, hello.nonce)));
         }
         if let Says::Bye { nonce, parting } = &frame.says {
             // It may be refused for our hello, and its own may be lost.
@@ -37,16 +36,20 @@ impl<T: Crdt> Session<T> {
             return Ok(false);
         };
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
+        self.timers.heard(self.now);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
                 let acknowledged = self.outgoing.take_if(|outgoing| *merged >= outgoing.number).is_some();
                 self.counters.deltas_sent += u64::from(acknowledged);
-                self.hear(told, replica)? || acknowledged
+                if acknowledged {
+                    self.timers.progress(Awaited::Acknowledgement);
+                }
+                self.hear(told) || acknowledged
             }
             Says::Need => {
                 self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
                 if self.pace.allows(Reaction::Restart, self.now) {
-                    self.due.again = self.waits();
+                    self.due.again = self.outgoing.is_some() || self.round.is_some() || self.offer.is_some();
                     (self.outgoing, self.round, self.offer) = (None, None, None);
                 }
                 false
@@ -56,11 +59,19 @@ impl<T: Crdt> Session<T> {
                 let outgoing = self.outgoing.as_mut().filter(|outgoing| outgoing.number == *stream);
                 self.due.gone = outgoing.is_none().then_some(*stream);
                 let again = *again && self.pace.allows(Reaction::Again, self.now);
-                outgoing.is_some_and(|outgoing| outgoing.ask(*have, again))
+                let progress = outgoing.is_some_and(|outgoing| outgoing.ask(*have, again));
+                if progress {
+                    self.timers.progress(Awaited::Acknowledgement);
+                }
+                progress
             }
             Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
-                self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?
+                let progress = self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?;
+                if progress {
+                    self.timers.progress(Awaited::Turn);
+                }
+                progress
             }
             Says::Hello(_) | Says::Bye { .. } => false,
         };
@@ -68,7 +79,7 @@ impl<T: Crdt> Session<T> {
         Ok(useful || newly_met)
     }
 
-    fn meet(&mut self, replica: &Replica<T>, hello: &Hello, to_us: bool) -> Result<bool, SessionError> {
+    fn meet(&mut self, hello: &Hello, to_us: bool) -> Result<bool, SessionError> {
         let theirs = (hello.oldest, hello.newest);
         if hello.nonce == self.nonce {
             return Err(SessionError::Myself);
@@ -84,6 +95,7 @@ impl<T: Crdt> Session<T> {
                 staging_limit: 1u64.checked_shl(hello.staging_limit.into()).unwrap_or(u64::MAX),
                 knows_us: false,
                 heard: None,
+                unresolved: 0,
                 resume: None,
                 round: 0,
                 merged: 0,
@@ -91,6 +103,7 @@ impl<T: Crdt> Session<T> {
                 acknowledged: 0,
             });
             (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
+            self.timers.reset();
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });
@@ -100,10 +113,13 @@ impl<T: Crdt> Session<T> {
             }
             self.tell(Event::Met { device: hello.device.clone() });
         }
+        if to_us {
+            self.timers.heard(self.now);
+        }
         // A hello for an earlier session of ours builds on what was announced there.
         let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));
         self.due.need |= is_for_another;
-        let heard = !is_for_another && self.hear(&hello.told, replica)?;
+        let heard = !is_for_another && self.hear(&hello.told);
         if let Some(peer) = &mut self.peer {
             // Who says hello again waits for a sign that we have heard it, and who has begun anew has not heard ours.
             match to_us {
@@ -136,16 +152,6 @@ impl<T: Crdt> Session<T> {
         self.nonsense += 1;
         match self.nonsense > MAX_NONSENSE {
             true => Err(SessionError::Nonsense(self.nonsense)),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a version knows writes under our id that we have not made.
-    pub(super) fn check_own(&self, version: &Version, replica: &Replica<T>) -> Result<(), SessionError> {
-        let Some(id) = replica.id() else { return Ok(()) };
-        let (ours, theirs) = (replica.version().get(id), version.get(id));
-        match theirs > ours {
-            true => Err(MergeError::OwnDots { replica: id, ours, theirs }.into()),
             false => Ok(()),
         }
     }

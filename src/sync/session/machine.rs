@@ -15,7 +15,7 @@ use crate::sync::session::options::Options;
 use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
-use crate::sync::session::retry::{Due, Pace, Retry};
+use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
 use crate::sync::session::telling::{Announced, Point, Said};
 use crate::version::Version;
 
@@ -103,7 +103,7 @@ pub struct Session<T: Crdt> {
     /// contradict each other.
     pub(super) offer: Option<(Point, u64)>,
     pub(super) due: DueFrames,
-    pub(super) retry: Retry,
+    pub(super) timers: Timers,
     pub(super) pace: Pace,
     /// The time of the last call.
     pub(super) now: Duration,
@@ -128,6 +128,8 @@ pub(super) struct Peer {
     /// It has said something to us, so it has heard our hello.
     pub(super) knows_us: bool,
     pub(super) heard: Option<Announced>,
+    /// Number of the newest announcement that could not be resolved, so that a resolvable one was asked for; 0 if there is none.
+    pub(super) unresolved: u64,
     /// It has staged this much of a stream that broke off.
     pub(super) resume: Option<(Version, Version, Entity)>,
     /// The last of its reconciliations that we have answered.
@@ -181,7 +183,7 @@ impl<T: Crdt> Session<T> {
             failed_rounds: 0,
             offer: None,
             due: DueFrames { hello: true, ..DueFrames::default() },
-            retry: Retry::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
+            timers: Timers::new(options.retry_after, options.patience, xxh3_64_with_seed(&seed, 1)),
             pace: Pace::new(options.retry_after),
             now: Duration::ZERO,
             hold: None,
@@ -211,7 +213,7 @@ impl<T: Crdt> Session<T> {
         };
         match result {
             Ok(true) => {
-                self.retry.progress(now);
+                self.timers.useful(now);
                 self.nonsense = 0;
             }
             Ok(false) => {}
@@ -254,7 +256,7 @@ impl<T: Crdt> Session<T> {
     /// When to call [`poll_frame`](Self::poll_frame) again at the latest, though nothing has come: while an answer is waited for.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let held = self.hold.filter(|hold| *hold > self.now);
-        self.retry.deadline().into_iter().chain(held).min()
+        self.timers.deadline().into_iter().chain(held).min()
     }
 
     /// The next thing that has happened.
@@ -318,7 +320,7 @@ impl<T: Crdt> Session<T> {
 
     /// Whether nothing of use has come for as long as we are patient.
     pub(in crate::sync) fn is_stale(&self) -> bool {
-        self.retry.is_stale(self.now)
+        self.timers.is_stale(self.now)
     }
 
     /// Which of two that can only speak in turns begins: both know, once they have said hello.
@@ -418,43 +420,48 @@ impl<T: Crdt> Session<T> {
     }
 
     fn check_time(&mut self, now: Duration) -> Result<(), SessionError> {
-        match self.retry.poll(self.end.is_none() && self.waits(), now) {
-            Due::Nothing => Ok(()),
+        let awaited = Awaited::ALL.map(|awaited| self.end.is_none() && self.is_awaited(awaited));
+        match self.timers.poll(|one| awaited[one as usize], now) {
             Due::GiveUp => Err(self.fail(SessionError::Silence)),
-            Due::Again => {
-                self.say_again();
+            Due::Again(due) => {
+                due.into_iter().for_each(|awaited| self.say_again(awaited));
                 Ok(())
             }
         }
     }
 
-    /// Whether the peer owes an answer.
-    pub(super) fn waits(&self) -> bool {
-        let Some(peer) = &self.peer else { return true };
-        !peer.knows_us
-            || peer.heard.is_none()
-            || self.outgoing.is_some()
-            || self.incoming.is_some()
-            || self.round.as_ref().is_some_and(Round::is_under_way)
-            || self.offer.is_some()
-            || self.due.again
+    /// True if the peer owes this.
+    pub(super) fn is_awaited(&self, awaited: Awaited) -> bool {
+        let Some(peer) = &self.peer else { return awaited == Awaited::Hello };
+        // A transfer that is to begin anew keeps its timer, or a peer that asks for that again and again is never given up.
+        let again = self.due.again && self.timers.is_running(awaited);
+        let in_transit = self.outgoing.is_some() || self.incoming.is_some();
+        match awaited {
+            Awaited::Hello => !peer.knows_us,
+            Awaited::Standing => peer.knows_us && peer.heard.as_ref().is_none_or(|heard| heard.number < peer.unresolved),
+            Awaited::Acknowledgement => self.outgoing.is_some() || again,
+            Awaited::Rest => self.incoming.is_some(),
+            Awaited::Turn => self.round.as_ref().is_some_and(Round::is_under_way) || again,
+            // The peer's half may be long: while anything is in transit, the timers of the transfers count.
+            Awaited::Repair => (self.offer.is_some() && !in_transit) || again,
+        }
     }
 
-    fn say_again(&mut self) {
+    /// Repeats what was said about this.
+    fn say_again(&mut self, awaited: Awaited) {
         self.counters.retries += 1;
-        match &self.peer {
-            Some(peer) if peer.knows_us => self.due.need |= peer.heard.is_none(),
-            _ => self.due.hello = true,
+        match awaited {
+            Awaited::Hello => self.due.hello = true,
+            Awaited::Standing => self.due.need = true,
+            Awaited::Acknowledgement => {
+                let is_first = self.timers.repeated(awaited) == 1;
+                self.outgoing.iter_mut().for_each(|outgoing| outgoing.nudge(is_first));
+            }
+            Awaited::Rest => self.due.ask = Some(true),
+            Awaited::Turn => self.nudge_round(),
+            // The peer may not know that it has to send everything as well.
+            Awaited::Repair => self.due.announce = true,
         }
-        if self.incoming.is_some() {
-            self.due.ask = Some(true);
-        }
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.nudge();
-        }
-        // In case that the peer does not know that it has to send everything as well.
-        self.due.announce |= self.offer.is_some();
-        self.nudge_round();
     }
 
     fn tell_equal(&mut self, replica: &Replica<T>) {

@@ -9,6 +9,9 @@ use crate::sync::session::stream::{Header, SLICE_LEN};
 /// How far the sender goes ahead of what the receiver has said it has: enough for 640 Mbit/s over 50 ms.
 pub(super) const WINDOW: u64 = 4 << 20;
 
+/// Bytes that are sent again to learn whether the receiver is there.
+const PROBE_LEN: usize = 4 << 10;
+
 /// A delta as bytes, in parts, until the receiver has merged it.
 pub(super) struct Outgoing {
     pub(super) number: u64,
@@ -16,8 +19,8 @@ pub(super) struct Outgoing {
     /// The receiver has all before.
     acknowledged: u64,
     sent: u64,
-    /// The next part goes out again, in case that all were lost, or the answer.
-    nudged: bool,
+    /// Most bytes of the part that goes out again, in case that all parts were lost, or the answer.
+    nudged: Option<usize>,
 }
 
 impl Outgoing {
@@ -40,7 +43,7 @@ impl Outgoing {
             write_number(&mut bytes, slice.len() as u64);
             bytes.extend(slice);
         }
-        Self { number, bytes, acknowledged: 0, sent: 0, nudged: false }
+        Self { number, bytes, acknowledged: 0, sent: 0, nudged: None }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -49,9 +52,10 @@ impl Outgoing {
 
     /// The next part within the window, with how many bytes come before it.
     pub(super) fn next_part(&mut self, part_len: usize) -> Option<(u64, &[u8])> {
-        let nudged = std::mem::take(&mut self.nudged);
-        let start = if nudged { self.acknowledged } else { self.sent };
-        let end = self.len().min(self.acknowledged + WINDOW).min(start + part_len as u64);
+        let nudged = self.nudged.take();
+        let start = if nudged.is_some() { self.acknowledged } else { self.sent };
+        let part_len = nudged.unwrap_or(usize::MAX).min(part_len) as u64;
+        let end = self.len().min(self.acknowledged + WINDOW).min(start + part_len);
         if start >= end {
             return None;
         }
@@ -73,8 +77,10 @@ impl Outgoing {
         progress
     }
 
-    pub(super) fn nudge(&mut self) {
-        self.nudged = true;
+    /// Sends the next part once more: all of it the first time, later its beginning alone. That is enough to be answered, and
+    /// a slow line is not filled with repetitions.
+    pub(super) fn nudge(&mut self, is_first: bool) {
+        self.nudged = Some(if is_first { usize::MAX } else { PROBE_LEN });
     }
 
     pub(super) fn amount(&self, part_len: usize) -> Amount {

@@ -9,10 +9,10 @@ use crate::sync::session::incoming::Incoming;
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
-use crate::sync::session::retry::Reaction;
+use crate::sync::session::retry::{Awaited, Reaction};
 use crate::sync::session::stream::{self, Header, StreamForm};
 use crate::sync::session::telling::{Announced, Point};
-use crate::version::news;
+use crate::version::Version;
 
 /// The beginning of a delta whose connection broke: give it to the next session with the same peer by
 /// [`Options::with_staged`](crate::sync::Options::with_staged), and only the rest is sent.
@@ -80,6 +80,7 @@ impl<T: Crdt> Session<T> {
         if number < incoming.number || total != incoming.total() || !incoming.add(offset, part) {
             return Ok(false);
         }
+        self.timers.progress(Awaited::Rest);
         if incoming.is_ask_due() {
             self.due.ask.get_or_insert(false);
         }
@@ -105,7 +106,7 @@ impl<T: Crdt> Session<T> {
         let delta = match header.form {
             StreamForm::Resumed => {
                 let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
-                self.resume(*staged, &header, &slices)?
+                self.resume(*staged, &header, &slices, replica.version())?
             }
             StreamForm::Whole | StreamForm::Repair => self.decode(&header, &slices)?,
             StreamForm::Reconciled(name) => {
@@ -148,21 +149,26 @@ impl<T: Crdt> Session<T> {
     }
 
     /// What was staged, with what has changed since and what follows. Of the latter something must be there.
-    fn resume(&self, staged: Staged, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
+    fn resume(
+        &self,
+        staged: Staged,
+        header: &Header,
+        slices: &[&[u8]],
+        receiver: &Version,
+    ) -> Result<Delta, Refusal> {
         let changes = usize::try_from(header.changes).ok().filter(|changes| *changes < slices.len());
         let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
         let (changes, rest) = (self.decode(header, changes)?, self.decode(header, rest)?);
-        Delta::resume(staged.delta, &changes, rest).ok_or(Refusal::Unfit)
+        Delta::resume(staged.delta, &changes, rest, receiver).ok_or(Refusal::Unfit)
     }
 
     /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
     /// these.
     fn check_claims(&self, replica: &Replica<T>, delta: &Delta) -> Result<usize, Refusal> {
-        let (mut new_writers, mut jump) = (self.new_writers, 0);
-        for (_, seen, upto) in news(replica.version(), delta.upto()) {
-            new_writers += usize::from(seen == 0);
-            jump = jump.max(upto - seen);
-        }
+        let ours = replica.version();
+        let born = delta.births().filter(|writer| ours.get(*writer) == 0).count();
+        let new_writers = self.new_writers + born;
+        let jump = ours.jump_to(delta.births_table(), delta.upto()).unwrap_or(0);
         if jump > self.options.jump_limit {
             return Err(Refusal::End(SessionError::Jump { jump }));
         }
@@ -215,7 +221,7 @@ impl<T: Crdt> Session<T> {
                 StreamForm::Whole => self.decode(&header, &slices).ok()?,
                 StreamForm::Resumed => {
                     let staged = self.options.staged.as_deref()?.clone();
-                    self.resume(staged, &header, &slices).ok()?
+                    self.resume(staged, &header, &slices, self.said.last()?.point.standing.version()).ok()?
                 }
                 StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })

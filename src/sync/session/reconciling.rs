@@ -6,7 +6,7 @@ use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
 use crate::sync::session::frame::{MAX_FRAME_LEN, Says};
 use crate::sync::session::machine::Session;
 use crate::sync::session::report::SessionError;
-use crate::sync::session::retry::Reaction;
+use crate::sync::session::retry::{Awaited, Reaction};
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Point};
 
@@ -155,8 +155,8 @@ impl<T: Crdt> Session<T> {
 
     /// Says again what was said last, if somebody has to go on.
     pub(super) fn nudge_round(&mut self) {
-        let given_up =
-            |round: &Round| !round.name.begun_by_us && round.is_under_way() && self.retry.attempts() > MAX_ASKED;
+        let repeated = self.timers.repeated(Awaited::Turn);
+        let given_up = |round: &Round| !round.name.begun_by_us && round.is_under_way() && repeated > MAX_ASKED;
         if self.round.as_ref().is_some_and(given_up) {
             self.round = None;
         }

@@ -5,14 +5,18 @@ use std::collections::VecDeque;
 use crate::bugs::{Bug, is};
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
-use crate::standing::Standing;
+use crate::standing::{Standing, StandingChange};
 use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
 use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
+use crate::version::HeadsChange;
 
 /// A hello tells the whole standing up to this many bytes; it must fit into whatever buffer lies between two that say hello at
 /// the same time, and a pipe's may be that small.
 const MAX_HELLO_LEN: usize = 4000;
+
+/// The most bytes that a dot takes.
+const MAX_DOT_LEN: usize = 18;
 
 /// How many of our announcements the peer may build on: it may be behind by as many.
 const MAX_SAID: usize = 16;
@@ -27,7 +31,7 @@ pub(super) struct Point {
 impl Point {
     pub(super) fn of<T: Crdt>(replica: &Replica<T>) -> Self {
         let state = replica.state().state();
-        let standing = Standing { version: state.version().clone(), pruned: state.pruned().clone() };
+        let standing = Standing { version: state.version().clone(), pruned: state.pruned().bare() };
         Self { standing, fingerprint: replica.fingerprint() }
     }
 
@@ -106,19 +110,25 @@ impl<T: Crdt> Session<T> {
     pub(super) fn told(&mut self, point: &Point, is_hello: bool) -> Result<Told, SessionError> {
         let (number, Point { standing, fingerprint }) = (self.said.number(point), point.clone());
         let heard = self.peer.as_ref().and_then(|peer| peer.heard.as_ref());
-        let from_heard = heard.map(|heard| (heard, standing.changes_from(&heard.point.standing)));
         let fits = |form: &Form| !is_hello || form.len() <= MAX_HELLO_LEN;
-        let whole = || Some(Form::Whole(standing.stands().collect())).filter(fits);
+        // What leads from a standing, with as many dots below the heads as there is room for.
+        let form = |base: &Standing, form: &dyn Fn(StandingChange) -> Form| {
+            let bare = form(standing.changes_from(base, 0));
+            let room = if is_hello { MAX_HELLO_LEN.saturating_sub(bare.len()) } else { MAX_HELLO_LEN };
+            let told = form(standing.changes_from(base, room / MAX_DOT_LEN));
+            Some(told).filter(fits)
+        };
+        let whole = || form(&Standing::default(), &Form::Whole);
         let from_known = || {
             let known = self.options.peer.as_ref()?;
-            Some(Form::FromDigest(known.digest(), standing.changes_from(known))).filter(fits)
+            form(known, &|changes| Form::FromDigest(known.digest(), changes))
         };
-        let form = match from_heard {
-            Some((heard, changes)) if changes.len() < standing.version().len() => {
-                Form::FromAnnounced(heard.number, changes)
-            }
-            _ => whole().or_else(from_known).unwrap_or_else(|| Form::Digest(standing.digest())),
-        };
+        let from_heard = heard.and_then(|heard| {
+            let base = &heard.point.standing;
+            let shorter = HeadsChange::between(base.version(), standing.version()).len() < standing.version().len();
+            shorter.then(|| form(base, &|changes| Form::FromAnnounced(heard.number, changes)))?
+        });
+        let form = from_heard.or_else(whole).or_else(from_known).unwrap_or_else(|| Form::Digest(standing.digest()));
         let resume = match (&form, &self.options.staged) {
             (Form::Digest(_), _) | (_, None) => None,
             (_, Some(staged)) => {
@@ -135,26 +145,26 @@ impl<T: Crdt> Session<T> {
     }
 
     /// Hears where the peer stands. Returns whether that was of use.
-    pub(super) fn hear(&mut self, told: &Told, replica: &Replica<T>) -> Result<bool, SessionError> {
-        let Some(peer) = &self.peer else { return Ok(false) };
+    pub(super) fn hear(&mut self, told: &Told) -> bool {
+        let Some(peer) = &self.peer else { return false };
         if peer.heard.as_ref().is_some_and(|heard| told.number < heard.number) {
-            return Ok(false);
+            return false;
         }
         let Some(standing) = self.resolve(&told.form) else {
             self.due.need = true;
+            self.peer.iter_mut().for_each(|peer| peer.unresolved = peer.unresolved.max(told.number));
             // If it builds on what we have said too long ago, it has not heard what we have said since.
             self.due.announce |= matches!(told.form, Form::FromAnnounced(..));
-            return Ok(false);
+            return false;
         };
         let resume = told.resume.as_ref().and_then(|resume| {
             let (since, upto) = resume.versions(&standing)?;
             Some((since, upto, resume.last))
         });
-        self.check_own(standing.version(), replica)?;
         let point = Point { standing, fingerprint: told.fingerprint };
         // The same number again is as a rule the same again; else one of the two was damaged, and it will be said once more.
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
-            return Ok(false);
+            return false;
         }
         let differs = self.said.last().is_some_and(|said| !said.point.is_equal(&point));
         if let Some(peer) = &mut self.peer {
@@ -163,14 +173,14 @@ impl<T: Crdt> Session<T> {
             peer.heard = Some(Announced { number: told.number, point });
             peer.resume = resume.or(peer.resume.take());
         }
-        Ok(true)
+        true
     }
 
     fn resolve(&self, form: &Form) -> Option<Standing> {
         let (digest, changes) = match form {
-            Form::Whole(stands) => return Standing::default().changed_by(stands),
+            Form::Whole(changes) => return Standing::default().changed_by(changes),
             Form::FromAnnounced(number, changes) => return self.said.find(*number)?.changed_by(changes),
-            Form::Digest(digest) => (*digest, &Vec::new()),
+            Form::Digest(digest) => (*digest, &StandingChange::default()),
             Form::FromDigest(digest, changes) => (*digest, changes),
         };
         let device = self.peer.as_ref().and_then(|peer| peer.device.as_ref());
@@ -184,13 +194,13 @@ impl<T: Crdt> Session<T> {
     /// before the peer has said where it stands.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
-        Some(self.said.last()?.point.standing.common(&heard.point.standing))
+        self.said.last()?.point.standing.common(&heard.point.standing)
     }
 }
 
 impl Resume {
     /// How many bytes it takes at most.
     fn len(&self) -> usize {
-        40 + (self.since.len() + self.upto.len()) * 26
+        40 + (self.since.len() + self.upto.len()) * MAX_DOT_LEN
     }
 }
