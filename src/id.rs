@@ -78,18 +78,38 @@ macro_rules! uuid_id {
     };
 }
 
-/// Names one writer: one opening of a replica that wrote. 80 random bits.
+/// Names one writer: one opening of a replica that wrote. 79 random bits.
 ///
 /// A [`Replica`](crate::Replica) draws one at its first write after it was made, loaded or forked, so no two openings
 /// share one, whatever was copied or restored. Its *birth* says which dot it continues. 12 bytes for good in every
 /// replica; ids are this short since none is ever forgotten. Two of two million writers are equal with a probability
-/// of 2 · 10⁻¹².
+/// of 3 · 10⁻¹².
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriterId([u8; 10]);
+
+/// The first bit of ids that nobody draws.
+const DERIVED: u8 = 0x80;
 
 impl WriterId {
     /// The length of an id, in bytes.
     pub const LEN: usize = 10;
+
+    /// True if the id was made from a content that had lost its dot, and not drawn: see [`Dropped`](crate::kernel::Dropped).
+    pub const fn is_derived(&self) -> bool {
+        self.0[0] & DERIVED != 0
+    }
+
+    /// The id of this name that no replica draws.
+    pub(crate) const fn derived(mut self) -> Self {
+        self.0[0] |= DERIVED;
+        self
+    }
+
+    /// The id of this name that a replica draws.
+    pub(crate) const fn drawn(mut self) -> Self {
+        self.0[0] &= !DERIVED;
+        self
+    }
 
     /// The bytes of the id, in the order that it sorts by.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {

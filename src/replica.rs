@@ -9,8 +9,8 @@ use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Before, Checked, Crdt, CutError, Delta, DotSet, Edit, Entity, Environment, Fingerprint, MergeError, Merging,
-    RepairError, Repairing, SystemEnvironment, Touched,
+    Author, Before, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, MergeError,
+    Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
 use crate::version::{MAX_NAME_LEN, Version};
@@ -232,20 +232,17 @@ impl<T: Crdt> Replica<T> {
             return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
         }
         let versions = self.target.state().check(delta)?;
-        let shared = self.author.writer.filter(|writer| {
-            let state = self.target.state();
-            versions.upto.get(*writer) > state.version().get(*writer) || state.contradicts(delta, *writer)
-        });
-        if shared.is_some() {
-            self.author.retire();
-        }
         let mut touched = Vec::new();
         let since = self.journal.as_ref().map(|_| self.version().clone());
-        let ahead = self.apply(delta, versions, |step| touched.append(step));
+        let Applied { ahead, shared, dropped } = self.apply(delta, versions, |step| touched.append(step));
+        if !dropped.is_empty() {
+            touched = once(touched, self.target.state());
+        }
+        let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
             journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
         }
-        Ok(MergeReport::new(touched, ahead, shared))
+        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue))
     }
 
     /// Merges a delta that an earlier opening of this device made by [`edit`](Self::edit) and kept in a log, and goes on from
@@ -261,14 +258,22 @@ impl<T: Crdt> Replica<T> {
         Ok(report)
     }
 
-    /// Applies a checked delta and returns the stamps that are too far ahead.
+    /// Applies a checked delta.
     fn apply(
         &mut self,
         delta: &Delta,
         versions: Checked,
         mut report: impl FnMut(&mut Vec<Touched>),
-    ) -> Vec<(Dot, Stamp)> {
-        let mut merging = Merging::new(delta, versions, self.target.state_mut());
+    ) -> Applied {
+        let beyond = |writer: &WriterId| versions.upto.get(*writer) > self.version().get(*writer);
+        let beyond = self.author.writer.filter(beyond);
+        let interner = &mut self.author.interner;
+        let mut merging = Merging::new(delta, versions, self.target.state_mut(), interner);
+        let wrote = |writer: &WriterId| merging.doubled().iter().any(|dot| dot.writer == *writer);
+        let shared = beyond.or(self.author.writer.filter(wrote));
+        if shared.is_some() {
+            self.author.retire();
+        }
         let mut touched = Vec::new();
         while merging.step(self.target.state_mut(), &mut self.author.interner, &mut touched) {
             if !is(Bug::NotFollowed) {
@@ -278,7 +283,8 @@ impl<T: Crdt> Replica<T> {
         }
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
-        delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect()
+        let ahead = delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
+        Applied { ahead, shared, dropped: merging.finish() }
     }
 
     /// Makes two replicas equal that have seen the same and are not: their [versions](Self::version) are equal and their
@@ -289,10 +295,10 @@ impl<T: Crdt> Replica<T> {
     /// peer's own repair, it comes to the same. Then both hold the same. Among more than two, repair in pairs: in whatever
     /// order, all end with the same.
     ///
-    /// - A write that is dead on either side is dead.
+    /// - A write that is dead on either side is dead. What was alive here comes back in [`MergeReport::dropped`].
     /// - Of two contents under one dot the canonically greater one keeps it, in its own cell: by entity (kind, then id), field,
-    ///   stamp, kind of payload and payload, bytes compared as bytes.
-    /// - What was alive here and no longer is comes back in [`Repair::dropped`]: to be shown to somebody, or written again.
+    ///   stamp, kind of payload and payload, bytes compared as bytes. The other is written again, beside it, under a dot
+    ///   that follows from it, the same everywhere.
     ///
     /// If they differ in a write of our own writer, another process writes as it too: our next write draws a new one.
     ///
@@ -307,14 +313,16 @@ impl<T: Crdt> Replica<T> {
         let author = &mut self.author;
         let mut repairing = Repairing::new(self.target.state(), theirs, author.writer, &mut author.interner)?;
         let before = self.target.clone();
-        let mut step = Vec::new();
+        let (mut step, mut touched) = (Vec::new(), Vec::new());
         while repairing.step(self.target.state_mut(), &mut step) {
             self.target.follow_all(&step);
+            touched.append(&mut step);
         }
-        if repairing.own_differs {
+        let shared = self.author.writer.filter(|_| repairing.own_differs);
+        if shared.is_some() {
             self.author.retire();
         }
-        let (dropped, touched) = repairing.finish(self.target.state());
+        let (dropped, touched) = (repairing.finish(), once(touched, self.target.state()));
         let now = self.author.environment.now_ms();
         let come = dropped.iter().filter_map(|dropped| dropped.now.as_ref());
         let stamps = come.map(|held| (held.sibling.dot, held.sibling.stamp));
@@ -322,7 +330,9 @@ impl<T: Crdt> Replica<T> {
         if let Some(journal) = &mut self.journal {
             journal.record_merge(&touched, self.target.state(), before.state().version(), now);
         }
-        Ok(Repair::new(MergeReport::new(touched, ahead, None), dropped, before))
+        let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
+        let report = MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue);
+        Ok(Repair::new(report, before))
     }
 
     /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).
@@ -384,6 +394,15 @@ impl<T: Crdt + fmt::Debug> fmt::Debug for Replica<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replica").field("writer", &self.writer()).field("state", &self.target).finish()
     }
+}
+
+/// What came of applying a delta, beside what it touched.
+struct Applied {
+    /// Stamps that are too far ahead.
+    ahead: Vec<(Dot, Stamp)>,
+    /// Our writer, if another process writes as it too.
+    shared: Option<WriterId>,
+    dropped: Vec<Dropped>,
 }
 
 /// Which tombstones [`Replica::prune`] drops.

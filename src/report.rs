@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::clock::Stamp;
 use crate::diff::Diff;
 use crate::id::{Dot, WriterId};
-use crate::kernel::{Crdt, Dropped, Touched};
+use crate::kernel::{Crdt, Delta, Dropped, Touched};
 
 /// What [`Replica::merge`](crate::Replica::merge) changed, in O(|delta|), for indexes and user code to follow: a [`Diff`] of
 /// before and after, whose cells hold their tombstones too, and in which a cell is listed even if only those changed.
@@ -15,18 +15,40 @@ pub struct MergeReport<T> {
     diff: Diff<T>,
     ahead: Vec<(Dot, Stamp)>,
     shared: Option<WriterId>,
+    dropped: Vec<Dropped>,
+    rescue: Option<Delta>,
 }
 
 impl<T: Crdt> MergeReport<T> {
-    pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>, shared: Option<WriterId>) -> Self {
-        Self { diff: Diff::new(touched), ahead, shared }
+    pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>) -> Self {
+        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None }
+    }
+
+    pub(crate) fn with_doubled(
+        mut self,
+        shared: Option<WriterId>,
+        dropped: Vec<Dropped>,
+        rescue: Option<Delta>,
+    ) -> Self {
+        (self.shared, self.dropped, self.rescue) = (shared, dropped, rescue);
+        self
     }
 
     /// The writer of this replica, if another process was found to write as it too: a running process was copied with its
-    /// memory. The next write draws a writer of its own; what the two wrote under the same dots needs a
-    /// [`repair`](crate::Replica::repair) where it still stands.
+    /// memory. The next write draws a writer of its own.
     pub fn shared_writer(&self) -> Option<WriterId> {
         self.shared
+    }
+
+    /// Contents that lost their dots to others under the same dots: only after a process was copied with its memory, or
+    /// on a rotten disk. Those that were written again say so; others are lost here unless the app writes them again.
+    pub fn dropped(&self) -> &[Dropped] {
+        &self.dropped
+    }
+
+    /// What was written again of them, as a delta: to append to a log and to send, like that of an edit.
+    pub fn rescue(&self) -> Option<&Delta> {
+        self.rescue.as_ref()
     }
 
     /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
@@ -46,7 +68,7 @@ impl<T> Deref for MergeReport<T> {
 
 impl<T> fmt::Debug for MergeReport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MergeReport").field("touched", &self.diff.touched()).field("ahead", &self.ahead).finish()
+        f.debug_struct("MergeReport").field("touched", &self.diff.touched()).field("ahead", &self.ahead).field("dropped", &self.dropped).finish()
     }
 }
 
@@ -57,23 +79,16 @@ impl<T> fmt::Debug for MergeReport<T> {
 #[derive(Clone)]
 pub struct Repair<T> {
     report: MergeReport<T>,
-    dropped: Vec<Dropped>,
     before: T,
 }
 
 impl<T: Crdt> Repair<T> {
-    pub(crate) fn new(report: MergeReport<T>, dropped: Vec<Dropped>, before: T) -> Self {
-        Self { report, dropped, before }
+    pub(crate) fn new(report: MergeReport<T>, before: T) -> Self {
+        Self { report, before }
     }
 }
 
 impl<T> Repair<T> {
-    /// Every write that was alive here and no longer is, by dot, with its content, and with what the peer holds in its
-    /// place, if anything. Empty if the two differed in nothing that lives here.
-    pub fn dropped(&self) -> &[Dropped] {
-        &self.dropped
-    }
-
     /// The value as it was: to read what was dropped in the terms of the type, or to [write it
     /// again](crate::Edit::revert_to).
     pub fn before(&self) -> &T {
@@ -91,6 +106,6 @@ impl<T> Deref for Repair<T> {
 
 impl<T> fmt::Debug for Repair<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repair").field("report", &self.report).field("dropped", &self.dropped).finish()
+        f.debug_struct("Repair").field("report", &self.report).finish()
     }
 }

@@ -223,7 +223,7 @@ impl Author {
         let mut writer = self.draw();
         // Randomness that repeats itself does not make two writers one.
         while version.begins_after(writer) > 0 || version.get(writer) > 0 {
-            writer = WriterId::from(hashed(writer.as_bytes()));
+            writer = WriterId::from(hashed(writer.as_bytes())).drawn();
         }
         let parent = self.owner.and_then(|owner| version.goes_on_from(owner));
         let inherited = parent.and_then(|parent| version.device(parent.writer));
@@ -237,7 +237,7 @@ impl Author {
     fn draw(&mut self) -> WriterId {
         let mut id = [0; WriterId::LEN];
         id.copy_from_slice(&self.environment.random()[..WriterId::LEN]);
-        WriterId::from(id)
+        WriterId::from(id).drawn()
     }
 
     /// Mints the next dot: the only place where one is made.

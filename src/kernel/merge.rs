@@ -1,6 +1,6 @@
 //! Merging a delta into a state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 
 use thiserror::Error;
@@ -10,6 +10,7 @@ use crate::id::{Dot, WriterId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
+use crate::kernel::doubled::{Doubled, Dropped, Moves};
 use crate::kernel::key::{Entity, Field, Interner, Sibling};
 use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
@@ -112,8 +113,13 @@ pub(crate) struct Merging<'a> {
     had: Vec<u64>,
     /// The delta's fields as handles, made as they are met.
     fields: Vec<Option<Field>>,
+    /// Dots that we hold with another content than the delta: what it says of them is settled first.
+    doubled: HashSet<Dot>,
+    moves: Moves,
+    dropped: Vec<Dropped>,
     next: usize,
     rest: Option<Vec<Rest>>,
+    rescues: Option<Moves>,
     changes: Vec<(Field, Cell)>,
 }
 
@@ -126,20 +132,37 @@ enum Rest {
 }
 
 impl<'a> Merging<'a> {
-    pub(crate) fn new(delta: &'a Delta, versions: Checked, state: &mut State) -> Self {
-        state.begin_batch(delta.len());
+    pub(crate) fn new(delta: &'a Delta, versions: Checked, state: &mut State, interner: &mut Interner) -> Self {
         let fields = vec![None; delta.fields.len()];
         // Already covered: skip it, or the merge could undo a later repair.
         let is_news = !state.version.includes(&versions.upto);
         let (next, rest) = if is_news { (0, None) } else { (delta.parts.len(), Some(Vec::new())) };
-        let had = delta.writers.iter().map(|writer| state.version.get(*writer)).collect();
-        Self { delta, versions, had, fields, next, rest, changes: Vec::new() }
+        let had: Vec<u64> = delta.writers.iter().map(|writer| state.version.get(*writer)).collect();
+        let Doubled { dots, moves, dropped } = Doubled::find(state, delta, &had, interner);
+        let (moves, rescues, changes) = (Moves::new(moves), None, Vec::new());
+        Self { delta, versions, had, fields, doubled: dots, moves, dropped, next, rest, rescues, changes }
+    }
+
+    /// The dots that two processes wrote.
+    pub(crate) fn doubled(&self) -> &HashSet<Dot> {
+        &self.doubled
+    }
+
+    /// The contents that lost their dots.
+    pub(crate) fn finish(self) -> Vec<Dropped> {
+        self.dropped
     }
 
     /// Merges the next entity and says what it touched. Returns false once all is done.
     pub(crate) fn step(&mut self, state: &mut State, interner: &mut Interner, touched: &mut Vec<Touched>) -> bool {
         touched.clear();
+        if self.moves.step(state, touched) {
+            return true;
+        }
         if self.next < self.delta.parts.len() {
+            if self.next == 0 {
+                state.begin_batch(self.delta.len());
+            }
             let part = self.delta.part(self.next);
             self.next += 1;
             self.merge_part(part, state, interner, touched);
@@ -148,7 +171,10 @@ impl<'a> Merging<'a> {
         }
         state.index_batch(true);
         let delta = self.delta;
-        match self.rest.get_or_insert_with(|| rest(delta, &self.versions, state)).pop() {
+        if self.rescues.is_some() {
+            return self.rescue(state, touched);
+        }
+        match self.rest.get_or_insert_with(|| rest(delta, &self.versions, &self.doubled, state)).pop() {
             Some(Rest::Entity(entity)) => {
                 let nothing = PartRef { entity, whole: true, known: &[], writes: &[] };
                 self.merge_part(nothing, state, interner, touched);
@@ -166,9 +192,20 @@ impl<'a> Merging<'a> {
                     state.pruned.adopt(&self.versions.upto);
                     state.pruned.join(&self.versions.pruned);
                 }
-                false
+                self.rescue(state, touched)
             }
         }
+    }
+
+    fn rescue(&mut self, state: &mut State, touched: &mut Vec<Touched>) -> bool {
+        if self.rescues.is_none() {
+            self.rescues = Some(state.rescue(&mut self.dropped));
+            if !self.doubled.is_empty() {
+                state.pruned.adopt(&state.version);
+                state.pruned.observe_all(self.doubled.iter().copied());
+            }
+        }
+        self.rescues.as_mut().is_some_and(|rescues| rescues.step(state, touched))
     }
 
     fn merge_part(
@@ -225,7 +262,7 @@ impl<'a> Merging<'a> {
         let (mut cell, mut changed) = (Cell::new(), false);
         for sibling in ours.clone() {
             let unseen = !self.versions.upto.covers(sibling.dot) && !removed;
-            match unseen || in_theirs(sibling.dot) || is(Bug::MergeNeverKills) {
+            match unseen || in_theirs(sibling.dot) || self.doubled.contains(&sibling.dot) || is(Bug::MergeNeverKills) {
                 true => cell.push(sibling.clone()),
                 false => changed = true,
             }
@@ -257,7 +294,7 @@ impl<'a> Merging<'a> {
                 end(last.replace((field, Cell::new(), false)));
             }
             if let Some((_, cell, buried)) = &mut last {
-                match self.versions.upto.covers(sibling.dot) {
+                match self.versions.upto.covers(sibling.dot) && !self.doubled.contains(&sibling.dot) {
                     true => *buried = true,
                     false => cell.push(sibling.clone()),
                 }
@@ -268,7 +305,7 @@ impl<'a> Merging<'a> {
 }
 
 /// Our cells that the delta kills by omission. Computed once its parts have been merged.
-fn rest(delta: &Delta, versions: &Checked, state: &State) -> Vec<Rest> {
+fn rest(delta: &Delta, versions: &Checked, doubled: &HashSet<Dot>, state: &State) -> Vec<Rest> {
     match &delta.kind {
         DeltaKind::Incremental => Vec::new(),
         DeltaKind::Complete if is(Bug::CompleteSilent) => Vec::new(),
@@ -287,7 +324,7 @@ fn rest(delta: &Delta, versions: &Checked, state: &State) -> Vec<Rest> {
             let later = news.into_iter().flat_map(of);
             let later = later.filter(|(dot, _)| !held.contains(*dot) && !is(Bug::LateUnjudged));
             let mut cells: BTreeMap<(Entity, Field), BTreeSet<Dot>> = BTreeMap::new();
-            for (dot, entity) in live.in_set(dead).chain(later) {
+            for (dot, entity) in live.in_set(dead).chain(later).filter(|(dot, _)| !doubled.contains(dot)) {
                 if let Some(field) = state.cells(entity).and_then(|cells| cells.field_of(dot)) {
                     cells.entry((entity, field.clone())).or_default().insert(dot);
                 }

@@ -18,7 +18,7 @@
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
 //! | `slice`, `resume` | a delta in stretches of entities; going on with one that was broken off |
 //! | `prune` | forgetting tombstones |
-//! | `repair` | making two states of one version equal that are not |
+//! | `doubled`, `repair` | one dot with two contents; making two states of one version equal that are not |
 //! | `compare` | where two states differ, and the way back |
 //! | `edit` | where dots are minted |
 //!
@@ -29,6 +29,7 @@ mod cells;
 mod compare;
 mod cut;
 mod delta;
+mod doubled;
 mod dots;
 mod edit;
 mod fingerprint;
@@ -53,12 +54,14 @@ pub use fingerprint::Fingerprint;
 pub use join::JoinError;
 pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 pub use merge::MergeError;
-pub use repair::{Dropped, Held, RepairError};
+pub use doubled::{Dropped, Held, MAX_RESCUED};
+pub use repair::RepairError;
 pub use state::{Contest, State, Touched};
 
 pub(crate) use compare::entity_differences;
+pub(crate) use doubled::once;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
-pub(crate) use edit::{Author, Go, Own, hashed};
+pub(crate) use edit::{Author, Go, Own};
 pub(crate) use merge::{Checked, Merging};
 pub(crate) use repair::Repairing;
 pub(crate) use state::Before;

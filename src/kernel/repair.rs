@@ -12,10 +12,10 @@ use thiserror::Error;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, WriterId};
-use crate::kernel::cells::Cell;
-use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite};
+use crate::kernel::delta::{Delta, DeltaKind};
+use crate::kernel::doubled::{Dropped, Held, Move, Moves};
 use crate::kernel::key::{Entity, Field, Interner, Payload, Sibling};
-use crate::kernel::state::{Before, State, Touched};
+use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
 use crate::version::Version;
 
@@ -47,26 +47,6 @@ pub enum RepairError {
     },
 }
 
-/// A live sibling, and the cell that it stands in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Held {
-    /// The entity of the cell.
-    pub entity: Entity,
-    /// The field of the cell.
-    pub field: Field,
-    /// What the cell holds.
-    pub sibling: Sibling,
-}
-
-/// What was alive here before a repair and no longer is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dropped {
-    /// What stood here.
-    pub was: Held,
-    /// What the peer holds under the same dot, and we do now; `None` if the dot is dead there.
-    pub now: Option<Held>,
-}
-
 /// What lives at the peer.
 struct Theirs<'a> {
     entity: Entity,
@@ -76,40 +56,10 @@ struct Theirs<'a> {
     payload: &'a Payload,
 }
 
-/// The canonical order of what two replicas hold under one dot. Total: equal means the same.
-type Canonical<'a> = (Entity, &'a [u8], Stamp, Option<&'a Payload>);
-
 impl Theirs<'_> {
-    fn canonical(&self) -> Canonical<'_> {
-        (self.entity, self.field, self.stamp, Some(self.payload))
-    }
-
     fn held(&self, interner: &mut Interner) -> Held {
         let sibling = Sibling { dot: self.dot, stamp: self.stamp, payload: Some(self.payload.clone()) };
         Held { entity: self.entity, field: interner.intern(self.field), sibling }
-    }
-}
-
-impl Held {
-    fn canonical(&self) -> Canonical<'_> {
-        (self.entity, self.field.as_bytes(), self.sibling.stamp, self.sibling.payload.as_ref())
-    }
-}
-
-/// A sibling that leaves its cell or comes into one. Sorted, all that leave go before all that come: no dot is ever in two
-/// cells.
-struct Move {
-    comes: bool,
-    held: Held,
-}
-
-impl Move {
-    fn entity(&self) -> (bool, Entity) {
-        (self.comes, self.held.entity)
-    }
-
-    fn order(&self) -> (bool, Entity, &[u8], Dot) {
-        (self.comes, self.held.entity, self.held.field.as_bytes(), self.held.sibling.dot)
     }
 }
 
@@ -117,14 +67,12 @@ impl Move {
 pub(crate) struct Repairing {
     /// What a peer must have seen to be told of later changes alone.
     pruned: Version,
-    /// What is dropped here, by dot.
+    /// What is dropped here, or rescued, by dot.
     dropped: Vec<Dropped>,
-    /// Whether the two differ in a write of our own.
+    /// True if the two differ in a write of our own.
     pub(crate) own_differs: bool,
-    moves: Vec<Move>,
-    next: usize,
-    /// Every cell that has changed, as it was.
-    before: BTreeMap<(Entity, Field), Cell>,
+    moves: Moves,
+    rescues: Option<Moves>,
 }
 
 impl Repairing {
@@ -139,83 +87,50 @@ impl Repairing {
             return Err(RepairError::Kind);
         }
         if theirs.upto != state.version {
-            return Err(RepairError::Version { ours: state.version.clone(), theirs: theirs.upto.clone() });
+            return Err(RepairError::Version { ours: state.version.bare(), theirs: theirs.upto.clone() });
         }
         let (only_here, only_there) = differences(state, theirs);
         let differing = || only_here.keys().chain(only_there.keys());
         let own_differs = differing().any(|dot| Some(dot.writer) == own);
-        // What such a write overwrote on one side is dead now on both, and no cell may be left to tell so: like a pruned
-        // tombstone.
         let mut pruned = state.version.resolve(&theirs.pruned).unwrap_or_else(|| state.version.clone());
         pruned.observe_all(differing().copied());
         let (mut dropped, mut moves) = (Vec::new(), Vec::new());
         for (dot, was) in only_here {
-            let there = only_there.get(&dot);
             // What is dead there is dead.
-            if there.is_some_and(|there| there.canonical() <= was.canonical() || is(Bug::RepairKeepsOurs)) {
+            let Some(there) = only_there.get(&dot) else {
+                moves.push(Move { comes: false, held: was.clone() });
+                dropped.push(Dropped { was, now: None, rescued: None });
+                continue;
+            };
+            let there = there.held(interner);
+            if there.rank() < was.rank() || is(Bug::RepairKeepsOurs) {
+                dropped.push(Dropped { was: there, now: Some(was), rescued: None });
                 continue;
             }
-            let now = there.map(|there| there.held(interner));
             moves.push(Move { comes: false, held: was.clone() });
-            moves.extend(now.iter().map(|now| Move { comes: true, held: now.clone() }));
-            dropped.push(Dropped { was, now });
+            moves.push(Move { comes: true, held: there.clone() });
+            dropped.push(Dropped { was, now: Some(there), rescued: None });
         }
-        moves.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        Ok(Self { pruned, dropped, own_differs, moves, next: 0, before: BTreeMap::new() })
+        Ok(Self { pruned, dropped, own_differs, moves: Moves::new(moves), rescues: None })
     }
 
     /// Changes the next entity and says what it touched. Returns false once all is done.
     pub(crate) fn step(&mut self, state: &mut State, touched: &mut Vec<Touched>) -> bool {
         touched.clear();
-        let rest = &self.moves[self.next..];
-        let Some(of_entity) = rest.chunk_by(|a, b| a.entity() == b.entity()).next() else {
-            state.pruned.adopt(&state.version);
-            state.pruned.join(&self.pruned);
-            return false;
-        };
-        self.next += of_entity.len();
-        state.change(of_entity[0].held.entity, |ours| {
-            for of_cell in of_entity.chunk_by(|a, b| a.held.field == b.held.field) {
-                let field = &of_cell[0].held.field;
-                let moved = |dot: Dot| of_cell.binary_search_by_key(&dot, |m| m.held.sibling.dot).is_ok();
-                let stay = ours.cells().siblings(field.as_bytes()).filter(|sibling| !moved(sibling.dot)).cloned();
-                let come = of_cell.iter().filter(|m| m.comes).map(|m| m.held.sibling.clone());
-                let mut next: Cell = stay.chain(come).collect();
-                next.sort_unstable_by_key(|sibling| sibling.dot);
-                visits::count(1);
-                touched.push(ours.replace(field, next));
-            }
-        });
-        for touched in touched.iter() {
-            let cell = (touched.entity, touched.field.clone());
-            self.before.entry(cell).or_insert_with(|| touched.was().iter().cloned().collect());
+        if self.moves.step(state, touched) {
+            return true;
         }
-        true
+        if self.rescues.get_or_insert_with(|| state.rescue(&mut self.dropped)).step(state, touched) {
+            return true;
+        }
+        state.pruned.adopt(&state.version);
+        state.pruned.join(&self.pruned);
+        false
     }
 
-    /// Each cell that changed, once: a sibling may have left it and another have come.
-    pub(crate) fn finish(self, state: &State) -> (Vec<Dropped>, Vec<Touched>) {
-        let before = self.before.into_iter().map(|((entity, field), was)| Before { entity, field, was });
-        (self.dropped, before.map(|before| before.until(state)).collect())
-    }
-}
-
-impl State {
-    /// True if a delta holds another content than we do under a dot of this writer: two processes went on as one writer.
-    /// What either has since overwritten cannot be compared. O(|delta| · log n).
-    pub(crate) fn contradicts(&self, delta: &Delta, writer: WriterId) -> bool {
-        let differs = |entity, field: &[u8], dot: Dot, write: &DeltaWrite| {
-            let here = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot));
-            here.is_some_and(|here| {
-                let same = |s: &Sibling| s.dot == dot && s.stamp == write.stamp && s.payload == write.payload;
-                here != entity || !self.cells(here).is_some_and(|cells| cells.siblings(field).any(same))
-            })
-        };
-        delta.parts().any(|part| {
-            let writes = part.writes.iter().map(|write| (delta.write_dot(write), write));
-            let mut own = writes.filter(|(dot, _)| dot.writer == writer);
-            own.any(|(dot, write)| differs(part.entity, delta.fields.get(write.field), dot, write))
-        })
+    /// What lost its dot or its life.
+    pub(crate) fn finish(self) -> Vec<Dropped> {
+        self.dropped
     }
 }
 
