@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, ReplicaId};
-use crate::kernel::cells::Cell;
+use crate::kernel::cell::Cell;
 use crate::kernel::delta::{Delta, DeltaKind};
 use crate::kernel::key::{Entity, Field, Interner, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
@@ -176,18 +176,16 @@ impl Repairing {
         state.change(of_entity[0].held.entity, |ours| {
             for of_cell in of_entity.chunk_by(|a, b| a.held.field == b.held.field) {
                 let field = &of_cell[0].held.field;
-                let moved = |dot: Dot| of_cell.binary_search_by_key(&dot, |m| m.held.sibling.dot).is_ok();
-                let stay = ours.cells().siblings(field.as_bytes()).filter(|sibling| !moved(sibling.dot)).cloned();
-                let come = of_cell.iter().filter(|m| m.comes).map(|m| m.held.sibling.clone());
-                let mut next: Cell = stay.chain(come).collect();
-                next.sort_unstable_by_key(|sibling| sibling.dot);
+                let mut next = ours.cells().cell(field.as_bytes());
+                of_cell.iter().for_each(|moved| next.remove(moved.held.sibling.dot));
+                of_cell.iter().filter(|m| m.comes).for_each(|m| next.insert(m.held.sibling.clone()));
                 visits::count(1);
                 touched.push(ours.replace(field, next));
             }
         });
         for touched in touched.iter() {
             let cell = (touched.entity, touched.field.clone());
-            self.before.entry(cell).or_insert_with(|| touched.was().iter().cloned().collect());
+            self.before.entry(cell).or_insert_with(|| touched.cell_was().clone());
         }
         true
     }

@@ -1,7 +1,5 @@
 //! What a replica needs that goes on under a new id.
 
-use smallvec::SmallVec;
-
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::delta::{Delta, DeltaWrite};
 use crate::kernel::key::{Entity, Field, Sibling};
@@ -38,8 +36,7 @@ impl State {
     pub(crate) fn rename(&mut self, entity: Entity, field: &Field, from: Dot, to: Dot) -> Touched {
         let siblings = self.cells(entity).map(|cells| cells.siblings(field.as_bytes())).unwrap_or_default();
         let rename = |s: &Sibling| if s.dot == from { Sibling { dot: to, ..s.clone() } } else { s.clone() };
-        let mut next: SmallVec<[Sibling; 1]> = siblings.map(rename).collect();
-        next.sort_unstable_by_key(|s| s.dot);
+        let next = siblings.map(rename).collect();
         self.replace(entity, field, next)
     }
 
