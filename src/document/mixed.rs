@@ -6,7 +6,7 @@ use im::OrdSet;
 
 use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
-use crate::kernel::{Cells, Entity, Field, Sibling, State, Touched};
+use crate::kernel::{Cells, Entity, Field, State, Touched};
 use crate::kind::Kind;
 
 /// The paths at which more than one kind is alive. Persistent, like the state that it follows.
@@ -92,7 +92,7 @@ impl Mixed {
             if touched.field.as_bytes().first() != Some(&PROPERTY) {
                 continue;
             }
-            let is_live = touched.now().iter().any(Sibling::is_live);
+            let is_live = touched.is_now_live();
             if is_live == touched.was_live() || touched.is_alone || (!is_live && self.paths.is_empty()) {
                 continue;
             }

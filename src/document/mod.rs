@@ -33,7 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::EditError;
-use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
+use crate::kernel::{Crdt, Edit, Entity, State, Touched};
 use crate::kind::Kind;
 
 pub use array::Array;
@@ -263,13 +263,9 @@ pub(crate) fn changed_path(touched: &Touched) -> Option<Path> {
     reads_otherwise(touched).then_some(path)
 }
 
-/// Whether other values are there than before, or another of them shows.
+/// True if other values are there than before, or another of them shows.
 pub(crate) fn reads_otherwise(touched: &Touched) -> bool {
-    !payloads(touched.was()).eq(payloads(touched.now())) || touched.shows_another()
-}
-
-fn payloads(siblings: &[Sibling]) -> impl Iterator<Item = &Payload> {
-    siblings.iter().filter_map(|s| s.payload.as_ref())
+    touched.has_other_payloads() || touched.shows_another()
 }
 
 /// Equal if everything that can be read is, and the same has been seen. O(n).

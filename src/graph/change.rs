@@ -3,7 +3,7 @@
 use crate::document::{Path, changed_path, reads_otherwise};
 use crate::graph::keys::{self, Ends, Owner};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Field, Sibling, Touched};
+use crate::kernel::{Field, Touched};
 use crate::vector::Model;
 
 /// One thing that a merge changed. Look the new state up by the id: the report tells where, not what.
@@ -52,7 +52,7 @@ pub enum GraphChange {
 }
 
 pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
-    let (was_live, is_live) = (touched.was_live(), touched.now().iter().any(Sibling::is_live));
+    let (was_live, is_live) = (touched.was_live(), touched.is_now_live());
     let owner = keys::owner_of(touched.entity)?;
     if let Some(path) = changed_path(touched) {
         return Some(GraphChange::PropertyChanged { of: owner, path });
@@ -71,8 +71,8 @@ pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
             either(was_live, is_live, GraphChange::LabelAdded { node, label }, removed)
         }
         Owner::Edge(edge) if touched.field == Field::ROOT => {
-            let was = Ends::of(edge, touched.was().iter()).is_some();
-            let is = Ends::of(edge, touched.now().iter()).is_some();
+            let was = Ends::among(edge, touched.cell_was().payloads()).is_some();
+            let is = Ends::among(edge, touched.cell_now().payloads()).is_some();
             either(was, is, GraphChange::EdgeAdded(edge), GraphChange::EdgeRemoved(edge))
         }
         Owner::Edge(_) => None,

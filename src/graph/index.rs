@@ -87,7 +87,10 @@ impl Index {
 
     fn follow_edge(&mut self, state: &State, touched: &Touched) {
         let id = EdgeId::from(*touched.entity.id());
-        let (was, now) = (Ends::of(id, touched.was().iter()), Ends::of(id, touched.now().iter()));
+        let (was, now) = (
+            Ends::among(id, touched.cell_was().payloads()),
+            Ends::among(id, touched.cell_now().payloads()),
+        );
         // Of one id there is one pair of ends.
         let ends = match (was, now) {
             (Some(_), None) if is(Bug::AdjacencyKept) => return,

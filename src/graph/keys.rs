@@ -160,7 +160,12 @@ impl<'a> Ends<'a> {
     /// The ends that a root tells. An edge's id is derived from its ends, so they cannot change, and a root that tells
     /// of others is nobody's.
     pub(super) fn of(id: EdgeId, root: impl Iterator<Item = &'a Sibling>) -> Option<Self> {
-        root.filter_map(|s| s.payload.as_ref()).filter_map(Self::from_payload).find(|ends| ends.id() == id)
+        Self::among(id, root.filter_map(|s| s.payload.as_ref()))
+    }
+
+    /// The ends that the payloads of a root tell: see [`of`](Self::of).
+    pub(super) fn among(id: EdgeId, root: impl Iterator<Item = &'a Payload>) -> Option<Self> {
+        root.filter_map(Self::from_payload).find(|ends| ends.id() == id)
     }
 }
 

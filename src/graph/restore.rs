@@ -83,7 +83,7 @@ impl Edit<'_, Graph> {
         let entity = owner.entity();
         let mut cells = entity_differences(entity, snapshot.state().cells(entity), self.state().cells(entity));
         // The root of an edge may be live, with what is nobody's.
-        cells.retain(|cell| cell.field.is_root() || !cell.now().iter().any(Sibling::is_live));
+        cells.retain(|cell| cell.field.is_root() || !cell.is_now_live());
         revert(self, &cells)?;
         Ok(true)
     }

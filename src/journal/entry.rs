@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Stamp;
 use crate::id::Dot;
-use crate::kernel::{Crdt, Sibling, Touched};
+use crate::kernel::{Cell, Crdt, Sibling, Touched};
 
 /// How a change came to be here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,8 +68,7 @@ impl Entry {
         writes_of_root: impl FnOnce() -> Writes,
     ) -> Self {
         // Not by dot alone: a repair may put another content under one.
-        let is_new = |sibling: &&Sibling| !touched.was().contains(sibling);
-        let mut writes: Writes = touched.now().iter().filter(is_new).map(|s| (s.dot, s.stamp)).collect();
+        let mut writes: Writes = touched.come().map(|s| (s.dot, s.stamp)).collect();
         if writes.is_empty() && !touched.field.is_root() {
             writes = writes_of_root();
         }
@@ -100,12 +99,12 @@ impl Entry {
 
     /// The live siblings before.
     pub fn was(&self) -> impl Iterator<Item = &Sibling> + '_ {
-        self.touched.was().iter().filter(|sibling| sibling.is_live())
+        self.touched.cell_was().live()
     }
 
     /// The live siblings after.
     pub fn now(&self) -> impl Iterator<Item = &Sibling> + '_ {
-        self.touched.now().iter().filter(|sibling| sibling.is_live())
+        self.touched.cell_now().live()
     }
 
     /// The cell, with all that it held before and after.
@@ -118,17 +117,17 @@ impl Entry {
         if T::SCHEMA == self.kind.schema { T::describe(&self.touched) } else { None }
     }
 
-    /// How much memory it takes, as if it shared none.
+    /// How much memory it takes, as if it shared none; of a cell of very many siblings, which shares nearly all of it with
+    /// the entry before, only what has come.
     pub(super) fn bytes(&self) -> usize {
         let content = |sibling: &Sibling| sibling.payload.as_ref().map_or(0, |payload| payload.bytes().len());
-        // One sibling lies in the entry itself; more lie elsewhere.
-        let cell = |siblings: &[Sibling]| {
-            let elsewhere = if siblings.len() > 1 { size_of_val(siblings) } else { 0 };
-            elsewhere + siblings.iter().map(content).sum::<usize>()
+        let cell = |cell: &Cell| match cell.is_crowd() {
+            true => self.touched.come().map(|sibling| size_of::<Sibling>() + content(sibling)).sum(),
+            false => cell.spilled() + cell.iter().map(content).sum::<usize>(),
         };
         let writes = if self.writes.spilled() { size_of_val(&self.writes[..]) } else { 0 };
         let touched = &self.touched;
-        size_of::<Self>() + touched.field.as_bytes().len() + cell(touched.was()) + cell(touched.now()) + writes
+        size_of::<Self>() + touched.field.as_bytes().len() + cell(touched.cell_was()) + cell(touched.cell_now()) + writes
     }
 }
 

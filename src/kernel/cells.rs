@@ -6,16 +6,14 @@ use std::mem;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
+use im::ordmap;
 use im::{OrdMap, OrdSet};
-use smallvec::SmallVec;
 
 use crate::bugs::{Bug, is};
 use crate::id::{Dot, WriterId};
+use crate::kernel::cell::{Cell, Change, Covered};
 use crate::kernel::key::{Field, Sibling};
 use crate::version::Version;
-
-/// What one cell holds: nearly always a single sibling, so a single one needs no allocation.
-pub(crate) type Cell = SmallVec<[Sibling; 1]>;
 
 /// An entity with more cells than this keeps them in a persistent map instead of one sorted vector: past here copying
 /// the vector costs more than a path of the map.
@@ -45,7 +43,7 @@ pub(super) struct Write {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Many {
-    /// No cell is empty; siblings are sorted by dot.
+    /// No cell is empty.
     pub(super) cells: OrdMap<Field, Cell>,
     fields: OrdMap<Dot, Field>,
     /// The fields that hold something live: what is alive is found past any number of tombstones.
@@ -61,20 +59,69 @@ impl Borrow<[u8]> for Field {
 impl Cells {
     /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
     pub fn siblings(&self, field: &[u8]) -> Siblings<'_> {
-        Siblings(match &self.0 {
-            Repr::Few(writes) => SiblingsRepr::Few(writes[run(writes, |f| f.as_bytes() == field)].iter()),
-            Repr::Many(many) => SiblingsRepr::Many(many.cells.get(field).map_or(&[][..], |cell| cell).iter()),
-        })
+        match &self.0 {
+            Repr::Few(writes) => Siblings(SiblingsRepr::Few(writes[run(writes, |f| f.as_bytes() == field)].iter())),
+            Repr::Many(many) => many.cells.get(field).map(Cell::iter).unwrap_or_default(),
+        }
     }
 
-    /// The siblings of a cell that are not tombstones.
+    /// The siblings of a cell that are not tombstones, in the order of their dots.
     pub fn live(&self, field: &[u8]) -> impl Iterator<Item = &Sibling> + '_ {
-        self.siblings(field).filter(|sibling| sibling.is_live())
+        let all = match &self.0 {
+            Repr::Many(many) if !many.live.contains(field) => Siblings::default(),
+            _ => self.siblings(field),
+        };
+        all.filter(|sibling| sibling.is_live())
     }
 
     /// The live sibling that shows where only one can: the one of greatest [precedence](Sibling::precedence).
+    /// O(log siblings) where there are many.
     pub fn winner(&self, field: &[u8]) -> Option<&Sibling> {
-        self.live(field).max_by_key(|sibling| sibling.precedence())
+        match &self.0 {
+            Repr::Few(_) => self.live(field).max_by_key(|sibling| sibling.precedence()),
+            Repr::Many(many) => many.cells.get(field).and_then(Cell::latest),
+        }
+    }
+
+    /// A copy of a cell. O(1) for a large one.
+    pub(crate) fn cell(&self, field: &[u8]) -> Cell {
+        match &self.0 {
+            Repr::Few(_) => self.siblings(field).cloned().collect(),
+            Repr::Many(many) => many.cells.get(field).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The sibling of this dot in a cell. O(log siblings).
+    pub(crate) fn get(&self, field: &[u8], dot: Dot) -> Option<&Sibling> {
+        match &self.0 {
+            Repr::Few(_) => self.siblings(field).find(|sibling| sibling.dot == dot),
+            Repr::Many(many) => many.cells.get(field)?.get(dot),
+        }
+    }
+
+    /// The siblings of a cell that a version covers. O(siblings) for few, else O(siblings or the version's writers, whichever
+    /// are fewer, · log siblings).
+    pub(crate) fn covered(&self, field: &[u8], version: &Version) -> Covered<'_> {
+        match &self.0 {
+            Repr::Few(_) => self.siblings(field).filter(|sibling| version.covers(sibling.dot)).collect(),
+            Repr::Many(many) => many.cells.get(field).map(|cell| cell.covered(version)).unwrap_or_default(),
+        }
+    }
+
+    /// The dots of all cells that a version covers, with their fields, if they are found by the version's writers faster than
+    /// by going over all cells.
+    pub(crate) fn covered_by_writer(
+        &self,
+        version: &Version,
+    ) -> Option<impl Iterator<Item = (Dot, &Field)> + '_> {
+        match &self.0 {
+            Repr::Many(many) => {
+                let writers = version.few_writers(many.fields.len() / 8)?;
+                let dots = writers.into_iter().map(|(writer, after, upto)| dots_between(writer, after, upto));
+                Some(dots.flat_map(|dots| many.fields.range(dots)).map(|(dot, field)| (*dot, field)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the entity's root is live.
@@ -96,7 +143,7 @@ impl Cells {
 
     /// All siblings with their fields, by field and dot.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &Sibling)> + '_ {
-        self.from(&[])
+        self.from(&[], true)
     }
 
     /// The siblings whose fields begin with these bytes, by field and dot.
@@ -104,7 +151,7 @@ impl Cells {
         &'a self,
         prefix: P,
     ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a, P> {
-        self.from(prefix.as_ref()).take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
+        self.from(prefix.as_ref(), true).take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
     }
 
     /// The siblings of the cells after (or, if `including`, from) `start` up to but not including `end`.
@@ -114,16 +161,19 @@ impl Cells {
         including: bool,
         end: Option<&'a [u8]>,
     ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
-        self.from(start)
-            .skip_while(move |(field, _)| !including && field.as_bytes() == start)
-            .take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
+        self.from(start, including).take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
     }
 
-    fn from<'a>(&'a self, start: &[u8]) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
+    fn from<'a>(&'a self, start: &[u8], including: bool) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
         let (few, many) = match &self.0 {
-            Repr::Few(writes) => (&writes[writes.partition_point(|w| w.field.as_bytes() < start)..], None),
+            Repr::Few(writes) => {
+                let before =
+                    |w: &Write| w.field.as_bytes() < start || (!including && w.field.as_bytes() == start);
+                (&writes[writes.partition_point(before)..], None)
+            }
             Repr::Many(many) => {
-                (&[][..], Some(many.cells.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded))))
+                let start = if including { Bound::Included(start) } else { Bound::Excluded(start) };
+                (&[][..], Some(many.cells.range::<_, [u8]>((start, Bound::Unbounded))))
             }
         };
         let few = few.iter().map(|w| (&w.field, &w.sibling));
@@ -133,7 +183,7 @@ impl Cells {
     /// The first field from `start` on that holds something live. O(cells) for a small entity, O(log cells) for a large one.
     pub(crate) fn next_live(&self, start: &[u8]) -> Option<&Field> {
         match &self.0 {
-            Repr::Few(_) => self.from(start).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
+            Repr::Few(_) => self.from(start, true).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
             Repr::Many(many) => many.live.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded)).next(),
         }
     }
@@ -168,7 +218,8 @@ impl Cells {
     }
 
     /// Calls `send` with every sibling of the cells with a dot that `since` does not cover, in order, and returns how many
-    /// cells these are. `news` are the writers of whom more is known than that. O(cells) for a small entity, O(changes · log cells) for a large one.
+    /// cells these are. `news` are the writers of whom more is known than that. O(cells) for a small entity, O(changes ·
+    /// log cells + siblings sent) for a large one.
     pub(crate) fn changed_since(
         &self,
         since: &Version,
@@ -188,16 +239,17 @@ impl Cells {
                 });
                 let fields: BTreeSet<_> = news.map(|(_, field)| field).collect();
                 for field in &fields {
-                    many.cells.get(*field).into_iter().flatten().for_each(|sibling| send(field, sibling));
+                    let siblings = many.cells.get(*field).map(Cell::iter).unwrap_or_default();
+                    siblings.for_each(|sibling| send(field, sibling));
                 }
                 fields.len()
             }
         }
     }
 
-    /// Puts exactly `next`, sorted by dot, into a cell, and takes out what was there.
+    /// Puts exactly `next` into a cell, and takes out what was there. O(cells) for a small entity, O(changed siblings ·
+    /// log cells) for a large one if `next` was made from [`cell`](Self::cell).
     pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        debug_assert!(next.windows(2).all(|pair| pair[0].dot < pair[1].dot), "siblings out of order");
         let was = match &mut self.0 {
             Repr::Few(writes) => replace_few(writes, field, next),
             Repr::Many(many) => Arc::make_mut(many).replace(field, next),
@@ -220,8 +272,8 @@ impl Cells {
             }
             many.fields.insert(sibling.dot, field.clone());
             match many.cells.get_mut(&field) {
-                Some(cell) => cell.push(sibling),
-                None => drop(many.cells.insert(field, SmallVec::from_iter([sibling]))),
+                Some(cell) => cell.insert(sibling),
+                None => drop(many.cells.insert(field, Cell::single(sibling))),
             }
         }
         self.0 = Repr::Many(Arc::new(many));
@@ -251,6 +303,7 @@ fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
     if !range.is_empty() && range.len() == next.len() {
         // An overwrite, the usual case: in place, unless a snapshot shares it.
         let here = &mut Arc::make_mut(writes)[range];
+        let next = next.iter().cloned();
         return here.iter_mut().zip(next).map(|(write, sibling)| mem::replace(&mut write.sibling, sibling)).collect();
     }
     if range.is_empty() {
@@ -265,46 +318,46 @@ fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
 
 impl Many {
     fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        match next.iter().any(Sibling::is_live) {
+        match next.is_live() {
             true => drop(self.live.insert(field.clone())),
             false => drop(self.live.remove(field)),
         }
-        for sibling in &next {
-            self.fields.insert(sibling.dot, field.clone());
-        }
         let was = match next.is_empty() {
             true => self.cells.remove(field),
-            false => self.cells.insert(field.clone(), next),
+            false => self.cells.insert(field.clone(), next.clone()),
         };
         let was = was.unwrap_or_default();
-        for sibling in &was {
-            let kept =
-                self.cells.get(field).is_some_and(|cell| cell.binary_search_by_key(&sibling.dot, |s| s.dot).is_ok());
-            if !kept {
-                self.fields.remove(&sibling.dot);
-            }
-        }
+        Cell::changes(&was, &next, |change| match change {
+            Change::Gone(sibling) => drop(self.fields.remove(&sibling.dot)),
+            Change::Come(sibling) => drop(self.fields.insert(sibling.dot, field.clone())),
+        });
         was
     }
+}
+
+/// The dots of a writer past one counter, up to another.
+pub(super) fn dots_between(writer: WriterId, after: u64, upto: u64) -> std::ops::RangeInclusive<Dot> {
+    Dot { writer, counter: after + 1 }..=Dot { writer, counter: upto }
 }
 
 /// The siblings of one cell.
 #[derive(Clone, Debug)]
 pub struct Siblings<'a>(SiblingsRepr<'a>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum SiblingsRepr<'a> {
     Few(std::slice::Iter<'a, Write>),
     Many(std::slice::Iter<'a, Sibling>),
+    Crowd(ordmap::Iter<'a, Dot, Sibling, im::shared_ptr::DefaultSharedPtr>),
 }
 
-impl Siblings<'_> {
-    /// Whether one of those still to come has this dot. O(log siblings).
-    pub(crate) fn has(&self, dot: Dot) -> bool {
-        match &self.0 {
-            SiblingsRepr::Few(writes) => writes.as_slice().binary_search_by_key(&dot, |w| w.sibling.dot).is_ok(),
-            SiblingsRepr::Many(cell) => cell.as_slice().binary_search_by_key(&dot, |s| s.dot).is_ok(),
-        }
+impl<'a> Siblings<'a> {
+    pub(super) fn slice(siblings: &'a [Sibling]) -> Self {
+        Self(SiblingsRepr::Many(siblings.iter()))
+    }
+
+    pub(super) fn crowd(siblings: ordmap::Iter<'a, Dot, Sibling, im::shared_ptr::DefaultSharedPtr>) -> Self {
+        Self(SiblingsRepr::Crowd(siblings))
     }
 }
 
@@ -315,6 +368,7 @@ impl<'a> Iterator for Siblings<'a> {
         match &mut self.0 {
             SiblingsRepr::Few(writes) => writes.next().map(|w| &w.sibling),
             SiblingsRepr::Many(cell) => cell.next(),
+            SiblingsRepr::Crowd(cell) => cell.next().map(|(_, sibling)| sibling),
         }
     }
 
@@ -322,6 +376,7 @@ impl<'a> Iterator for Siblings<'a> {
         let len = match &self.0 {
             SiblingsRepr::Few(writes) => writes.len(),
             SiblingsRepr::Many(cell) => cell.len(),
+            SiblingsRepr::Crowd(cell) => cell.len(),
         };
         (len, Some(len))
     }
@@ -332,6 +387,12 @@ impl ExactSizeIterator for Siblings<'_> {}
 impl Default for Siblings<'_> {
     fn default() -> Self {
         Self(SiblingsRepr::Many([].iter()))
+    }
+}
+
+impl std::fmt::Debug for SiblingsRepr<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(Siblings(self.clone())).finish()
     }
 }
 
@@ -353,7 +414,7 @@ mod tests {
 
     fn of(counters: std::ops::RangeInclusive<u64>) -> Cells {
         let mut cells = Cells::default();
-        counters.for_each(|n| drop(cells.replace(&Field::new(&[n as u8]), SmallVec::from_iter([sibling(n, true)]))));
+        counters.for_each(|n| drop(cells.replace(&Field::new(&[n as u8]), Cell::single(sibling(n, true)))));
         cells
     }
 
@@ -362,7 +423,7 @@ mod tests {
         let mut cells = of(1..=MANY as u64);
         assert!(cells.few().is_some());
         // One cell more.
-        cells.replace(&Field::new(b"more"), SmallVec::from_iter([sibling(99, true)]));
+        cells.replace(&Field::new(b"more"), Cell::single(sibling(99, true)));
         assert!(cells.few().is_none());
         for n in FEW as u64 + 1..=MANY as u64 {
             cells.replace(&Field::new(&[n as u8]), Cell::new());
@@ -374,7 +435,7 @@ mod tests {
         assert!((cells.len(), cells.few().is_some()) == (FEW - 1, true));
         // And again, from there.
         (0..MANY as u8).for_each(|n| {
-            drop(cells.replace(&Field::new(&[b'n', n]), SmallVec::from_iter([sibling(100 + u64::from(n), true)])))
+            drop(cells.replace(&Field::new(&[b'n', n]), Cell::single(sibling(100 + u64::from(n), true))))
         });
         assert!(cells.few().is_none());
     }
@@ -403,10 +464,10 @@ mod tests {
             let mut siblings = cells.siblings(b"name");
             assert_eq!(cells.few().is_some(), others == 0);
             assert_eq!((siblings.len(), siblings.size_hint()), (3, (3, Some(3))));
-            let has = |siblings: &Siblings<'_>| [201, 202, 203, 205].map(|n| siblings.has(sibling(n, true).dot));
-            assert_eq!(has(&siblings), [true, false, true, true]);
+            let has = [201, 202, 203, 205].map(|n| cells.get(b"name", sibling(n, true).dot).is_some());
+            assert_eq!(has, [true, false, true, true]);
             assert_eq!(siblings.next(), Some(&three[0]));
-            assert_eq!((siblings.len(), has(&siblings)), (2, [false, false, true, true]));
+            assert_eq!(siblings.len(), 2);
         }
     }
 
@@ -423,9 +484,9 @@ mod tests {
             for (field, next) in steps.into_iter().chain(clear) {
                 let name = if field == 0 { vec![] } else { vec![b'f', field] };
                 let next: Vec<_> = next.into_iter().map(|live| { counter += 1; sibling(counter, live) }).collect();
-                let was = cells.replace(&Field::new(&name), next.clone().into());
+                let was = cells.replace(&Field::new(&name), next.iter().cloned().collect());
                 let expected = if next.is_empty() { model.remove(&name) } else { model.insert(name, next) };
-                prop_assert_eq!(was.to_vec(), expected.unwrap_or_default());
+                prop_assert_eq!(was.as_slice().to_vec(), expected.unwrap_or_default());
             }
             let flat: Vec<_> = model.iter().flat_map(|(f, c)| c.iter().map(move |s| (f.clone(), s.clone()))).collect();
             prop_assert_eq!(cells.iter().map(|(f, s)| (f.as_bytes().to_vec(), s.clone())).collect::<Vec<_>>(), flat.clone());

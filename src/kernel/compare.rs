@@ -5,12 +5,14 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use im::ordmap::DiffItem;
+use smallvec::SmallVec;
 
 use crate::error::EditError;
-use crate::kernel::cells::{Cell, Cells, Repr};
+use crate::kernel::cell::{Cell, Change};
+use crate::kernel::cells::{Cells, Repr};
 use crate::kernel::edit::{Crdt, Edit};
 use crate::kernel::key::{Entity, Field, Payload, Sibling};
-use crate::kernel::state::{Before, Contest, State, Touched, differ};
+use crate::kernel::state::{Before, Contest, State, Touched};
 use crate::kernel::visits;
 
 impl State {
@@ -68,7 +70,7 @@ fn compare(then: Option<&Cells>, now: Option<&Cells>, mut differs: impl FnMut(&F
         }
     };
     if let (Some(Cells(Repr::Many(then))), Some(Cells(Repr::Many(now)))) = (then, now) {
-        let live = |cell: &Cell| cell.iter().filter(|sibling| sibling.is_live()).cloned().collect::<Cell>();
+        let live = Cell::without_tombstones;
         for item in then.cells.diff(&now.cells) {
             match item {
                 DiffItem::Add(field, now) => cell(field, Cell::new(), live(now)),
@@ -97,15 +99,9 @@ fn compare(then: Option<&Cells>, now: Option<&Cells>, mut differs: impl FnMut(&F
 
 /// The next cell.
 fn run<'a>(siblings: &mut Peekable<impl Iterator<Item = (&'a Field, &'a Sibling)>>) -> (&'a Field, Cell) {
-    let (mut first, mut cell) = (&Field::ROOT, Cell::new());
-    if let Some((field, sibling)) = siblings.next() {
-        first = field;
-        cell.push(sibling.clone());
-    }
-    while let Some((_, sibling)) = siblings.next_if(|(field, _)| *field == first) {
-        cell.push(sibling.clone());
-    }
-    (first, cell)
+    let first = siblings.peek().map_or(&Field::ROOT, |(field, _)| *field);
+    let rest = std::iter::from_fn(|| siblings.next_if(|(field, _)| *field == first));
+    (first, rest.map(|(_, sibling)| sibling.clone()).collect())
 }
 
 /// Equal if they hold the same siblings, tombstones included. O(1) where they share memory.
@@ -123,8 +119,8 @@ impl PartialEq for Cells {
 impl Eq for Cells {}
 
 impl Contest {
-    pub(super) fn between(was: &[Sibling], now: &[Sibling]) -> Option<Self> {
-        match (differ(was.iter()), differ(now.iter())) {
+    pub(super) fn between(was: &Cell, now: &Cell) -> Option<Self> {
+        match (was.is_contested(), now.is_contested()) {
             (false, true) => Some(Self::Opened),
             (true, false) => Some(Self::Closed),
             _ => None,
@@ -140,7 +136,7 @@ impl Before {
     /// What has changed since then.
     pub(crate) fn until(&self, state: &State) -> Touched {
         let cells = state.cells(self.entity);
-        let now: Cell = cells.into_iter().flat_map(|cells| cells.siblings(self.field.as_bytes())).cloned().collect();
+        let now = cells.map(|cells| cells.cell(self.field.as_bytes())).unwrap_or_default();
         let contest = Contest::between(&self.was, &now);
         let is_live = cells.is_some_and(Cells::is_live);
         Touched::new(self.entity, self.field.clone(), is_live, contest, self.was.clone(), now)
@@ -148,10 +144,24 @@ impl Before {
 }
 
 impl Touched {
-    /// Whether the live siblings are others than before: a tombstone for a tombstone is nothing to a reader.
+    /// True if the live siblings are others than before: a tombstone for a tombstone is nothing to a reader.
     pub(crate) fn is_visible(&self) -> bool {
-        let live = |sibling: &&Sibling| sibling.is_live();
-        !self.was().iter().filter(live).eq(self.now().iter().filter(live))
+        let mut visible = false;
+        Cell::changes(self.cell_was(), self.cell_now(), |change| {
+            let (Change::Gone(sibling) | Change::Come(sibling)) = change;
+            visible |= sibling.is_live();
+        });
+        visible
+    }
+
+    /// The siblings that the cell holds now and did not hold just so before. O(changed siblings · log siblings).
+    pub(crate) fn come(&self) -> impl Iterator<Item = &Sibling> {
+        let mut come = SmallVec::<[&Sibling; 4]>::new();
+        Cell::changes(self.cell_was(), self.cell_now(), |change| match change {
+            Change::Come(sibling) => come.push(sibling),
+            Change::Gone(_) => {}
+        });
+        come.into_iter()
     }
 }
 

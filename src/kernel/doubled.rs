@@ -16,7 +16,6 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::id::{Dot, WriterId};
-use crate::kernel::cells::Cell;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::edit::hashed;
 use crate::kernel::key::{Entity, Field, Interner, Sibling};
@@ -110,11 +109,9 @@ impl Moves {
         state.change(of_entity[0].held.entity, |ours| {
             for of_cell in of_entity.chunk_by(|a, b| a.held.field == b.held.field) {
                 let field = &of_cell[0].held.field;
-                let moved = |dot: Dot| of_cell.binary_search_by_key(&dot, |m| m.held.sibling.dot).is_ok();
-                let stay = ours.cells().siblings(field.as_bytes()).filter(|sibling| !moved(sibling.dot)).cloned();
-                let come = of_cell.iter().filter(|m| m.comes).map(|m| m.held.sibling.clone());
-                let mut next: Cell = stay.chain(come).collect();
-                next.sort_unstable_by_key(|sibling| sibling.dot);
+                let mut next = ours.cells().cell(field.as_bytes());
+                of_cell.iter().for_each(|moved| next.remove(moved.held.sibling.dot));
+                of_cell.iter().filter(|m| m.comes).for_each(|m| next.insert(m.held.sibling.clone()));
                 visits::count(1);
                 touched.push(ours.replace(field, next));
             }

@@ -5,14 +5,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use smallvec::smallvec;
 use uuid::Uuid;
 
 use crate::bugs::{Bug, is};
 use crate::clock::{HybridClock, Stamp};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
-use crate::kernel::cells::{Cell, Cells};
+use crate::kernel::cell::Cell;
+use crate::kernel::cells::Cells;
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
 use crate::version::{Birth, Version};
@@ -400,10 +400,9 @@ impl<'a, T: Crdt> Edit<'a, T> {
             }
             let dot = author.mint(changing.version)?;
             let field = author.interner.intern(field);
-            let mut next: Cell = smallvec![Sibling { dot, stamp, payload }];
+            let mut next = Cell::single(Sibling { dot, stamp, payload });
             if is(Bug::SiblingsStay) {
-                next.extend(changing.cells().siblings(field.as_bytes()).cloned());
-                next.sort_unstable_by_key(|sibling| sibling.dot);
+                changing.cells().siblings(field.as_bytes()).for_each(|sibling| next.insert(sibling.clone()));
             }
             let mut touched = changing.replace(&field, next);
             touched.is_alone = go == Go::Alone;

@@ -11,7 +11,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `key` | entities, fields, payloads: the bytes that cells are made of |
-//! | `cells` | the cells of one entity |
+//! | `cell`, `cells` | the siblings of one cell; the cells of one entity |
 //! | `dots`, `index` | sets of dots as bitmaps; the index from dots to the entities that hold them |
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
@@ -25,6 +25,7 @@
 //! Most apps never meet this module: they use [`Graph`](crate::Graph) and its like. It is public for those who make a
 //! type of their own: see [`Crdt`].
 
+mod cell;
 mod cells;
 mod compare;
 mod cut;
@@ -58,6 +59,7 @@ pub use doubled::{Dropped, Held, MAX_RESCUED};
 pub use repair::RepairError;
 pub use state::{Contest, State, Touched};
 
+pub(crate) use cell::Cell;
 pub(crate) use compare::entity_differences;
 pub(crate) use doubled::once;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};

@@ -17,7 +17,7 @@ impl State {
         self.derived.tombstones.iter().filter_map(|(dot, entity)| {
             let cells = self.cells(entity)?;
             let field = cells.field_of(dot)?;
-            let stamp = cells.siblings(field.as_bytes()).find(|sibling| sibling.dot == dot)?.stamp;
+            let stamp = cells.get(field.as_bytes(), dot)?.stamp;
             let bytes = size_of::<Sibling>() + size_of::<Field>() + field.as_bytes().len();
             Some((dot, stamp, bytes as u64))
         })

@@ -6,11 +6,12 @@ use im::{OrdMap, OrdSet};
 
 use crate::bugs::{Bug, is};
 use crate::id::Dot;
-use crate::kernel::cells::{Cell, Cells};
+use crate::kernel::cell::{Cell, Change};
+use crate::kernel::cells::Cells;
 use crate::kernel::dots::DotSet;
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::index::DotIndex;
-use crate::kernel::key::{Entity, Field, Sibling};
+use crate::kernel::key::{Entity, Field, Payload, Sibling};
 use crate::version::Version;
 
 /// All cells of a replica. Persistent: cloning is O(1), and a clone is a snapshot that stays as it is.
@@ -63,26 +64,28 @@ impl Derived {
         batch.drain(..).for_each(|(dot, entity, is_live)| self.index(dot, entity, is_live));
     }
 
-    /// Follows the change of one cell.
-    fn follow(&mut self, entity: Entity, field: &Field, was: &[Sibling], now: &[Sibling]) -> Option<Contest> {
-        for sibling in was.iter().filter(|s| !holds(now, s)) {
-            match sibling.is_live() {
-                true if is(Bug::LiveKept) => {}
-                true => self.live.remove(sibling.dot),
-                false if is(Bug::TombstoneKept) => {}
-                false => self.tombstones.remove(sibling.dot),
+    /// Follows the change of one cell. O(changed siblings · log n).
+    fn follow(&mut self, entity: Entity, field: &Field, was: &Cell, now: &Cell) -> Option<Contest> {
+        Cell::changes(was, now, |change| match change {
+            Change::Gone(sibling) => {
+                match sibling.is_live() {
+                    true if is(Bug::LiveKept) => {}
+                    true => self.live.remove(sibling.dot),
+                    false if is(Bug::TombstoneKept) => {}
+                    false => self.tombstones.remove(sibling.dot),
+                }
+                if !is(Bug::FingerprintKept) {
+                    self.fingerprint.subtract(entity, field, sibling);
+                }
             }
-            if !is(Bug::FingerprintKept) {
-                self.fingerprint.subtract(entity, field, sibling);
+            Change::Come(sibling) => {
+                match &mut self.batch {
+                    Some(batch) => batch.push((sibling.dot, entity, sibling.is_live())),
+                    None => self.index(sibling.dot, entity, sibling.is_live()),
+                }
+                self.fingerprint.add(entity, field, sibling);
             }
-        }
-        for sibling in now.iter().filter(|s| !holds(was, s)) {
-            match &mut self.batch {
-                Some(batch) => batch.push((sibling.dot, entity, sibling.is_live())),
-                None => self.index(sibling.dot, entity, sibling.is_live()),
-            }
-            self.fingerprint.add(entity, field, sibling);
-        }
+        });
         let contest = Contest::between(was, now);
         match contest {
             Some(Contest::Opened) => drop(self.contested.insert((entity, field.clone()))),
@@ -108,7 +111,7 @@ impl Changing<'_> {
         self.cells
     }
 
-    /// Puts exactly `next`, sorted by dot, into a cell. The one place where cells change: what is derived from them
+    /// Puts exactly `next` into a cell. The one place where cells change: what is derived from them
     /// (indexes, fingerprint, contests) changes here with them.
     pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Touched {
         let entity = self.entity;
@@ -166,32 +169,52 @@ impl Touched {
         Self { entity, field, is_live, contest, is_alone: false, was, now }
     }
 
-    /// The siblings that the cell held before, tombstones among them.
+    /// The siblings that the cell held before, tombstones among them, in the order of their dots. O(1); for a cell of more
+    /// than some dozens of siblings O(siblings), the first time.
     pub fn was(&self) -> &[Sibling] {
+        self.was.as_slice()
+    }
+
+    /// The siblings that the cell holds now, tombstones among them. Costs what [`was`](Self::was) costs.
+    pub fn now(&self) -> &[Sibling] {
+        self.now.as_slice()
+    }
+
+    /// What the cell held before, for whatever need not look at every sibling of a crowd.
+    pub(crate) fn cell_was(&self) -> &Cell {
         &self.was
     }
 
-    /// The siblings that the cell holds now, tombstones among them.
-    pub fn now(&self) -> &[Sibling] {
+    /// What the cell holds now, for whatever need not look at every sibling of a crowd.
+    pub(crate) fn cell_now(&self) -> &Cell {
         &self.now
     }
 
-    /// Whether another payload has the greatest [precedence](Sibling::precedence) than before.
+    /// True if the payload of the greatest [precedence](Sibling::precedence) is another than before. O(log siblings).
     pub fn shows_another(&self) -> bool {
-        let shown = |siblings: &[Sibling]| {
-            let live = siblings.iter().filter(|sibling| sibling.is_live());
-            live.max_by_key(|sibling| sibling.precedence()).and_then(|sibling| sibling.payload.clone())
-        };
+        fn shown(cell: &Cell) -> Option<&Payload> {
+            cell.latest().and_then(|sibling| sibling.payload.as_ref())
+        }
         shown(&self.was) != shown(&self.now)
+    }
+
+    /// True if the payloads of the live siblings are others than before. O(changed siblings · log siblings).
+    pub(crate) fn has_other_payloads(&self) -> bool {
+        !self.was.reads_like(&self.now)
     }
 
     pub(crate) fn into_before(self) -> Before {
         Before { entity: self.entity, field: self.field, was: self.was }
     }
 
-    /// Whether the cell held a live sibling before.
+    /// True if the cell held a live sibling before. O(1).
     pub fn was_live(&self) -> bool {
-        self.was.iter().any(Sibling::is_live)
+        self.was.is_live()
+    }
+
+    /// True if the cell holds a live sibling now. O(1).
+    pub fn is_now_live(&self) -> bool {
+        self.now.is_live()
     }
 }
 
@@ -313,10 +336,10 @@ impl State {
         self.replace(before.entity, &before.field, before.was)
     }
 
-    /// Takes the siblings with these dots, sorted, out of a cell.
+    /// Takes the siblings with these dots out of a cell. O(dots · log n) for a cell of many siblings.
     pub(crate) fn bury(&mut self, entity: Entity, field: &Field, dead: &[Dot]) -> Option<Touched> {
-        let siblings = self.cells(entity)?.siblings(field.as_bytes());
-        let rest = siblings.filter(|s| dead.binary_search(&s.dot).is_err()).cloned().collect();
+        let mut rest = self.cells(entity)?.cell(field.as_bytes());
+        dead.iter().for_each(|dot| rest.remove(*dot));
         Some(self.replace(entity, field, rest))
     }
 
@@ -326,17 +349,6 @@ impl State {
         let field = self.cells(entity)?.field_of(dot)?.clone();
         self.bury(entity, &field, &[dot])
     }
-}
-
-/// Whether this very sibling is among these, which are sorted by dot.
-fn holds(siblings: &[Sibling], sibling: &Sibling) -> bool {
-    siblings.binary_search_by_key(&sibling.dot, |s| s.dot).is_ok_and(|i| siblings[i] == *sibling)
-}
-
-/// Whether the live ones among these siblings differ in payload.
-pub(super) fn differ<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> bool {
-    let mut payloads = siblings.filter_map(|s| s.payload.as_ref());
-    payloads.next().is_some_and(|first| payloads.any(|other| other != first))
 }
 
 /// Equal versions and equal live siblings; which tombstones were pruned makes no difference. O(n).
@@ -380,14 +392,13 @@ impl State {
                 let list = if sibling.is_live() { &mut live } else { &mut tombstones };
                 list.push((sibling.dot, entity));
                 fingerprint.add(entity, field, sibling);
-                if differ(cells.siblings(field.as_bytes())) {
+                if contested.last() != Some(&(entity, field.clone())) && cells.cell(field.as_bytes()).is_contested() {
                     contested.push((entity, field.clone()));
                 }
             }
         }
         live.sort();
         tombstones.sort();
-        contested.dedup();
         let all: std::collections::BTreeSet<_> = live.iter().chain(&tombstones).map(|(dot, _)| *dot).collect();
         let checks = [
             ("one dot in two cells", all.len() == live.len() + tombstones.len()),

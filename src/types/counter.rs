@@ -70,20 +70,20 @@ macro_rules! counter {
             crdt_state!();
 
             fn follow(&mut self, touched: &Touched) {
-                let was = if is(Bug::SumTwice) { Totals::default() } else { Totals::of(touched.was()) };
-                self.sum += Totals::of(touched.now()).net() - was.net();
+                let was = if is(Bug::SumTwice) { Totals::default() } else { Totals::of(touched.cell_was().iter()) };
+                self.sum += Totals::of(touched.cell_now().iter()).net() - was.net();
             }
 
             /// By how much a replica's part of the sum changed.
             fn describe(touched: &Touched) -> Option<(WriterId, i128)> {
                 let replica = <[u8; 10]>::try_from(touched.field.as_bytes()).ok()?;
-                let difference = Totals::of(touched.now()).net() - Totals::of(touched.was()).net();
+                let difference = Totals::of(touched.cell_now().iter()).net() - Totals::of(touched.cell_was().iter()).net();
                 (difference != 0).then_some((replica.into(), difference))
             }
 
             /// Adds what the sum differs by to this replica's own totals, since only its replica may write a running total.
             fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
-                let missing = |cell: &Touched| Totals::of(cell.was()).net() - Totals::of(cell.now()).net();
+                let missing = |cell: &Touched| Totals::of(cell.cell_was().iter()).net() - Totals::of(cell.cell_now().iter()).net();
                 match cells.iter().map(missing).sum::<i128>() {
                     0 => Ok(()),
                     missing => $revert(edit, missing),

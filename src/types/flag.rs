@@ -121,6 +121,7 @@ impl Edit<'_, DwFlag> {
 }
 
 fn all_true(cells: &Cells) -> bool {
-    let mut kinds = cells.live(ROOT).filter_map(|sibling| sibling.payload.as_ref()).map(Payload::kind).peekable();
+    let cell = cells.cell(ROOT);
+    let mut kinds = cell.payloads().map(Payload::kind).peekable();
     kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)
 }

@@ -44,7 +44,7 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
 
     fn follow(&mut self, touched: &Touched) {
         let Some(key) = from_bytes(touched.field.as_bytes()) else { return };
-        match winner(touched.now()) {
+        match touched.cell_now().find_latest(value_of) {
             Some(value) => drop(self.entries.insert(key, value)),
             None => drop(self.entries.remove(&key)),
         }
@@ -58,11 +58,6 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
         let shows = |sibling: &Sibling| (value_of::<V>(sibling).is_some(), sibling.precedence());
         cells.iter().try_for_each(|cell| edit.put_back_by(cell, shows).map(drop))
     }
-}
-
-fn winner<V: Element>(siblings: &[Sibling]) -> Option<V> {
-    let values = siblings.iter().filter_map(|sibling| Some((sibling.precedence(), value_of(sibling)?)));
-    values.max_by_key(|(precedence, _)| *precedence).map(|(_, value)| value)
 }
 
 impl<K: Element, V: Element> OrMap<K, V> {

@@ -35,15 +35,13 @@ pub enum Change<K> {
 impl<K> Change<K> {
     /// What a cell that was touched tells about its key.
     fn of(key: K, touched: &crate::kernel::Touched) -> Option<Self> {
-        let payloads = |siblings: &[crate::kernel::Sibling]| {
-            siblings.iter().filter_map(|sibling| sibling.payload.clone()).collect::<Vec<_>>()
-        };
-        let (was, now) = (payloads(touched.was()), payloads(touched.now()));
-        match (was.is_empty(), now.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(Self::Added(key)),
-            (false, true) => Some(Self::Removed(key)),
-            (false, false) => (was != now || touched.shows_another()).then_some(Self::Changed(key)),
+        match (touched.was_live(), touched.is_now_live()) {
+            (false, false) => None,
+            (false, true) => Some(Self::Added(key)),
+            (true, false) => Some(Self::Removed(key)),
+            (true, true) => {
+                (touched.has_other_payloads() || touched.shows_another()).then_some(Self::Changed(key))
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Registers: one place that holds a value.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::bugs::{Bug, is};
 use crate::error::EditError;
@@ -21,7 +23,9 @@ macro_rules! register {
         #[derive(Clone)]
         pub struct $name<T> {
             state: State,
-            value: $cached,
+            /// Decoded when it is read for the first time after a change: merging many concurrent values one by one
+            /// decodes none of them again.
+            value: OnceLock<$cached>,
         }
 
         impl<T: Element> Crdt for $name<T> {
@@ -35,9 +39,10 @@ macro_rules! register {
                 if is(Bug::TieShowsOurs) && touched.now().windows(2).any(|pair| pair[0].stamp == pair[1].stamp) {
                     return;
                 }
-                let cells = self.state.cells(Entity::SELF);
-                let read: fn(&Cells) -> $cached = $read;
-                self.value = cells.map(read).unwrap_or_default();
+                self.value.take();
+                if is(Bug::TieShowsOurs) {
+                    self.read();
+                }
             }
 
             fn describe(touched: &Touched) -> Option<Change<()>> {
@@ -49,20 +54,35 @@ macro_rules! register {
             }
         }
 
+        impl<T: Element> $name<T> {
+            fn read(&self) -> &$cached {
+                let read: fn(&Cells) -> $cached = $read;
+                self.value.get_or_init(|| self.state.cells(Entity::SELF).map(read).unwrap_or_default())
+            }
+        }
+
         impl<T> Default for $name<T> {
             fn default() -> Self {
-                Self { state: State::default(), value: <$cached>::default() }
+                Self { state: State::default(), value: OnceLock::new() }
             }
         }
 
         impl<T: Element> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(&self.value).finish()
+                f.debug_tuple(stringify!($name)).field(self.read()).finish()
             }
         }
 
         crdt_basics!($name<T>);
     };
+}
+
+/// The distinct values, the latest first: equal values written concurrently are one.
+fn distinct<T: Element>(cells: &Cells) -> Vec<T> {
+    let all: Vec<T> = values(cells);
+    let mut met = BTreeSet::new();
+    let first: Vec<bool> = all.iter().map(|value| met.insert(value)).collect();
+    all.iter().zip(first).filter(|(_, first)| *first).map(|(value, _)| value.clone()).collect()
 }
 
 fn values<T: Element>(cells: &Cells) -> Vec<T> {
@@ -96,9 +116,9 @@ register! {
 }
 
 impl<T: Element> LwwRegister<T> {
-    /// The value, if one was set. O(1).
+    /// The value, if one was set. O(1); O(concurrent values) for the first time after a change.
     pub fn get(&self) -> Option<&T> {
-        self.value.as_ref()
+        self.read().as_ref()
     }
 }
 
@@ -136,17 +156,14 @@ register! {
     /// assert_eq!(laptop.state().get(), [37]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    MvRegister, "driftless.mv-register", Vec<T>, |cells| { let mut all = values(cells); let mut i = 0;
-        // Equal values written concurrently are one.
-        while i < all.len() { if all[..i].contains(&all[i]) { all.remove(i); } else { i += 1; } }
-        all },
+    MvRegister, "driftless.mv-register", Vec<T>, distinct,
     |sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
 }
 
 impl<T: Element> MvRegister<T> {
-    /// The distinct concurrent values, the latest first. O(1).
+    /// The distinct concurrent values, the latest first. O(1); O(n log n) for the first time after a change.
     pub fn get(&self) -> &[T] {
-        &self.value
+        self.read()
     }
 }
 
@@ -185,9 +202,9 @@ register! {
 }
 
 impl<T: Element> MaxRegister<T> {
-    /// The greatest value, if one was set. O(1).
+    /// The greatest value, if one was set. O(1); O(concurrent values) for the first time after a change.
     pub fn get(&self) -> Option<&T> {
-        self.value.as_ref()
+        self.read().as_ref()
     }
 }
 
@@ -226,9 +243,9 @@ register! {
 }
 
 impl<T: Element> MinRegister<T> {
-    /// The least value, if one was set. O(1).
+    /// The least value, if one was set. O(1); O(concurrent values) for the first time after a change.
     pub fn get(&self) -> Option<&T> {
-        self.value.as_ref()
+        self.read().as_ref()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use im::OrdSet;
 
 use crate::error::EditError;
-use crate::kernel::{Crdt, Edit, Entity, Payload, Sibling, State, Touched};
+use crate::kernel::{Cell, Crdt, Edit, Entity, Payload, Sibling, State, Touched};
 use crate::types::element::{decides_against, from_bytes, kind, to_bytes};
 use crate::types::{Change, Element, crdt_basics, crdt_state};
 
@@ -26,8 +26,8 @@ macro_rules! set {
             crdt_state!();
 
             fn follow(&mut self, touched: &Touched) {
-                let holds: fn(&[Sibling]) -> bool = $holds;
-                let (held, holds) = (holds(touched.was()), holds(touched.now()));
+                let holds: fn(&Cell) -> bool = $holds;
+                let (held, holds) = (holds(touched.cell_was()), holds(touched.cell_now()));
                 let element = || from_bytes::<T>(touched.field.as_bytes());
                 match (held, holds) {
                     (false, true) => drop(element().map(|element| self.elements.insert(element))),
@@ -37,9 +37,9 @@ macro_rules! set {
             }
 
             fn describe(touched: &Touched) -> Option<Change<T>> {
-                let holds: fn(&[Sibling]) -> bool = $holds;
+                let holds: fn(&Cell) -> bool = $holds;
                 let element = || from_bytes::<T>(touched.field.as_bytes());
-                match (holds(touched.was()), holds(touched.now())) {
+                match (holds(touched.cell_was()), holds(touched.cell_now())) {
                     (false, true) => element().map(Change::Added),
                     (true, false) => element().map(Change::Removed),
                     _ => None,
@@ -110,7 +110,7 @@ set! {
     /// assert!(laptop.state().contains(&"ideas".into()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    OrSet, "driftless.or-set", |siblings| siblings.iter().any(Sibling::is_live), Sibling::precedence
+    OrSet, "driftless.or-set", Cell::is_live, Sibling::precedence
 }
 
 impl<T: Element> Edit<'_, OrSet<T>> {
@@ -153,8 +153,8 @@ set! {
     /// assert!(!laptop.state().contains(&"eve".into()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    RwSet, "driftless.rw-set", |siblings| {
-        let mut kinds = siblings.iter().filter_map(|s| s.payload.as_ref()).map(Payload::kind).peekable();
+    RwSet, "driftless.rw-set", |cell| {
+        let mut kinds = cell.payloads().map(Payload::kind).peekable();
         kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)
     }, decides_against
 }

@@ -366,6 +366,20 @@ impl Version {
         news
     }
 
+    /// The stretches of writers that are covered (writer, counter before the first, last), if they are fewer than `limit`.
+    pub(crate) fn few_writers(&self, limit: usize) -> Option<Vec<(WriterId, u64, u64)>> {
+        let Ground::Whole { lineage, counters } = &self.ground else { return None };
+        let mut writers = Vec::new();
+        for (line, upto) in counters.iter().enumerate().filter(|(_, upto)| **upto > 0) {
+            let begin = lineage.attached(line as Line).map_or(0, |(_, at)| at);
+            writers.extend(lineage.between(line as Line, begin, *upto));
+            if writers.len() >= limit {
+                return None;
+            }
+        }
+        Some(writers)
+    }
+
     /// The most writes of one writer that a version, with births that are yet to be learnt, has beyond this one. `None` if
     /// its heads cannot be placed.
     pub(crate) fn jump_to(&self, births: &[Birth], upto: &Self) -> Option<u64> {
