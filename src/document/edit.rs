@@ -6,16 +6,17 @@ use serde::Serialize;
 
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
-use crate::document::place::{FieldBytes, Place, PlaceRef};
+use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
 use crate::document::read::Properties;
 use crate::document::seek;
 use crate::document::tree;
 use crate::document::update::Plan;
 use crate::document::value::Value;
 use crate::error::EditError;
+use crate::id::WriterId;
 use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::types::count::{self, Adding};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
 ///
@@ -117,16 +118,26 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// To remove a counter while somebody adds to it brings that replica's whole total back.
     pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
         let place = Place::of(path)?;
-        let (field, totals) = self.counted(&place, amount.into())?;
-        self.write(place.as_ref(), Kind::Counter, &field, totals.to_payload())
+        let ((field, payload), taken_over) = self.counted(&place, amount.into())?;
+        self.write(place.as_ref(), Kind::Counter, &field, payload)?;
+        match taken_over {
+            Some(field) => self.edit.erase(self.entity, &field).map(drop),
+            None => Ok(()),
+        }
     }
 
-    /// Our cell of a counter, and what it holds once we have added to it.
-    fn counted(&mut self, place: &Place, amount: i128) -> Result<(FieldBytes, Totals), EditError> {
-        let field = place.cell(Kind::Counter, self.edit.writer()?.as_bytes())?;
-        let mine = self.cells()?.map(|cells| Totals::of(cells.siblings(&field)));
-        let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
-        Ok((field, totals))
+    /// Our cell of a counter with what it holds once we have added to it, and the cell that it takes over.
+    fn counted(&mut self, place: &Place, amount: i128) -> Result<Counted, EditError> {
+        let prefix = place.field(Kind::Counter);
+        let all = self.cells()?.into_iter().flat_map(|cells| cells.with_prefix(&prefix));
+        let live = all.filter(|(_, sibling)| sibling.is_live()).filter_map(|(field, sibling)| {
+            let key = <[u8; WriterId::LEN]>::try_from(Property::of(field.as_bytes())?.key).ok()?;
+            Some((WriterId::from(key), sibling.clone()))
+        });
+        let live = live.collect();
+        let Adding { writer, payload, taken_over } = count::adding(self.edit, live, amount)?;
+        let field = |writer: WriterId| place.cell(Kind::Counter, writer.as_bytes());
+        Ok(((field(writer)?, payload), taken_over.map(field).transpose()?))
     }
 
     /// Puts a value into the set at a path. Always writes, so that it beats a removal made elsewhere at the same time.
@@ -205,8 +216,9 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     pub(crate) fn carry_out(&mut self, plan: Plan) -> Result<bool, EditError> {
         let mut writes = plan.writes;
         for (place, difference) in &plan.counted {
-            let (field, totals) = self.counted(place, *difference)?;
-            writes.push((field, Some(totals.to_payload())));
+            let ((field, payload), taken_over) = self.counted(place, *difference)?;
+            writes.push((field, Some(payload)));
+            writes.extend(taken_over.map(|field| (field, None)));
         }
         for (field, payload) in &writes {
             self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes))?;
@@ -220,6 +232,9 @@ impl<T> fmt::Debug for PropertiesMut<'_, '_, T> {
         f.debug_struct("PropertiesMut").field("entity", &self.entity).finish_non_exhaustive()
     }
 }
+
+/// Our cell of a counter and what it is to hold, and the cell that it takes over.
+type Counted = ((FieldBytes, Payload), Option<FieldBytes>);
 
 fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
     let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;

@@ -7,7 +7,7 @@ use crate::document::place::{Place, Property};
 use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Payload, Sibling};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::types::count;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]
@@ -81,10 +81,10 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The sum of a counter: each replica has a cell of its own.
+    /// The sum of a counter; of a range its upper end.
     pub(super) fn sum(&self) -> i128 {
         let cells = self.own.get(&Kind::Counter).into_iter().flat_map(|cells| cells.values());
-        cells.map(|own| Totals::of(own.iter().copied()).net()).sum()
+        count::sum(cells.flatten().copied()).greatest
     }
 
     /// The elements of a set.

@@ -321,11 +321,24 @@ impl<'a, T: Crdt> Edit<'a, T> {
         self.author.writer(&mut self.target.state_mut().version)
     }
 
+    /// A writer that goes on from this one, for the rest of the opening.
+    pub(crate) fn new_writer(&mut self) -> Result<WriterId, EditError> {
+        self.author.retire();
+        self.writer()
+    }
+
     /// What this replica wrote, in this opening and in those that it goes on from.
     pub(crate) fn own(&self) -> Own {
         let version = self.target.state().version();
-        let last = self.author.owner().map(|writer| Dot { writer, counter: version.get(writer) });
+        let last = self.author.owner().and_then(|writer| version.last_of(writer));
         Own(last.map(|last| (version.clone(), last)))
+    }
+
+    /// The counter of this replica's last write, or of the one that it goes on from; 0 if there is none.
+    pub(crate) fn last_counter(&self) -> u64 {
+        let version = self.target.state().version();
+        let of = |writer| version.get(writer).max(version.begins_after(writer));
+        self.author.owner().map_or(0, of)
     }
 
     /// The number of writes that this edit has made.

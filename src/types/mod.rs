@@ -6,6 +6,7 @@
 //!
 //! A value that a peer sent and that does not decode as the type's is kept, merged and sent on, and not read.
 
+pub(crate) mod count;
 mod counter;
 mod element;
 mod flag;
@@ -13,7 +14,6 @@ mod map;
 mod register;
 mod set;
 
-pub(crate) use counter::Totals;
 pub use counter::{GCounter, PnCounter};
 pub use element::Element;
 pub use flag::{DwFlag, EwFlag};

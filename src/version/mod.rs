@@ -410,6 +410,15 @@ impl Version {
         lineage.dot_at(line, counter)
     }
 
+    /// The last dot of a writer that is covered, or the one that it continues.
+    pub(crate) fn last_of(&self, writer: WriterId) -> Option<Dot> {
+        match (&self.ground, self.get(writer)) {
+            (Ground::Whole { lineage, .. }, 0) => lineage.parent(writer),
+            (_, 0) => None,
+            (_, counter) => Some(Dot { writer, counter }),
+        }
+    }
+
     /// True if a dot lies on the path of another, or is it. O(lines + log writers).
     pub(crate) fn is_on_path(&self, dot: Dot, of: Dot) -> bool {
         match &self.ground {
