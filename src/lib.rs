@@ -21,6 +21,7 @@ mod replica;
 mod report;
 mod revert;
 mod standing;
+mod statement;
 mod types;
 mod vector;
 mod version;
@@ -48,6 +49,7 @@ pub use kernel::{
 };
 pub use kind::Kind;
 pub use replica::{Prune, Replica};
+pub use statement::Statement;
 pub use report::{MergeReport, Repair};
 pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,

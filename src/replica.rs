@@ -242,7 +242,10 @@ impl<T: Crdt> Replica<T> {
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
             journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
         }
-        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue))
+        let state = self.target.state();
+        let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
+        let diverged = differs && delta.upto() == state.version();
+        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue).with_divergence(diverged))
     }
 
     /// Merges a delta that an earlier opening of this device made by [`edit`](Self::edit) and kept in a log, and goes on from

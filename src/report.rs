@@ -17,11 +17,12 @@ pub struct MergeReport<T> {
     shared: Option<WriterId>,
     dropped: Vec<Dropped>,
     rescue: Option<Delta>,
+    diverged: bool,
 }
 
 impl<T: Crdt> MergeReport<T> {
     pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>) -> Self {
-        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None }
+        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None, diverged: false }
     }
 
     pub(crate) fn with_doubled(
@@ -32,6 +33,18 @@ impl<T: Crdt> MergeReport<T> {
     ) -> Self {
         (self.shared, self.dropped, self.rescue) = (shared, dropped, rescue);
         self
+    }
+
+    pub(crate) fn with_divergence(mut self, diverged: bool) -> Self {
+        self.diverged = diverged;
+        self
+    }
+
+    /// True if the sender had seen exactly what has been seen here now, and did not hold the same: a running process was
+    /// copied with its memory, or a disk rots. [Repair](crate::Replica::repair) both by each other's complete deltas; a
+    /// session and a folder do so by themselves.
+    pub fn has_diverged(&self) -> bool {
+        self.diverged
     }
 
     /// The writer of this replica, if another process was found to write as it too: a running process was copied with its

@@ -8,6 +8,7 @@ use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, WriterId};
 use crate::kernel::dots::DotSet;
+use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::key::{Entity, Field, Payload, Sibling};
 use crate::version::{Birth, Version};
 
@@ -28,6 +29,8 @@ pub struct Delta {
     pub(crate) since: Version,
     pub(crate) upto: Version,
     pub(crate) pruned: Version,
+    /// What is alive at the sender at `upto`.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// How the writers began that `since` does not cover, by writer.
     pub(crate) births: Arc<Vec<Birth>>,
     /// The writers of all siblings in it, sorted.
@@ -316,6 +319,7 @@ impl DeltaBuilder {
             since,
             upto: upto.bare(),
             pruned: pruned.bare(),
+            fingerprint: None,
             births,
             writers: Vec::new(),
             fields: FieldTable::default(),
@@ -325,6 +329,12 @@ impl DeltaBuilder {
         };
         let (fields, writers) = (HashMap::new(), HashMap::new());
         Self { delta, fields, met: vec![(Field::ROOT, u32::MAX); MET].into(), writers, last_writer: None }
+    }
+
+    /// Says what is alive at the sender.
+    pub(crate) fn with_fingerprint(mut self, fingerprint: Option<Fingerprint>) -> Self {
+        self.delta.fingerprint = fingerprint;
+        self
     }
 
     /// Adds a sibling of the entity that [`part`](Self::part) will end: as its dot alone if `since` covers it.

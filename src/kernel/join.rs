@@ -53,7 +53,8 @@ impl Delta {
         births.sort_by_key(|birth| birth.writer);
         births.dedup_by_key(|birth| birth.writer);
         let versions = [self.since.clone(), later.upto.clone(), pruned];
-        let mut joined = DeltaBuilder::with_births(&self.schema, DeltaKind::Incremental, versions, Arc::new(births));
+        let mut joined = DeltaBuilder::with_births(&self.schema, DeltaKind::Incremental, versions, Arc::new(births))
+            .with_fingerprint(later.fingerprint);
         let (mut a, mut b) = (self.parts().peekable(), later.parts().peekable());
         loop {
             let order = match (a.peek(), b.peek()) {

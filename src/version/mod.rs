@@ -165,12 +165,21 @@ impl Version {
 
     /// Names the version: 64 bits of XXH3 over its heads. Finds equality; does not prove it.
     pub(crate) fn digest(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.head_bytes())
+    }
+
+    /// The same with 128 bits.
+    pub(crate) fn long_digest(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(&self.head_bytes())
+    }
+
+    fn head_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(18 * self.heads.len());
         for head in self.heads.iter() {
             bytes.extend_from_slice(head.writer.as_bytes());
             bytes.extend_from_slice(&head.counter.to_be_bytes());
         }
-        xxhash_rust::xxh3::xxh3_64(&bytes)
+        bytes
     }
 }
 
