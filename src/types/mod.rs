@@ -7,6 +7,7 @@
 //! A value that a peer sent and that does not decode as the type's is kept, merged and sent on, and not read.
 
 mod counter;
+mod depth;
 mod element;
 mod flag;
 mod map;
