@@ -59,6 +59,9 @@ pub(super) fn merge(base: &str, ours: &str, theirs: &str) -> Result<String, Text
     Err(TextError::Overlap(marked))
 }
 
+/// Writes a conflict of the base, ours and theirs.
+type Mark = fn(&mut String, [&[Token<'_>]; 3]);
+
 /// Writes what all three say in one place, between marks.
 fn mark(marked: &mut String, [base, ours, theirs]: [&[Token<'_>]; 3]) {
     for (line, tokens) in [("<<<<<<< ours\n", ours), ("||||||| original\n", base), ("=======\n", theirs)] {
@@ -164,7 +167,7 @@ impl<'m, 't> Merge<'m, 't> {
     }
 
     /// The merged text. Conflicts are written by `mark`; without one, `None` if there is any.
-    fn text(&self, mark: Option<fn(&mut String, [&[Token<'_>]; 3])>) -> Option<String> {
+    fn text(&self, mark: Option<Mark>) -> Option<String> {
         let (mut text, mut done, mut shift) = (String::new(), 0, [0; 2]);
         for (at, group) in self.groups.iter().enumerate() {
             self.push_unchanged(&mut text, done..group.base.start, shift);
