@@ -97,9 +97,23 @@ pub enum EditError {
     /// A conflict cannot be settled so.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// The value cannot be serialised.
-    #[error("the value cannot be serialised: {0}")]
-    Unserialisable(#[source] Box<dyn StdError + Send + Sync>),
+    /// The value cannot be serialised, or holds what has no form here: a whole number beyond 64 bits in a document, say.
+    #[error("a value cannot be written at `{path}`: {reason}")]
+    Unserialisable {
+        /// Where in the value, below the path that it was to be written at.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The value would be read back as another one, or not at all: `Some(())`, which serialises as `None` does; a field that
+    /// serde skips and that is not its default; two entries of one name.
+    #[error("the value at `{path}` would not be read back as it is: {reason}; write it in a form that survives serde")]
+    Unreadable {
+        /// Where in the value, below the path that it was to be written at.
+        path: String,
+        /// What would be read instead.
+        reason: String,
+    },
     /// A replica's running total has reached the end of 64 bits.
     #[error("the counter's running total here would pass 2⁶⁴ − 1; nothing was counted")]
     CounterOverflow,

@@ -5,12 +5,13 @@
 //! | `list` | what the conflicts are |
 //! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
-//! | `text` | three-way merge of texts |
+//! | `text`, `tokens` | three-way merge of texts; what of a text is whole |
 
 mod list;
 mod resolution;
 mod resolve;
 mod text;
+mod tokens;
 
 use std::fmt;
 

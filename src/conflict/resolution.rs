@@ -46,6 +46,12 @@ pub enum Resolution<'v> {
     /// The elements of all arrays, each once.
     Union,
     /// The changes of all texts against the one that they come from, word by word.
+    ///
+    /// A word is a run without spaces, with its punctuation, so a number, a date, an address, a path or a version is never put
+    /// together from two. Changes of two texts are merged if a word, a line end, or four segments of a script without spaces
+    /// lie unchanged between them; else the texts are [`ResolveError::Overlap`], with the merge by lines and marks. Blanks do
+    /// not suffice: "5 kg" made "6 kg" and "5 lb" stays in conflict. Other line ends (CRLF) are no other text. What changed
+    /// between the common ends can be 8,192 words long, beyond that as many lines.
     MergeText {
         /// The text that they come from: what showed before the replicas parted, as a snapshot of then tells.
         base: Cow<'v, str>,

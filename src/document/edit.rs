@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
@@ -73,6 +74,12 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// [`EditError::Misfit`]. Where nothing is yet, everything becomes maps and registers; what is to be a counter, say, is
     /// made one first (`add(path, 0)`). Between maps and registers the value decides.
     ///
+    /// What no type could read back as it is is refused as [`EditError::Unreadable`]: `Some(())`, or `Some(None)`, which JSON
+    /// has as `null` like `None`, and two entries of one name; see [`update_checked`](Self::update_checked). A struct can
+    /// skip fields, and one that gains a field with a default reads what is there. An enum whose variant has content is a map
+    /// of one entry: if two replicas choose different variants at once, both entries are there and it cannot be read until
+    /// one is removed; write it within an array if that can happen.
+    ///
     /// What shows already is not written, so a conflict in which the right value shows stays open: [`set`](Self::set) or
     /// resolve it. What a struct does not know is removed as well; see [`extend`](Self::extend). O(cells there + size of the
     /// value).
@@ -97,6 +104,49 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         self.write_nested(path, value, true)
     }
 
+    /// Like [`update`](Self::update), but refuses ([`EditError::Unreadable`]) a value that [`deserialize`] would not give back
+    /// equal to it: with a field that serde skips, a variant of an untagged enum that reads as an earlier one, a key within
+    /// `#[serde(flatten)]` that is no text. `update` itself cannot tell, since it takes what only serialises; it refuses
+    /// what no type could read back.
+    ///
+    /// ```
+    /// use driftless::{Document, EditError, Replica};
+    /// use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize, PartialEq)]
+    /// struct Draft {
+    ///     text: String,
+    ///     #[serde(skip)]
+    ///     cursor: usize,
+    /// }
+    /// let mut replica = Replica::<Document>::new();
+    /// let mut draft = Draft { text: "Dear".into(), cursor: 4 };
+    /// let refused = replica.edit(|d| d.update_checked("/draft", &draft));
+    /// assert!(matches!(refused, Err(EditError::Unreadable { path, .. }) if path == "/draft"));
+    /// draft.cursor = 0;
+    /// replica.edit(|d| d.update_checked("/draft", &draft))?;
+    /// assert!(replica.state().deserialize::<Draft>("/draft")? == Some(draft));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`deserialize`]: Properties::deserialize
+    pub fn update_checked<V>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError>
+    where
+        V: Serialize + DeserializeOwned + PartialEq,
+    {
+        let place = Place::of(path)?;
+        let at = place.as_ref().path().unwrap_or_default();
+        let nested = Nested::of(value, &at)?;
+        let unreadable = |path: String, reason: String| EditError::Unreadable { path, reason };
+        let read: V = serde_json::from_value(nested.clone().into_json())
+            .map_err(|error| unreadable(at.to_string(), error.to_string()))?;
+        if read != *value {
+            let below = Nested::of(&read, &at).ok().and_then(|read| nested.difference(&read)).unwrap_or_default();
+            let reason = "it would come back as another value, since serde skips a part of it or takes it for another";
+            return Err(unreadable(format!("{at}{below}"), reason.into()));
+        }
+        self.write_planned(&place, &nested, false)
+    }
+
     fn write_nested<V: Serialize + ?Sized>(
         &mut self,
         path: impl AsPath,
@@ -105,11 +155,15 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     ) -> Result<bool, EditError> {
         let place = Place::of(path)?;
         let nested = Nested::of(value, &place.as_ref().path().unwrap_or_default())?;
+        self.write_planned(&place, &nested, keeps)
+    }
+
+    fn write_planned(&mut self, place: &Place, nested: &Nested, keeps: bool) -> Result<bool, EditError> {
         let cells = self.cells()?;
         if let Some(cells) = cells {
             check_above(cells, place.as_ref())?;
         }
-        let plan = Plan::updating(cells, &place, &nested, keeps)?;
+        let plan = Plan::updating(cells, place, nested, keeps)?;
         self.carry_out(plan)
     }
 

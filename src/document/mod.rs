@@ -221,6 +221,14 @@ impl<'a> Edit<'a, Document> {
         self.properties_mut().update(path, value)
     }
 
+    /// Writes what differs, if the value can be read back: [`PropertiesMut::update_checked`].
+    pub fn update_checked<V>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError>
+    where
+        V: Serialize + DeserializeOwned + PartialEq,
+    {
+        self.properties_mut().update_checked(path, value)
+    }
+
     /// Writes what differs, and removes nothing: [`PropertiesMut::extend`].
     pub fn extend<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
         self.properties_mut().extend(path, value)

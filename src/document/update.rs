@@ -132,11 +132,15 @@ impl Plan {
         }
         let nothing = Tree::default();
         for (name, value) in entries {
-            let place = place.child(name);
-            if place.as_ref().ancestors().count() > MAX_DEPTH {
-                return Err(EditError::TooDeep { path: text(&place) });
+            let below = place.child(name);
+            if below.as_ref().ancestors().count() > MAX_DEPTH {
+                // No path itself, so by the one above.
+                let mut path = text(place);
+                path.push('/');
+                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                return Err(EditError::TooDeep { path });
             }
-            self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
+            self.update(&below, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
         let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);

@@ -8,6 +8,7 @@
 
 pub(crate) mod count;
 mod counter;
+mod depth;
 mod element;
 mod flag;
 mod map;
