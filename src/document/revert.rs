@@ -51,7 +51,10 @@ pub(crate) fn put_back_counters<T: Crdt>(
         // What is alive and did not change was there.
         let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);
         if cells.iter().any(|cell| cell.was_live()) || live_now().any(|(field, _)| !differs(field)) {
-            let missing = cells.iter().map(|cell| Totals::of(cell.cell_was().iter()).net() - Totals::of(cell.cell_now().iter()).net()).sum();
+            let missing = cells
+                .iter()
+                .map(|cell| Totals::of(cell.cell_was().iter()).net() - Totals::of(cell.cell_now().iter()).net())
+                .sum();
             if missing != 0 || live_now().next().is_none() {
                 plan.counted.push((place, missing));
             }

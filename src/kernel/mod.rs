@@ -61,7 +61,7 @@ pub use state::{Contest, State, Touched};
 pub(crate) use cell::Cell;
 pub(crate) use compare::entity_differences;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
-pub(crate) use edit::{Author, Go};
+pub(crate) use edit::{Author, Go, Log};
 pub(crate) use merge::Merging;
 pub(crate) use repair::Repairing;
 pub(crate) use state::Before;
