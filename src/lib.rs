@@ -34,7 +34,7 @@ pub mod testing;
 
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution, Settled};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Settled};
 pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,

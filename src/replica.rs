@@ -9,7 +9,7 @@ use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Before, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, MergeError,
+    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MergeError,
     Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
@@ -38,7 +38,7 @@ pub struct Replica<T: Crdt> {
     target: T,
     author: Author,
     /// Room for the log of the next edit.
-    log: Vec<Before>,
+    log: Log<T>,
     /// Off unless asked for.
     pub(crate) journal: Option<Box<Journal>>,
     /// Where the next journal goes on: no reader of one takes it for the other.
@@ -57,7 +57,7 @@ impl<T: Crdt> Replica<T> {
         Self {
             target: T::default(),
             author: Author::new(Box::new(environment)),
-            log: Vec::new(),
+            log: Log::default(),
             journal: None,
             journaled: 0,
         }
@@ -199,7 +199,8 @@ impl<T: Crdt> Replica<T> {
     ///
     /// What the closure is given reads like the value itself, with all that it has written so far.
     ///
-    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines).
+    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines); undoing a
+    /// failed edit costs no more than undoing its first 1,024 changes.
     ///
     /// ```
     /// use driftless::{Graph, NodeId, Replica};
@@ -420,16 +421,12 @@ pub enum Prune<'a> {
     All,
 }
 
-/// How long a log is kept for the next edit: the cells of some hundred nodes, 100 KB.
-const SPARE_LOG: usize = 1024;
-
 /// Puts everything back unless told to keep it: on an error, and on a panic as well.
 ///
-/// By undoing each change, not by a snapshot taken before: an edit then writes in place wherever no snapshot of the
-/// app's shares the memory.
+/// By undoing each of the first changes, not by a snapshot taken before: see [`Log`].
 struct Undo<'a, T: Crdt> {
     replica: &'a mut Replica<T>,
-    log: Vec<Before>,
+    log: Log<T>,
     writer: Option<WriterId>,
     version: Version,
     kept: bool,
@@ -438,7 +435,8 @@ struct Undo<'a, T: Crdt> {
 impl<'a, T: Crdt> Undo<'a, T> {
     fn new(replica: &'a mut Replica<T>) -> Self {
         let (writer, version) = (replica.author.writer, replica.version().clone());
-        let log = std::mem::take(&mut replica.log);
+        let mut log = std::mem::take(&mut replica.log);
+        log.keeps_all = replica.journal.is_some();
         Self { replica, log, writer, version, kept: false }
     }
 
@@ -447,12 +445,10 @@ impl<'a, T: Crdt> Undo<'a, T> {
         self.kept = true;
         let Replica { target, author, journal, .. } = &mut *self.replica;
         if let Some(journal) = journal {
-            journal.record_edit(&self.log, target.state(), &self.version, author.environment.now_ms());
+            journal.record_edit(self.log.changes(), target.state(), &self.version, author.environment.now_ms());
         }
         self.log.clear();
-        if self.log.capacity() <= SPARE_LOG {
-            self.replica.log = std::mem::take(&mut self.log);
-        }
+        self.replica.log = std::mem::take(&mut self.log);
         std::mem::take(&mut self.version)
     }
 }
@@ -463,13 +459,7 @@ impl<T: Crdt> Drop for Undo<'_, T> {
             return;
         }
         let target = &mut self.replica.target;
-        if is(Bug::UndoForwards) {
-            self.log.reverse();
-        }
-        for before in self.log.drain(..).rev() {
-            let undone = target.state_mut().undo(before);
-            target.follow(&undone);
-        }
+        self.log.undo(target);
         if !is(Bug::UndoKeepsVersion) {
             target.state_mut().version = std::mem::take(&mut self.version);
         }

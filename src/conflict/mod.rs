@@ -3,11 +3,15 @@
 //! | file | idea |
 //! |---|---|
 //! | `list` | what the conflicts are |
+//! | `nested` | which writes a conflict of kinds is about, for nested ones in one pass |
+//! | `reads` | what one of several kinds reads as |
 //! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
 //! | `text`, `tokens` | three-way merge of texts; what of a text is whole |
 
 mod list;
+mod nested;
+mod reads;
 mod resolution;
 mod resolve;
 mod text;
@@ -23,6 +27,7 @@ use crate::kernel::Sibling;
 use crate::kind::Kind;
 use crate::vector::{Embedding, Model};
 
+pub use reads::Reads;
 pub use resolution::Resolution;
 pub use resolve::Settled;
 
@@ -98,8 +103,8 @@ pub enum Content<'a> {
     Kind {
         /// The kind.
         kind: Kind,
-        /// What it reads as.
-        reads: serde_json::Value,
+        /// What it reads as, once that is asked for.
+        reads: Reads<'a>,
     },
     /// A property of what was deleted.
     Property {

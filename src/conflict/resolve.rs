@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use crate::conflict::list::{Disputed, Spot, entity_of};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Tree, Value, union};
+use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
 use crate::graph::{Graph, Owner, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId};
@@ -111,7 +111,13 @@ macro_rules! resolving {
             fn carry_out(&mut self, entity: Entity, outcome: Outcome) -> Result<bool, EditError> {
                 match outcome {
                     Outcome::Open => Ok(false),
-                    Outcome::Shows(plan) | Outcome::Write(plan) => {
+                    Outcome::Shows(write) | Outcome::Write(write) => {
+                        let plan = match write {
+                            Write::Plan(plan) => plan,
+                            Write::Keep { place, kind, of } => {
+                                Plan::keeping(self.state().cells(entity), &place, kind, &of)
+                            }
+                        };
                         PropertiesMut::new(self, entity, None).carry_out(plan)?;
                         Ok(true)
                     }
@@ -160,9 +166,20 @@ pub struct Settled {
 enum Outcome {
     Open,
     /// What shows already: settling it writes that again.
-    Shows(Plan),
-    Write(Plan),
+    Shows(Write),
+    Write(Write),
     Whole(Whole),
+}
+
+enum Write {
+    Plan(Plan),
+    /// Removes all kinds at a place but one: planned when it is carried out, since of nested conflicts each would list all
+    /// that lies below.
+    Keep {
+        place: Place,
+        kind: Kind,
+        of: Vec<Kind>,
+    },
 }
 
 enum Whole {
@@ -245,7 +262,7 @@ impl<'c, 'a> Settling<'c, 'a> {
             return Err(self.does_not_fit(resolution, "vectors cannot be merged; embed the text again, or choose one"));
         };
         let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
-        let plan = Plan::of(embedding_field(model), vector.to_vector().to_payload());
+        let plan = Write::Plan(Plan::of(embedding_field(model), vector.to_vector().to_payload()));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 
@@ -270,16 +287,17 @@ impl<'c, 'a> Settling<'c, 'a> {
         let Some(kind) = keep else {
             return Err(self.does_not_fit(resolution, "there are kinds to choose from"));
         };
-        let plan = Plan::keeping(self.cells, &self.place()?, kind, &all);
-        Ok(if all.first() == Some(&kind) { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+        let shows = all.first() == Some(&kind);
+        let write = Write::Keep { place: self.place()?, kind, of: all };
+        Ok(if shows { Outcome::Shows(write) } else { Outcome::Write(write) })
     }
 
     /// The kind that certain writers wrote to last; if they wrote to none, the one that was written to last.
     fn kind_by(&self, all: &[Kind], is_wanted: impl Fn(Dot) -> bool) -> Result<Option<Kind>, EditError> {
-        let tree = self.cells.map(|cells| Ok::<_, EditError>(Tree::at(cells, &self.place()?))).transpose()?;
+        let place = self.place()?;
         let latest = |kind: Kind| {
-            let siblings = tree.as_ref().map(|tree| tree.alone(kind).siblings()).unwrap_or_default();
-            siblings.into_iter().map(|s| (is_wanted(s.dot), s.precedence())).max()
+            let live = self.cells.into_iter().flat_map(|cells| live_of_kind(cells, &place, kind));
+            live.map(|(_, _, s)| (is_wanted(s.dot), s.precedence())).max()
         };
         Ok(all.iter().copied().max_by_key(|kind| latest(*kind)))
     }
@@ -325,7 +343,7 @@ impl<'c, 'a> Settling<'c, 'a> {
         let place = self.place()?;
         let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
         let shows = self.shows(Value::from_payload(&payload));
-        let plan = Plan::of(place.field(Kind::Register), payload);
+        let plan = Write::Plan(Plan::of(place.field(Kind::Register), payload));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 
@@ -333,6 +351,7 @@ impl<'c, 'a> Settling<'c, 'a> {
     fn write_nested(&self, kinds: &[Kind], nested: &Nested) -> Result<Outcome, EditError> {
         let plan = Plan::replacing(self.cells, &self.place()?, kinds, nested)?;
         let shows = plan.only_payload().is_some_and(|payload| self.shows(Value::from_payload(payload)));
+        let plan = Write::Plan(plan);
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 

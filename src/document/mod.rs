@@ -48,7 +48,7 @@ pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, Place, PlaceRef, Property};
 pub(crate) use revert::{put_back, put_back_counters};
 pub(crate) use rules::union;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};
 

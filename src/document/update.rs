@@ -66,11 +66,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Removes what is at a place but for one kind.
+    /// Removes what is at a place but for one kind. O(cells removed).
     pub(crate) fn keeping(cells: Option<&Cells>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
-        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
-        of.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
+        for other in of.iter().filter(|other| **other != kind) {
+            let live = cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, *other));
+            let mut fields: Vec<_> = live.map(|(field, ..)| field).collect();
+            fields.dedup();
+            plan.writes.extend(fields.into_iter().map(|field| (FieldBytes::from_slice(field.as_bytes()), None)));
+        }
         plan
     }
 

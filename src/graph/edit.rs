@@ -40,6 +40,9 @@ impl<'a> Edit<'a, Graph> {
     /// Deletes a node and every edge at it, dangling ones too: one write each. Edges at a node that is not there are deleted
     /// all the same. Returns how many edges went. An edge that somebody hangs
     /// on it concurrently stays and dangles.
+    ///
+    /// O(edges · log n), and as many tombstones: some microseconds and 150 bytes an edge. [`remove_node`](Self::remove_node)
+    /// is one write whatever hangs on the node.
     pub fn remove_node_with_edges(&mut self, id: NodeId) -> Result<usize, EditError> {
         let edges = self.edges_at(id);
         for edge in &edges {

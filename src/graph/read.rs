@@ -139,9 +139,12 @@ impl Graph {
     }
 
     /// The edges at a node in both directions, whether or not either end is there; a loop once.
-    pub(super) fn edges_at(&self, node: NodeId) -> BTreeSet<EdgeId> {
+    pub(super) fn edges_at(&self, node: NodeId) -> Vec<EdgeId> {
         let both = [false, true].into_iter().flat_map(|incoming| self.index.hops(node, incoming, None));
-        both.map(|(edge, _)| edge).collect()
+        let mut edges: Vec<_> = both.map(|(edge, _)| edge).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
     }
 
     #[cfg(feature = "testing")]

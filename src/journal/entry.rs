@@ -127,7 +127,11 @@ impl Entry {
         };
         let writes = if self.writes.spilled() { size_of_val(&self.writes[..]) } else { 0 };
         let touched = &self.touched;
-        size_of::<Self>() + touched.field.as_bytes().len() + cell(touched.cell_was()) + cell(touched.cell_now()) + writes
+        size_of::<Self>()
+            + touched.field.as_bytes().len()
+            + cell(touched.cell_was())
+            + cell(touched.cell_now())
+            + writes
     }
 }
 

@@ -15,6 +15,7 @@ use crate::kernel::cell::Cell;
 use crate::kernel::cells::Cells;
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
+use crate::kernel::visits;
 use crate::version::{Birth, Version};
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
@@ -286,7 +287,7 @@ impl Go {
 pub struct Edit<'a, T> {
     target: &'a mut T,
     author: &'a mut Author,
-    log: &'a mut Vec<Before>,
+    log: &'a mut Log<T>,
     stamp: Option<Stamp>,
     made: usize,
 }
@@ -312,7 +313,7 @@ impl<T> Deref for Edit<'_, T> {
 
 impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
-    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Before>) -> Self {
+    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Log<T>) -> Self {
         Self { target, author, log, stamp: None, made: 0 }
     }
 
@@ -430,7 +431,69 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     fn follow(&mut self, touched: Touched) {
         self.target.follow(&touched);
-        self.log.push(touched.into_before());
+        self.log.push(touched, self.target);
+    }
+}
+
+/// How many changes of an edit are undone one by one: the cells of some hundred nodes.
+const SHORT: usize = 1024;
+
+/// What it takes to undo an edit.
+///
+/// The first 1,024 changes are kept one by one, so that a usual edit writes in place wherever no snapshot shares the
+/// memory. Then a snapshot is taken, and what comes after it is undone by going back to it. So undoing costs at most 1,024
+/// changes, O(log n) each, and the freeing of what was written, and the log of a huge edit takes no memory for each change.
+#[derive(Debug)]
+pub(crate) struct Log<T> {
+    changes: Vec<Before>,
+    snapshot: Option<T>,
+    /// True if changes are kept after the snapshot too: for the journal.
+    pub(crate) keeps_all: bool,
+}
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Self { changes: Vec::new(), snapshot: None, keeps_all: false }
+    }
+}
+
+impl<T: Crdt> Log<T> {
+    /// Adds a change that the target has just followed.
+    pub(crate) fn push(&mut self, touched: Touched, target: &T) {
+        if self.snapshot.is_none() || self.keeps_all {
+            self.changes.push(touched.into_before());
+        }
+        if self.snapshot.is_none() && self.changes.len() == SHORT {
+            self.snapshot = Some(target.clone());
+        }
+    }
+
+    /// All changes, if the log keeps all.
+    pub(crate) fn changes(&self) -> &[Before] {
+        &self.changes
+    }
+
+    /// Makes a target what it was before the first change, but for its version.
+    pub(crate) fn undo(&mut self, target: &mut T) {
+        if let Some(snapshot) = self.snapshot.take() {
+            *target = snapshot;
+            self.changes.truncate(SHORT);
+        }
+        if is(Bug::UndoForwards) {
+            self.changes.reverse();
+        }
+        for before in self.changes.drain(..).rev() {
+            visits::count(1);
+            let undone = target.state_mut().undo(before);
+            target.follow(&undone);
+        }
+    }
+
+    /// Forgets all changes; keeps room for the next ones.
+    pub(crate) fn clear(&mut self) {
+        self.snapshot = None;
+        self.changes.clear();
+        self.changes.shrink_to(SHORT);
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) use cell::Cell;
 pub(crate) use compare::entity_differences;
 pub(crate) use doubled::once;
 pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
-pub(crate) use edit::{Author, Go, Own};
+pub(crate) use edit::{Author, Go, Log, Own};
 pub(crate) use merge::{Checked, Merging};
 pub(crate) use repair::Repairing;
 pub(crate) use state::Before;

@@ -40,9 +40,7 @@ impl<K> Change<K> {
             (false, false) => None,
             (false, true) => Some(Self::Added(key)),
             (true, false) => Some(Self::Removed(key)),
-            (true, true) => {
-                (touched.has_other_payloads() || touched.shows_another()).then_some(Self::Changed(key))
-            }
+            (true, true) => (touched.has_other_payloads() || touched.shows_another()).then_some(Self::Changed(key)),
         }
     }
 }
