@@ -43,8 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     laptop.merge(&settled)?;
     assert_eq!(laptop.state(), phone.state());
     assert_eq!(laptop.state().conflicts().count(), 0);
-    let name = laptop.state().node(ada).and_then(|node| node.get("/name")).ok_or("she has a name")?;
-    println!("the name is {name:?} on both, and no conflict is left.");
+    let name = laptop.state().node(ada).and_then(|node| node.get("/name")).ok_or("the node has a name")?;
+    println!("the name is \"{}\" on both, and no conflict is left.", name.as_str().ok_or("it is a text")?);
 
     let (bytes, _) = laptop.save();
     assert_eq!(Replica::<Graph>::load(&bytes)?.state(), laptop.state());
