@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use half::f16;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::VectorError;
 use crate::kernel::Payload;
-use crate::vector::f16::f32_to_f16;
 use crate::vector::model::check_dimension;
 use crate::vector::payload;
 use crate::vector::quantise;
@@ -52,8 +52,12 @@ impl Vector {
         check(numbers)?;
         let mut bytes = Vec::with_capacity(2 * numbers.len());
         for (position, &value) in numbers.iter().enumerate() {
+            let rounded = f16::from_f32(value);
+            if rounded.is_infinite() {
+                return Err(VectorError::TooLargeForF16 { position, value });
+            }
             // −0 is equal to 0, and what is small enough rounds to either.
-            let bits = f32_to_f16(value).ok_or(VectorError::TooLargeForF16 { position, value })?;
+            let bits = if rounded == f16::ZERO { 0 } else { rounded.to_bits() };
             bytes.extend(bits.to_le_bytes());
         }
         Ok(Self { precision: Precision::F16, scale: 1.0, text: None, bytes })

@@ -18,7 +18,6 @@
 //! |---|---|
 //! | `model` | whose vectors they are |
 //! | `make` | from a caller's numbers to a vector that can be written |
-//! | `f16` | to 16 bits and back |
 //! | `quantise` | to eight bits and back without moving again |
 //! | `spelling` | numbers as bytes |
 //! | `payload` | a vector as a payload, and what is none |
@@ -27,7 +26,6 @@
 
 mod compare;
 mod embedding;
-mod f16;
 mod make;
 mod model;
 mod payload;
