@@ -6,6 +6,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod budget;
 mod bugs;
 mod codec;
 mod conflict;
@@ -32,6 +33,7 @@ pub mod sync;
 #[cfg(any())]
 pub mod testing;
 
+pub use budget::Budget;
 pub use clock::Stamp;
 pub use codec::DecodeError;
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Settled};

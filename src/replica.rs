@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::budget::{Budget, Pruning};
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
@@ -39,6 +40,8 @@ pub struct Replica<T: Crdt> {
     author: Author,
     /// Room for the log of the next edit.
     log: Log<T>,
+    /// None if it is switched off.
+    pruning: Option<Pruning>,
     /// Off unless asked for.
     pub(crate) journal: Option<Box<Journal>>,
     /// Where the next journal goes on: no reader of one takes it for the other.
@@ -58,6 +61,7 @@ impl<T: Crdt> Replica<T> {
             target: T::default(),
             author: Author::new(Box::new(environment)),
             log: Log::default(),
+            pruning: Some(Pruning::new(Budget::default())),
             journal: None,
             journaled: 0,
         }
@@ -108,6 +112,7 @@ impl<T: Crdt> Replica<T> {
         let mut fork = Self::with_environment(environment);
         fork.target = self.target.clone();
         fork.author.clock = self.author.clock;
+        fork.pruning = self.pruning;
         (fork.author.owner, fork.author.device) = (self.author.owner(), self.author.device.clone());
         fork
     }
@@ -222,7 +227,9 @@ impl<T: Crdt> Replica<T> {
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
         let since = undo.keep();
-        Ok((result, self.target.state().delta_of_edit(T::SCHEMA, &since)))
+        let delta = self.target.state().delta_of_edit(T::SCHEMA, &since);
+        self.prune_by_itself();
+        Ok((result, delta))
     }
 
     /// Joins a delta into the value. Idempotent, and order-free among deltas whose past is covered. O(|delta| · log n).
@@ -246,6 +253,7 @@ impl<T: Crdt> Replica<T> {
         let state = self.target.state();
         let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
         let diverged = differs && delta.upto() == state.version();
+        self.prune_by_itself();
         Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue).with_divergence(diverged))
     }
 
@@ -337,6 +345,24 @@ impl<T: Crdt> Replica<T> {
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         let report = MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue);
         Ok(Repair::new(report, before))
+    }
+
+    fn prune_by_itself(&mut self) {
+        let Some(pruning) = &mut self.pruning else { return };
+        let state = self.target.state_mut();
+        if state.tombstones_len() > 0 {
+            let dots = pruning.after_change(state, self.author.environment.now_ms());
+            state.prune(dots);
+        }
+    }
+
+    /// Sets the budget by which edits and merges prune tombstones by themselves, or switches that off. A new replica has
+    /// the default [`Budget`]: 100,000 tombstones, 16 MiB, ninety days.
+    ///
+    /// An app that knows its devices prunes sooner, and what all of them have seen, by
+    /// [`Devices::plan`](crate::sync::Devices::plan).
+    pub fn set_pruning(&mut self, budget: Option<Budget>) {
+        self.pruning = budget.map(Pruning::new);
     }
 
     /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).

@@ -85,7 +85,7 @@ mod reconcile;
 mod session;
 
 pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
-pub use devices::{Budget, Devices};
+pub use devices::Devices;
 pub use drivers::{SyncError, SyncErrorReason, Synced, blocking, blocking_with, in_memory};
 pub use folder::{
     Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MIN_CHAIN_LEN, MergedFile, SkipReason,
