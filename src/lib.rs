@@ -10,6 +10,7 @@ mod budget;
 mod bugs;
 mod codec;
 mod conflict;
+mod count;
 mod diff;
 mod document;
 mod error;

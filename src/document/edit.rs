@@ -17,7 +17,7 @@ use crate::error::EditError;
 use crate::id::WriterId;
 use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
-use crate::types::count::{self, Adding};
+use crate::count::{self, Adding};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
 ///

@@ -9,7 +9,7 @@ use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
 use crate::kernel::{Cells, Field, Sibling};
 use crate::kind::Kind;
-use crate::types::count::{self, Sum};
+use crate::count::{self, Sum};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
 ///

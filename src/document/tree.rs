@@ -7,7 +7,7 @@ use crate::document::place::{FieldBytes, Place, Property};
 use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Field, Payload, Sibling, visits};
 use crate::kind::Kind;
-use crate::types::count;
+use crate::count;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]

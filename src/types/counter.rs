@@ -6,7 +6,7 @@ use crate::bugs::{Bug, is};
 use crate::error::EditError;
 use crate::id::WriterId;
 use crate::kernel::{Crdt, Edit, Entity, Sibling, State, Touched};
-use crate::types::count::{self, Adding, Count, Sum};
+use crate::count::{self, Adding, Count, Sum};
 use crate::types::{crdt_basics, crdt_state};
 
 /// The writer that names a cell.

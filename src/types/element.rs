@@ -19,8 +19,6 @@ pub(super) mod kind {
     /// True or false, where both are states and not absence.
     pub(crate) const FALSE: u8 = 34;
     pub(crate) const TRUE: u8 = 35;
-    /// Running totals of a counter.
-    pub(crate) const TOTALS: u8 = 36;
 }
 
 /// An element, key or value of a standalone type: ordered, printable and serialisable. Implemented for all that is.

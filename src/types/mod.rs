@@ -6,7 +6,6 @@
 //!
 //! A value that a peer sent and that does not decode as the type's is kept, merged and sent on, and not read.
 
-pub(crate) mod count;
 mod counter;
 mod depth;
 mod element;

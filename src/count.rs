@@ -23,7 +23,9 @@ use crate::codec::{Cursor, DecodeError, write_number};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, Edit, Payload, Sibling};
-use crate::types::element::kind;
+
+/// Kind of the payload of a counter's cell. The number is part of the format.
+const TOTALS: u8 = 36;
 
 /// How many earlier openings a cell notes, beside the first and those where others are known to part.
 const EARLIER: usize = 32;
@@ -83,12 +85,12 @@ impl Count {
             let numbers = [reached.counter, reached.totals.added, reached.totals.taken, reached.gap.into()];
             numbers.into_iter().for_each(|number| write_number(&mut bytes, number));
         }
-        Payload::new(kind::TOTALS, &bytes)
+        Payload::new(TOTALS, &bytes)
     }
 
     /// What a sibling holds; nothing if no valid writer makes it.
     pub(crate) fn of(sibling: &Sibling) -> Option<Self> {
-        let payload = sibling.payload.as_ref().filter(|payload| payload.kind() == kind::TOTALS)?;
+        let payload = sibling.payload.as_ref().filter(|payload| payload.kind() == TOTALS)?;
         let read = || -> Result<Self, DecodeError> {
             let mut cursor = Cursor::new(payload.bytes());
             let base = cursor.number()?;
