@@ -12,6 +12,7 @@ mod conflict;
 mod diff;
 mod document;
 mod error;
+mod escape;
 mod following;
 mod graph;
 mod id;
@@ -34,13 +35,15 @@ pub mod testing;
 
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution, Settled};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
 };
-pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
-pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
+pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, ResolveError, VectorError};
+pub use graph::{
+    Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored, Step, Walk,
+};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ReplicaId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{

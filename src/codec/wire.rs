@@ -23,12 +23,10 @@ use crate::codec::error::DecodeError;
 use crate::codec::slice::{Reference, counters};
 use crate::id::ReplicaId;
 use crate::kernel::{
-    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
+    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, MAX_SCHEMA_LEN,
+    Part, Payload,
 };
 use crate::version::VersionVector;
-
-/// The longest name of a type: a path in reverse-domain style with room to spare.
-const MAX_SCHEMA_LEN: usize = 128;
 
 /// Siblings are counted in 32 bits while reading. Four thousand million would need 256 GiB of memory.
 const MAX_SIBLINGS: u64 = u32::MAX as u64;

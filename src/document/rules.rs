@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::document::nested::Nested;
 use crate::document::path::{AsPath, Path};
 use crate::document::read::Properties;
@@ -66,7 +67,10 @@ struct Pattern {
 
 /// A rule does not fit what is at a path it was declared for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the rule {rule:?} does not fit `{path}`: {found} is there; declare another rule for it, or none")]
+#[error(
+    "the rule {rule:?} does not fit `{}`: {} is there; declare another rule for it, or none",
+    Escaped(.path), Escaped(.found)
+)]
 pub struct RuleError {
     /// The path.
     pub path: Path,

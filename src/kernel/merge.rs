@@ -5,6 +5,7 @@ use std::mem;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::bugs::{Bug, is};
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
@@ -43,7 +44,7 @@ pub enum MergeError {
         theirs: u64,
     },
     /// The delta belongs to another type.
-    #[error("a delta of type `{theirs}` cannot be merged into a `{ours}`")]
+    #[error("a delta of type `{}` cannot be merged into a `{ours}`", Escaped(.theirs))]
     Schema {
         /// The type of this replica.
         ours: &'static str,
@@ -99,6 +100,11 @@ impl<'a> Merging<'a> {
         let is_news = !state.version.includes(&delta.upto);
         let (next, rest) = if is_news { (0, None) } else { (delta.parts.len(), Some(Vec::new())) };
         Self { delta, had: state.version.clone(), fields, next, rest, changes: Vec::new() }
+    }
+
+    /// True if the write had not been seen here before the merge.
+    pub(crate) fn is_news(&self, dot: Dot) -> bool {
+        !self.had.covers(dot)
     }
 
     /// Merges the next entity and says what it touched. Returns false once all is done.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, ReplicaId};
@@ -38,7 +39,7 @@ pub enum RepairError {
         theirs: VersionVector,
     },
     /// The delta belongs to another type.
-    #[error("a delta of type `{theirs}` cannot repair a `{ours}`")]
+    #[error("a delta of type `{}` cannot repair a `{ours}`", Escaped(.theirs))]
     Schema {
         /// The type of this replica.
         ours: &'static str,

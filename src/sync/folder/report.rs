@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
 use crate::id::{Dot, ReplicaId};
@@ -93,7 +94,7 @@ pub enum SkipReason {
     #[error("{0}")]
     TooNew(#[source] DecodeError),
     /// A delta of another type.
-    #[error("it belongs to a `{found}`, and this is a `{ours}`; give each type a folder of its own")]
+    #[error("it belongs to a `{}`, and this is a `{ours}`; give each type a folder of its own", Escaped(.found))]
     Schema {
         /// The type that it names.
         found: String,
