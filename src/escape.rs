@@ -35,7 +35,8 @@ impl Write for Escaping<'_, '_> {
 }
 
 fn is_control(c: char) -> bool {
-    let of_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let of_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || of_direction || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
@@ -48,7 +49,8 @@ mod tests {
         let escaped = |text: &str| Escaped(text).to_string();
         assert_eq!(escaped("a\u{1b}[2Jb\r\n\u{9b}\u{7f}\0"), r"a\u{1b}[2Jb\r\n\u{9b}\u{7f}\u{0}");
         assert_eq!(escaped("\u{202e}exe.\u{2028}\u{feff}"), r"\u{202e}exe.\u{2028}\u{feff}");
-        for text in ["", "Zoë's \"notes\" \\ 1", "नमस्ते", "می‌خواهم", "👩‍👧", "e\u{301}"] {
+        for text in ["", "Zoë's \"notes\" \\ 1", "नमस्ते", "می‌خواهم", "👩‍👧", "e\u{301}"]
+        {
             assert_eq!(escaped(text), text);
         }
     }

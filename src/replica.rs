@@ -264,10 +264,7 @@ impl<T: Crdt> Replica<T> {
     /// assert_eq!(replica.state().node_count(), 0); // all or nothing
     /// assert!(import(&mut replica, Some("Note G")).is_ok());
     /// ```
-    pub fn try_edit<R, E>(
-        &mut self,
-        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>,
-    ) -> Result<(R, Delta), E> {
+    pub fn try_edit<R, E>(&mut self, edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>) -> Result<(R, Delta), E> {
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;

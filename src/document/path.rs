@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::escape::Escaped;
 use crate::error::{MAX_DEPTH, PathError};
+use crate::escape::Escaped;
 
 /// Where in a document a value lies: a sequence of segments. Two paths are equal if their segments are, byte by byte.
 ///

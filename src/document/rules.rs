@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::escape::Escaped;
 use crate::document::nested::Nested;
 use crate::document::path::{AsPath, Path};
 use crate::document::read::Properties;
 use crate::document::tree::Tree;
 use crate::document::value::Value;
 use crate::error::PathError;
+use crate::escape::Escaped;
 use crate::kernel::Sibling;
 use crate::kind::Kind;
 

@@ -162,9 +162,18 @@ impl Delta {
         &self.pruned
     }
 
-    /// The number of siblings that it carries with their content, tombstones among them.
+    /// The number of writes that it tells of: those that it covers and the receiver is not known to have seen, whether
+    /// alive, overwritten or deleted since; and, in a reconciled delta, the dead ones that it lists. O(writers).
     pub fn len(&self) -> usize {
-        self.writes.len()
+        let listed = match &self.kind {
+            DeltaKind::Incremental => self.upto.beyond(&self.since),
+            DeltaKind::Complete => self.upto.beyond(&VersionVector::new()),
+            DeltaKind::Reconciled { at, dead } => {
+                let news = self.upto.beyond(&self.since).max(self.upto.beyond(at));
+                news.saturating_add(dead.len() as u64)
+            }
+        };
+        usize::try_from(listed).unwrap_or(usize::MAX)
     }
 
     /// A reconciled delta with these dead dots instead, as far as the sender can know of them; any other as it is.
@@ -180,9 +189,10 @@ impl Delta {
         self.known.len() + self.writes.len()
     }
 
-    /// Whether it tells a receiver nothing new: an edit that wrote nothing returns such a delta.
+    /// True if it tells a receiver nothing new, so its [length](Self::len) is 0: an edit that wrote nothing returns such a
+    /// delta, and it need not be sent.
     pub fn is_empty(&self) -> bool {
-        self.kind == DeltaKind::Incremental && self.since == self.upto
+        self.len() == 0
     }
 
     pub(crate) fn part(&self, i: usize) -> PartRef<'_> {

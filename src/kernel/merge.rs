@@ -5,8 +5,8 @@ use std::mem;
 
 use thiserror::Error;
 
-use crate::escape::Escaped;
 use crate::bugs::{Bug, is};
+use crate::escape::Escaped;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::{Cell, Cells, Siblings};
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
@@ -94,7 +94,7 @@ enum Rest {
 
 impl<'a> Merging<'a> {
     pub(crate) fn new(delta: &'a Delta, state: &mut State) -> Self {
-        state.begin_batch(delta.len());
+        state.begin_batch(delta.writes.len());
         let fields = vec![None; delta.fields.len()];
         // Of what has been seen here nothing is news, and what a repair has settled since stays as it is.
         let is_news = !state.version.includes(&delta.upto);

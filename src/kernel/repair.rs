@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::escape::Escaped;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
+use crate::escape::Escaped;
 use crate::id::{Dot, ReplicaId};
 use crate::kernel::cells::Cell;
 use crate::kernel::delta::{Delta, DeltaKind};

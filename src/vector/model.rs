@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::escape::Escaped;
 use crate::error::VectorError;
+use crate::escape::Escaped;
 use crate::kernel::MAX_PAYLOAD_LEN;
 use crate::vector::payload::MAX_HEADER_LEN;
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::escape::Escaped;
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
+use crate::escape::Escaped;
 use crate::id::{Dot, ReplicaId};
 use crate::sync::device::{DeviceName, DeviceNameError};
 use crate::version::VersionVector;
