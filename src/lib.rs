@@ -14,6 +14,7 @@ mod count;
 mod diff;
 mod document;
 mod error;
+mod escape;
 mod following;
 mod graph;
 mod id;
@@ -37,13 +38,15 @@ pub mod testing;
 pub use budget::Budget;
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Settled};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
 };
-pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
-pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
+pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, ResolveError, VectorError};
+pub use graph::{
+    Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored, Step, Walk,
+};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ParseWriterIdError, WriterId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{

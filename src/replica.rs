@@ -10,8 +10,8 @@ use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::journal::Journal;
 use crate::kernel::{
-    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MergeError,
-    Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
+    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MAX_SCHEMA_LEN,
+    MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
 use crate::version::{MAX_NAME_LEN, Version};
@@ -57,6 +57,12 @@ impl<T: Crdt> Replica<T> {
 
     /// An empty replica with a clock and a randomness of the caller's.
     pub fn with_environment(environment: impl Environment + 'static) -> Self {
+        const {
+            assert!(
+                T::SCHEMA.len() <= MAX_SCHEMA_LEN,
+                "`Crdt::SCHEMA` is longer than `kernel::MAX_SCHEMA_LEN` bytes, so no delta of the type could be read; shorten it"
+            );
+        }
         Self {
             target: T::default(),
             author: Author::new(Box::new(environment)),
@@ -207,6 +213,9 @@ impl<T: Crdt> Replica<T> {
     /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines); undoing a
     /// failed edit costs no more than undoing its first 1,024 changes.
     ///
+    /// A closure that fails for reasons of its own returns [`EditError::abort`], or keeps its own error type with
+    /// [`try_edit`](Self::try_edit).
+    ///
     /// ```
     /// use driftless::{Graph, NodeId, Replica};
     /// let mut replica = Replica::<Graph>::new();
@@ -222,6 +231,46 @@ impl<T: Crdt> Replica<T> {
         &mut self,
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
     ) -> Result<(R, Delta), EditError> {
+        self.try_edit(edit)
+    }
+
+    /// Edits the value like [`edit`](Self::edit), with a closure that fails with an error type of the caller's own. The
+    /// error comes back as it is, and nothing has changed.
+    ///
+    /// `?` converts an [`EditError`] inside the closure if the type is `From<EditError>`. A method of its own, because a
+    /// closure that ends in `Ok(…)` does not say which error type it has: with a type parameter in `edit`, each such
+    /// closure would need an annotation.
+    ///
+    /// ```
+    /// use driftless::{EditError, Graph, NodeId, Replica};
+    ///
+    /// #[derive(Debug)]
+    /// enum ImportError {
+    ///     NoTitle,
+    ///     Edit(EditError),
+    /// }
+    ///
+    /// impl From<EditError> for ImportError {
+    ///     fn from(error: EditError) -> Self {
+    ///         Self::Edit(error)
+    ///     }
+    /// }
+    ///
+    /// fn import(replica: &mut Replica<Graph>, title: Option<&str>) -> Result<NodeId, ImportError> {
+    ///     let (node, _) = replica.try_edit(|g| {
+    ///         let node = g.add_node("note:g")?; // an `EditError`, converted
+    ///         g.set(node, "/title", title.ok_or(ImportError::NoTitle)?)?;
+    ///         Ok::<_, ImportError>(node)
+    ///     })?;
+    ///     Ok(node)
+    /// }
+    ///
+    /// let mut replica = Replica::<Graph>::new();
+    /// assert!(matches!(import(&mut replica, None), Err(ImportError::NoTitle)));
+    /// assert_eq!(replica.state().node_count(), 0); // all or nothing
+    /// assert!(import(&mut replica, Some("Note G")).is_ok());
+    /// ```
+    pub fn try_edit<R, E>(&mut self, edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>) -> Result<(R, Delta), E> {
         self.author.begin();
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
@@ -270,7 +319,8 @@ impl<T: Crdt> Replica<T> {
         Ok(report)
     }
 
-    /// Applies a checked delta.
+    /// Applies a checked delta, and finds the stamps that are too far ahead, of writes that had not been seen before: a write
+    /// is reported once, however often it comes.
     fn apply(
         &mut self,
         delta: &Delta,
@@ -295,7 +345,8 @@ impl<T: Crdt> Replica<T> {
         }
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
-        let ahead = delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
+        let news = delta.stamps().filter(|(dot, _)| merging.is_news(*dot));
+        let ahead = news.filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
         Applied { ahead, shared, dropped: merging.finish() }
     }
 

@@ -65,7 +65,8 @@ impl<T: Crdt> MergeReport<T> {
     }
 
     /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
-    /// They are merged like any other; somebody's clock is wrong.
+    /// They are merged like any other; the clock of their writer, or ours, is wrong. Each write is reported once, by the
+    /// merge that brings it: not again by a delta that holds it too.
     pub fn ahead(&self) -> &[(Dot, Stamp)] {
         &self.ahead
     }

@@ -11,6 +11,7 @@ const RANKS: &[(&str, u8)] = &[
     ("version", 1),
     ("standing", 1),
     ("error", 1),
+    ("escape", 1),
     ("kind", 1),
     ("kernel", 2),
     ("codec", 3),

@@ -27,12 +27,10 @@ use crate::codec::slice::Reference;
 use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
 use crate::id::WriterId;
 use crate::kernel::{
-    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
+    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN,
+    MAX_SCHEMA_LEN, Part, Payload,
 };
 use crate::version::{HeadsChange, Version};
-
-/// The longest name of a type: a path in reverse-domain style with room to spare.
-const MAX_SCHEMA_LEN: usize = 128;
 
 /// Siblings are counted in 32 bits while reading. Four thousand million would need 256 GiB of memory.
 const MAX_SIBLINGS: u64 = u32::MAX as u64;
@@ -46,6 +44,7 @@ struct Head<'a> {
     schema: &'a str,
     #[serde(borrow)]
     fingerprint: Option<&'a Bytes>,
+    news: u64,
     fields: u64,
     dead: u64,
     parts: u64,
@@ -149,6 +148,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
         &Head {
             schema: delta.schema(),
             fingerprint: fingerprint.as_ref().map(|bytes| Bytes::new(bytes)),
+            news: delta.news,
             fields: delta.fields.len() as u64,
             dead: dead.writers().len() as u64,
             parts: delta.parts.len() as u64,
@@ -317,6 +317,7 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
         since,
         upto,
         pruned,
+        news: head.news,
         fingerprint,
         births,
         writers,

@@ -8,7 +8,9 @@ use crate::conflict::nested::{self, Dots};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value};
 use crate::error::PathError;
-use crate::graph::{Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, model_of, owner_of};
+use crate::graph::{
+    Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
+};
 use crate::id::ConflictId;
 use crate::kernel::{Crdt, Entity, Field, Sibling, State};
 use crate::kind::Kind;
@@ -16,7 +18,8 @@ use crate::kind::Kind;
 impl Graph {
     /// Everything that replicas disagree on. Kept up with every change, so listing costs what it lists: O(siblings of the
     /// cells in conflict, and cells at and below paths of several kinds; nested ones are gone over once for all). What is
-    /// skipped costs as much: maxima and minima that were raised and lowered concurrently, which are no conflicts.
+    /// skipped costs as much: maxima and minima that were raised and lowered concurrently, which are no conflicts, and
+    /// [unresolved](Self::unresolved) edges.
     ///
     /// ```
     /// use driftless::{ConflictKind, Graph, NodeId, Replica, Resolution};
@@ -135,7 +138,7 @@ impl<'a> Source<'a> {
         let owner = owner_of(entity);
         let hidden = self.graph.zip(owner).and_then(|(graph, owner)| graph.hidden_of(owner));
         let dangling = match (self.graph, owner) {
-            (Some(graph), Some(Owner::Edge(id))) => graph.edge(id).filter(|edge| graph.is_dangling(edge)),
+            (Some(graph), Some(Owner::Edge(id))) => graph.edge(id),
             _ => None,
         };
         let hidden = hidden.and_then(|hidden| self.edit_delete(&hidden));
@@ -144,11 +147,12 @@ impl<'a> Source<'a> {
 
     /// A cell with unequal siblings: a register, or the vectors by a model.
     fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
-        let mut siblings: Vec<&Sibling> = self.state.cells(entity)?.live(field.as_bytes()).collect();
+        let cells = self.state.cells(entity)?;
+        let mut siblings: Vec<&Sibling> = cells.live(field.as_bytes()).collect();
         siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
         let dots = siblings.iter().map(|sibling| sibling.dot).collect();
         if let Some(model) = self.graph.and_then(|_| model_of(field)) {
-            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(field, s)?, *s))).collect();
+            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(cells, field, s)?, *s))).collect();
             // Vectors that were made from one text say the same, whatever machine rounded them.
             let mut texts = vectors.iter().map(|(vector, _)| vector.text_hash());
             let first = texts.next()?;
@@ -193,8 +197,10 @@ impl<'a> Source<'a> {
         for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
             dots.add(sibling.dot);
             if Property::of(field.as_bytes()).is_none() {
-                let embedding = || embedding_in(field, sibling).map(Content::Embedding);
-                let content = label_of(field).map(Content::Label).or_else(embedding).unwrap_or(Content::Unknown);
+                let embedding = || embedding_in(cells, field, sibling).map(Content::Embedding);
+                let later_text = || later_text_of(field).map(Content::LaterText);
+                let content = label_of(field).map(Content::Label).or_else(embedding).or_else(later_text);
+                let content = content.unwrap_or(Content::Unknown);
                 candidates.push(Candidate::new(content, sibling));
             }
         }
@@ -203,10 +209,12 @@ impl<'a> Source<'a> {
     }
 
     fn dangling(self, edge: &Edge<'a>) -> Option<Conflict<'a>> {
-        let (graph, owner) = (self.graph?, Owner::from(edge.id()));
-        let mut missing = vec![edge.source(), edge.target()];
-        missing.retain(|node| !graph.contains_node(*node));
-        missing.dedup();
+        let owner = Owner::from(edge.id());
+        // An end that no writer of the edge had seen is unresolved, not deleted.
+        let missing = self.graph?.lost_ends(edge);
+        if missing.is_empty() {
+            return None;
+        }
         let content = Content::Edge { source: edge.source(), edge_type: edge.edge_type(), target: edge.target() };
         let root = self.state.cells(owner.entity())?.siblings(Field::ROOT.as_bytes());
         let root: Vec<_> = root.filter(|sibling| sibling.is_live()).collect();

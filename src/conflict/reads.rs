@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::document::{Place, Tree};
+use crate::escape::Escaped;
 use crate::kernel::Cells;
 use crate::kind::Kind;
 
@@ -39,10 +40,10 @@ impl PartialEq<serde_json::Value> for Reads<'_> {
     }
 }
 
-/// As JSON.
+/// As JSON, with control characters escaped.
 impl fmt::Display for Reads<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_json().fmt(f)
+        Escaped(&self.to_json()).fmt(f)
     }
 }
 

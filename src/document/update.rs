@@ -78,6 +78,11 @@ impl Plan {
         plan
     }
 
+    /// Writes one more cell.
+    pub(crate) fn add(&mut self, field: FieldBytes, payload: Payload) {
+        self.writes.push((field, Some(payload)));
+    }
+
     /// What is written, if that is one cell and nothing else.
     pub(crate) fn only_payload(&self) -> Option<&Payload> {
         match (&self.writes[..], self.counted.is_empty()) {
@@ -136,15 +141,13 @@ impl Plan {
         }
         let nothing = Tree::default();
         for (name, value) in entries {
-            let below = place.child(name);
-            if below.as_ref().ancestors().count() > MAX_DEPTH {
-                // No path itself, so by the one above.
-                let mut path = text(place);
-                path.push('/');
-                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            let child = place.child(name);
+            if child.as_ref().ancestors().count() > MAX_DEPTH {
+                // No path has so many segments, so its text is made from that of the one above.
+                let path = format!("{}/{}", text(place), name.replace('~', "~0").replace('/', "~1"));
                 return Err(EditError::TooDeep { path });
             }
-            self.update(&below, tree.children.get(name).unwrap_or(&nothing), value)?;
+            self.update(&child, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
         let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);

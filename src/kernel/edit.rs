@@ -87,6 +87,29 @@ use crate::version::{Birth, Version};
 pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// The name that deltas carry, so that none is merged into another type. Change it when old readers would
     /// misunderstand new cells; as a rule never.
+    ///
+    /// At most [`MAX_SCHEMA_LEN`](crate::kernel::MAX_SCHEMA_LEN) bytes: with a longer one nothing that makes a
+    /// [`Replica`](crate::Replica) of the type compiles.
+    ///
+    /// ```compile_fail
+    /// # use driftless::{Crdt, EditError, Replica, State, kernel::Touched};
+    /// #[derive(Clone, Default)]
+    /// struct Mine(State);
+    ///
+    /// impl Crdt for Mine {
+    ///     const SCHEMA: &'static str = str_of::<129>();
+    /// #   type Change = ();
+    /// #   fn state(&self) -> &State { &self.0 }
+    /// #   fn state_mut(&mut self) -> &mut State { &mut self.0 }
+    /// #   fn follow(&mut self, _: &Touched) {}
+    /// #   fn describe(_: &Touched) -> Option<()> { None }
+    /// }
+    /// # const fn str_of<const N: usize>() -> &'static str {
+    /// #     match std::str::from_utf8(&[b'a'; N]) { Ok(text) => text, Err(_) => "" }
+    /// # }
+    ///
+    /// Replica::<Mine>::new();
+    /// ```
     const SCHEMA: &'static str;
 
     /// What [`Replica::merge`](crate::Replica::merge) reports, in the terms of the type.
@@ -126,6 +149,9 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
         cells.iter().try_for_each(|cell| edit.put_back(cell).map(drop))
     }
 }
+
+/// The longest [name of a type](Crdt::SCHEMA) in bytes that a delta is read with.
+pub const MAX_SCHEMA_LEN: usize = 128;
 
 /// Where time and randomness come from. A replica asks nobody else, so a test or a simulator can replay it exactly.
 pub trait Environment: Send + Sync {

@@ -50,7 +50,7 @@ pub use cells::{Cells, Siblings};
 pub use cut::CutError;
 pub use delta::{Delta, DeltaKind};
 pub use dots::DotSet;
-pub use edit::{Crdt, Edit, Environment, SystemEnvironment};
+pub use edit::{Crdt, Edit, Environment, MAX_SCHEMA_LEN, SystemEnvironment};
 pub use fingerprint::Fingerprint;
 pub use join::JoinError;
 pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
+use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::sync::device::{DeviceName, DeviceNameError};
 use crate::kernel::MergeError;
@@ -94,7 +95,7 @@ pub enum SkipReason {
     #[error("{0}")]
     TooNew(#[source] DecodeError),
     /// A delta of another type.
-    #[error("it belongs to a `{found}`, and this is a `{ours}`; give each type a folder of its own")]
+    #[error("it belongs to a `{}`, and this is a `{ours}`; give each type a folder of its own", Escaped(.found))]
     Schema {
         /// The type that it names.
         found: String,
