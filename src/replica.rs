@@ -8,7 +8,7 @@ use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
-use crate::journal::Journal;
+use crate::journal::{Journal, Origin};
 use crate::kernel::{
     Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MAX_SCHEMA_LEN,
     MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
@@ -297,7 +297,7 @@ impl<T: Crdt> Replica<T> {
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
-            journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
+            journal.record_merge(&touched, self.target.state(), &since, Origin::Merge, self.author.environment.now_ms());
         }
         let state = self.target.state();
         let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
@@ -391,7 +391,7 @@ impl<T: Crdt> Replica<T> {
         let stamps = come.map(|held| (held.sibling.dot, held.sibling.stamp));
         let ahead = stamps.filter(|(_, stamp)| !self.author.clock.observe(*stamp, now)).collect();
         if let Some(journal) = &mut self.journal {
-            journal.record_merge(&touched, self.target.state(), before.state().version(), now);
+            journal.record_merge(&touched, self.target.state(), before.state().version(), Origin::Repair, now);
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         let report = MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue);

@@ -229,7 +229,7 @@ impl<'a> Source<'a> {
         kind: ConflictKind,
         entity: Entity,
         path: Path,
-        candidates: Vec<Candidate<'a>>,
+        mut candidates: Vec<Candidate<'a>>,
         dots: Dots,
     ) -> Option<Conflict<'a>> {
         let id = id(&kind, entity, &path, dots);
@@ -244,6 +244,9 @@ impl<'a> Source<'a> {
             _ => None,
         };
         let is_hidden = of.is_some() && !cells.is_live();
+        for candidate in &mut candidates {
+            candidate.device = self.state.version().device(candidate.dot.writer);
+        }
         Some(Conflict { id, kind, of, name, path, is_hidden, candidates })
     }
 }

@@ -118,6 +118,8 @@ pub struct Candidate<'a> {
     pub dot: Dot,
     /// When, by its writer's clock.
     pub stamp: Stamp,
+    /// The name of the device that it was written on, if it was [given one](crate::Replica::set_device).
+    pub device: Option<&'a str>,
 }
 
 /// What a candidate holds.
@@ -161,7 +163,7 @@ pub enum Content<'a> {
 
 impl<'a> Candidate<'a> {
     fn new(content: Content<'a>, sibling: &Sibling) -> Self {
-        Self { content, dot: sibling.dot, stamp: sibling.stamp }
+        Self { content, dot: sibling.dot, stamp: sibling.stamp, device: None }
     }
 
     /// Who wrote it.
@@ -187,7 +189,7 @@ impl<'a> Conflict<'a> {
     }
 }
 
-/// For people: what it is about, and each candidate with the beginning of its writer's id and when it was written. Control
+/// For people: what it is about, and each candidate with the name of its device (or the beginning of its writer's id) and when it was written. Control
 /// characters in names and values are spelled out.
 impl fmt::Display for Conflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,8 +215,12 @@ impl fmt::Display for Conflict<'_> {
         for (i, candidate) in self.candidates.iter().enumerate() {
             let shows = if i == 0 && self.winner().is_some() { ", shows" } else { "" };
             let separator = if i == 0 { " " } else { " | " };
-            let replica = candidate.writer().to_string();
-            write!(f, "{separator}{} ({:.8}, {}{shows})", candidate.content, replica, candidate.stamp)?;
+            write!(f, "{separator}{} (", candidate.content)?;
+            match candidate.device {
+                Some(device) => write!(f, "{}", Escaped(device))?,
+                None => write!(f, "{:.8}", candidate.writer().to_string())?,
+            }
+            write!(f, ", {}{shows})", candidate.stamp)?;
         }
         Ok(())
     }

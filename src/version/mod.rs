@@ -163,6 +163,14 @@ impl Version {
         }
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_device(&self, writer: WriterId) -> Option<Arc<str>> {
+        match &self.ground {
+            Ground::Whole { lineage, .. } => lineage.name(writer).cloned(),
+            Ground::Told(_) => None,
+        }
+    }
+
     /// Names the version: 64 bits of XXH3 over its heads. Finds equality; does not prove it.
     pub(crate) fn digest(&self) -> u64 {
         xxhash_rust::xxh3::xxh3_64(&self.head_bytes())

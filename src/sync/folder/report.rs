@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
 use crate::escape::Escaped;
-use crate::id::{Dot, WriterId};
+use crate::id::Dot;
 use crate::sync::device::{DeviceName, DeviceNameError};
 use crate::kernel::MergeError;
 use crate::version::Version;
