@@ -136,6 +136,8 @@ impl<T: Crdt> Point<T> {
         }
         Ok(match delta.kind() {
             DeltaKind::Complete => Seen::default(),
+            // Where nothing is known to be common, nothing is listed as dead, and it applies to everybody.
+            DeltaKind::Reconciled { at, dead } if at.is_empty() && dead.is_empty() => since,
             DeltaKind::Reconciled { .. } => other.seen.clone(),
             DeltaKind::Incremental => since,
         })
