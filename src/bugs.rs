@@ -36,8 +36,12 @@ bugs! {
     PrunedNotInherited: "what the sender has pruned is not inherited";
     LeftOutNotPruned: "tombstones that a complete delta leaves out do not count as pruned";
     JoinUnchained: "deltas are joined that do not chain";
+    BirthsLeftOut: "the births of writers are left out of a delta";
+    ForkOnOneLine: "a fork does not begin a line of its own";
+    PeersVersion: "a delta is cut from what the peer has seen, also where the sender has not";
+    CommonAsNeed: "a reconciled delta names what is common as what it needs";
     // Kernel: writing.
-    ReusedDots: "a saved state goes on under its old id, whatever the lease";
+    OwnersWriter: "an opening writes as the writer that the state was saved by";
     SiblingsStay: "a write does not replace the siblings that it sees";
     DeleteMissesCell: "deleting an entity leaves one of its cells";
     UndoKeepsVersion: "a failed edit leaves its dots in the version";

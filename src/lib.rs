@@ -32,7 +32,7 @@ mod version;
 pub mod clock;
 pub mod kernel;
 pub mod sync;
-#[cfg(any())]
+#[cfg(feature = "testing")]
 pub mod testing;
 
 pub use budget::Budget;

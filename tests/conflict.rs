@@ -102,15 +102,15 @@ fn a_conflict_tells_values_writers_times_and_what_shows() {
     );
     let values: Vec<_> = conflict.candidates.iter().map(|c| c.value().unwrap()).collect();
     assert_eq!(values, [Value::Str("theirs"), Value::Str("ours")], "the later first");
-    assert_eq!(conflict.winner().unwrap().writer(), pair.b.id().unwrap());
+    assert_eq!(conflict.winner().unwrap().writer(), pair.b.writer().unwrap());
     assert_eq!(conflict.candidates[1].stamp.millis(), 2_000_000);
     let text = conflict.to_string();
-    let writer = &pair.b.id().unwrap().to_string()[..8];
+    let writer = &pair.b.writer().unwrap().to_string()[..8];
     assert_eq!(
         text,
         format!(
             "/x: \"theirs\" ({writer}, 1970-01-01T00:33:20.500Z, shows) | \"ours\" ({}, 1970-01-01T00:33:20.000Z)",
-            &pair.a.id().unwrap().to_string()[..8],
+            &pair.a.writer().unwrap().to_string()[..8],
         )
     );
     // The same in both, to the letter.
@@ -290,8 +290,8 @@ fn what_does_not_fit_is_an_error_that_names_path_and_resolution() {
             "{error}"
         );
     }
-    let foreign = pair.a.edit(|d| d.set("/other", 1)).map(|_| pair.a.version().get(pair.a.id().unwrap())).unwrap();
-    let dot = driftless::Dot { writer: pair.a.id().unwrap(), counter: foreign };
+    let foreign = pair.a.edit(|d| d.set("/other", 1)).map(|_| pair.a.version().get(pair.a.writer().unwrap())).unwrap();
+    let dot = driftless::Dot { writer: pair.a.writer().unwrap(), counter: foreign };
     assert!(matches!(refusal(&mut pair, Resolution::Pick(dot)), ResolveError::NoCandidate { dot: d, .. } if d == dot));
     let (id, before) = (id(&pair.a), pair.a.fingerprint());
     let nan = pair.a.edit(|d| d.resolve(id, Resolution::Value(f64::NAN.into()))).unwrap_err();
@@ -608,7 +608,7 @@ fn vectors_are_in_conflict_unless_they_were_made_from_one_text() {
             .map(|c| if let Content::Embedding(vector) = &c.content { vector.to_vec() } else { panic!("{conflict}") })
             .collect();
         assert_eq!(found, [far().to_vec(), near().to_vec()], "the later first");
-        assert_eq!(conflict.winner().unwrap().writer(), pair.b.id().unwrap());
+        assert_eq!(conflict.winner().unwrap().writer(), pair.b.writer().unwrap());
         assert_eq!(graph.node(ada).unwrap().embedding(&tiny()).unwrap().to_vec(), far().to_vec());
     }
     // Of two models each has its own.
@@ -714,7 +714,7 @@ fn vectors_of_what_is_deleted_wait_for_its_restoration() {
 /// A candidate of a or b as it is told, when each wrote at its own time.
 fn told<T: Crdt>(content: &str, by: &Replica<T>, millis: u64, shows: bool) -> String {
     let shows = if shows { ", shows" } else { "" };
-    format!("{content} ({}, 1970-01-01T00:33:20.{millis:03}Z{shows})", &by.id().unwrap().to_string()[..8])
+    format!("{content} ({}, 1970-01-01T00:33:20.{millis:03}Z{shows})", &by.writer().unwrap().to_string()[..8])
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{Oracle, Raw, TestEnvironment};
-use driftless::{Crdt, CutError, Delta, MergeError, Prune, Replica};
+use driftless::{Crdt, CutError, Delta, MergeError, MergeReport, Prune, Replica};
 use proptest::prelude::*;
 
 const REPLICAS: usize = 4;
@@ -51,10 +51,16 @@ enum Step {
         again: bool,
         join: Option<usize>,
     },
-    /// Continues from saved bytes under the same or a new id.
+    /// A site opens what a site saved some steps ago: its own latest, a backup of its own, or a copy of another's.
     Restart {
         who: usize,
-        resume: bool,
+        of: usize,
+        back: usize,
+    },
+    /// A site replays the deltas of its own edits from one on, in order.
+    Replay {
+        who: usize,
+        from: usize,
     },
 }
 
@@ -82,7 +88,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, to, complete, astray)| Step::Send { from, to, complete, astray }),
         26 => (any::<usize>(), prop::bool::weighted(0.3), prop::option::weighted(0.3, any::<usize>()))
             .prop_map(|(which, again, join)| Step::Deliver { which, again, join }),
-        2 => (who, any::<bool>()).prop_map(|(who, resume)| Step::Restart { who, resume }),
+        4 => (who.clone(), who.clone(), any::<bool>(), prop_oneof![1 => Just(0), 2 => 0..10usize])
+            .prop_map(|(who, of, own, back)| Step::Restart { who, of: if own { who } else { of }, back }),
+        2 => (who, 0..10usize).prop_map(|(who, from)| Step::Replay { who, from }),
     ]
 }
 
@@ -106,6 +114,8 @@ struct Seen {
     reconciled: Cell<u32>,
     gaps: Cell<u32>,
     joined: Cell<u32>,
+    restored: Cell<u32>,
+    replayed: Cell<u32>,
 }
 
 fn bump(counter: &Cell<u32>) {
@@ -118,6 +128,10 @@ struct World {
     under_way: Vec<(usize, Delta)>,
     ids: u64,
     written: u64,
+    /// What each site saved after each step.
+    saves: Vec<Vec<Vec<u8>>>,
+    /// The deltas of all edits of each site.
+    edits: Vec<Vec<Delta>>,
 }
 
 fn entity(n: u8) -> Entity {
@@ -131,7 +145,15 @@ fn field(n: u8) -> Vec<u8> {
 impl World {
     fn new() -> Self {
         let replicas = (0..REPLICAS as u64).map(|seed| Replica::with_environment(TestEnvironment::new(seed))).collect();
-        Self { replicas, oracle: Oracle::default(), under_way: Vec::new(), ids: REPLICAS as u64, written: 0 }
+        Self {
+            replicas,
+            oracle: Oracle::default(),
+            under_way: Vec::new(),
+            ids: REPLICAS as u64,
+            written: 0,
+            saves: vec![vec![Replica::<Raw>::new().save()]; REPLICAS],
+            edits: vec![Vec::new(); REPLICAS],
+        }
     }
 
     fn delta_for(&self, from: usize, to: usize, seen: &Seen) -> Delta {
@@ -146,11 +168,21 @@ impl World {
     fn merge(&mut self, who: usize, delta: &Delta, seen: &Seen) -> Result<(), TestCaseError> {
         let arrived = Delta::from_bytes(&delta.to_bytes()).unwrap();
         prop_assert_eq!(&arrived, delta);
+        self.join(who, seen, |replica| replica.merge(&arrived))
+    }
+
+    fn join(
+        &mut self,
+        who: usize,
+        seen: &Seen,
+        merge: impl FnOnce(&mut Replica<Raw>) -> Result<MergeReport<Raw>, MergeError>,
+    ) -> Result<(), TestCaseError> {
         let before = self.replicas[who].snapshot();
-        match self.replicas[who].merge(&arrived) {
+        match merge(&mut self.replicas[who]) {
             Ok(report) => {
                 let state = Raw::state(self.replicas[who].state());
-                prop_assert!(state.version() >= delta.upto());
+                prop_assert!(state.version() >= before.state().version());
+                prop_assert_eq!(report.shared_writer(), None);
                 if report.opened().next().is_some() {
                     bump(&seen.concurrent);
                 }
@@ -170,7 +202,40 @@ impl World {
         self.oracle.check(state).map_err(TestCaseError::fail)
     }
 
+    /// Whatever came before: equal versions, equal state, of all pairs.
+    fn agree(&self) -> Result<(), TestCaseError> {
+        for (i, a) in self.replicas.iter().enumerate() {
+            for b in self.replicas[..i].iter().filter(|b| b.version() == a.version()) {
+                prop_assert_eq!(a.fingerprint(), b.fingerprint());
+                prop_assert_eq!(a.state(), b.state());
+            }
+        }
+        Ok(())
+    }
+
+    /// The delta of an edit does elsewhere what it must, or is refused; and the device keeps it.
+    fn keep(&mut self, by: usize, delta: Delta) -> Result<(), TestCaseError> {
+        for other in self.replicas.iter().enumerate().filter(|(who, _)| *who != by).map(|(_, other)| other) {
+            let mut there = fork(other);
+            match there.merge(&delta) {
+                Ok(_) => self.oracle.check(Raw::state(there.state())).map_err(TestCaseError::fail)?,
+                Err(MergeError::Gap { .. }) => prop_assert_eq!(there.state(), other.state()),
+                Err(error) => prop_assert!(false, "{}", error),
+            }
+        }
+        self.edits[by].push(delta);
+        Ok(())
+    }
+
     fn step(&mut self, step: Step, seen: &Seen) -> Result<(), TestCaseError> {
+        self.act(step, seen)?;
+        for (replica, saves) in self.replicas.iter().zip(&mut self.saves) {
+            saves.push(replica.save());
+        }
+        self.agree()
+    }
+
+    fn act(&mut self, step: Step, seen: &Seen) -> Result<(), TestCaseError> {
         match step {
             Step::Write { by, entity: e, field: f } => {
                 let before = self.replicas[by].version().clone();
@@ -181,12 +246,14 @@ impl World {
                 prop_assert_eq!(delta.since(), &before);
                 self.oracle.record(dot, entity(e), &field(f), Some((1, &content)), &before);
                 self.check(by)?;
+                self.keep(by, delta)?;
             }
             Step::Erase { by, entity: e, field: f } => {
                 let before = self.replicas[by].version().clone();
-                let (found, _) = self.replicas[by].edit(|raw| raw.erase(entity(e), &field(f))).unwrap();
+                let (found, delta) = self.replicas[by].edit(|raw| raw.erase(entity(e), &field(f))).unwrap();
                 self.record_removal(by, found, e, &field(f), &before);
                 self.check(by)?;
+                self.keep(by, delta)?;
             }
             Step::Delete { by, entity: e } => {
                 let before = self.replicas[by].version().clone();
@@ -194,19 +261,18 @@ impl World {
                 prop_assert_eq!(delta.len(), usize::from(found));
                 self.record_removal(by, found, e, &[], &before);
                 self.check(by)?;
+                self.keep(by, delta)?;
             }
             Step::Widen { by, entity: e } => {
                 let before = self.replicas[by].version().clone();
-                let (dots, _) = self.replicas[by]
+                let (dots, delta): (Vec<_>, _) = self.replicas[by]
                     .edit(|raw| (3..63).map(|f| raw.write(entity(e), &field(f), Payload::new(2, &[f]))).collect())
-                    .map(|(dots, delta): (Vec<_>, _)| (dots, delta))
                     .unwrap();
-                let mut seen = before;
                 for (f, dot) in (3..63).zip(dots) {
-                    self.oracle.record(dot, entity(e), &field(f), Some((2, &[f])), &seen);
-                    seen.observe(dot);
+                    self.oracle.record(dot, entity(e), &field(f), Some((2, &[f])), &before);
                 }
                 self.check(by)?;
+                self.keep(by, delta)?;
             }
             Step::PruneSome { by, seen_by } => {
                 let version = self.replicas[seen_by].version().clone();
@@ -244,15 +310,25 @@ impl World {
                 }
                 self.merge(to, &delta, seen)?;
             }
-            Step::Restart { who, resume } => {
-                let (bytes, lease) = self.replicas[who].save();
+            Step::Restart { who, of, back } => {
+                let saves = &self.saves[of];
+                let back = back % saves.len();
                 let environment = TestEnvironment::new(self.ids);
                 self.ids += 1;
-                let again = Replica::resume_with(environment, &bytes, lease.filter(|_| resume)).unwrap();
-                prop_assert_eq!(again.state(), self.replicas[who].state());
-                prop_assert_eq!(again.id(), self.replicas[who].id().filter(|_| resume));
-                self.replicas[who] = again;
+                let opened = Replica::load_with(environment, &saves[saves.len() - 1 - back]).unwrap();
+                prop_assert_eq!(opened.writer(), None);
+                if opened.version() != self.replicas[who].version() {
+                    bump(&seen.restored);
+                }
+                self.replicas[who] = opened;
                 self.check(who)?;
+            }
+            Step::Replay { who, from } => {
+                for i in from.min(self.edits[who].len())..self.edits[who].len() {
+                    let delta = self.edits[who][i].clone();
+                    self.join(who, seen, |replica| replica.replay(&delta))?;
+                    bump(&seen.replayed);
+                }
             }
         }
         Ok(())
@@ -261,8 +337,8 @@ impl World {
     fn record_removal(&mut self, by: usize, found: bool, e: u8, field: &[u8], before: &driftless::Version) {
         let replica = &self.replicas[by];
         if found {
-            let id = replica.id().unwrap();
-            let dot = driftless::Dot { writer: id, counter: replica.version().get(id) };
+            let writer = replica.writer().unwrap();
+            let dot = driftless::Dot { writer, counter: replica.version().get(writer) };
             self.oracle.record(dot, entity(e), field, None, before);
         } else {
             assert_eq!(replica.version(), before);
@@ -325,6 +401,8 @@ fn any_schedule_ends_where_the_oracle_says() {
     assert!(share(&seen.reconciled) > 0.3, "reconciled deltas per case: {}", share(&seen.reconciled));
     assert!(share(&seen.gaps) > 0.3, "gaps per case: {}", share(&seen.gaps));
     assert!(share(&seen.joined) > 0.2, "joined deltas per case: {}", share(&seen.joined));
+    assert!(share(&seen.restored) > 0.5, "backups and copies per case: {}", share(&seen.restored));
+    assert!(share(&seen.replayed) > 0.5, "deltas replayed per case: {}", share(&seen.replayed));
 }
 
 proptest! {

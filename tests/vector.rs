@@ -203,7 +203,7 @@ fn vectors_set_concurrently_are_both_kept_and_the_later_shows_everywhere() {
         {
             assert_eq!(shown.unwrap().to_vec(), [0.0, 1.0, 0.0]);
             assert_eq!(all.get_all(&tiny()).count(), 2);
-            assert_eq!(all.get_all(&tiny()).filter(|(_, s)| s.dot.writer == b.id().unwrap()).count(), 1);
+            assert_eq!(all.get_all(&tiny()).filter(|(_, s)| s.dot.writer == b.writer().unwrap()).count(), 1);
             // Each model once.
             assert_eq!(all.iter().collect::<Vec<_>>(), [shown.unwrap()]);
         }

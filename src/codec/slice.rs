@@ -43,8 +43,9 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::*;
-    use crate::kernel::{DeltaKind, Environment};
-    use crate::{Graph, NodeId, Prune, Replica};
+    use crate::kernel::{DeltaKind, Environment, MergeError};
+    use crate::version::Birth;
+    use crate::{Dot, Graph, NodeId, Prune, Replica, WriterId};
 
     struct Seeded(u8);
 
@@ -64,11 +65,22 @@ mod tests {
     }
 
     fn id(n: u128) -> WriterId {
-        WriterId::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+        let bytes = n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
+        WriterId::from(*bytes.first_chunk().unwrap())
+    }
+
+    /// A version with another head of a writer, or with none at 0.
+    fn with(version: &Version, writer: WriterId, counter: u64) -> Version {
+        let others = version.heads().iter().filter(|head| head.writer != writer).copied();
+        others.chain([Dot { writer, counter }]).collect()
     }
 
     /// One of each kind, of three writers; the reconciled one with dead dots.
     fn deltas() -> [Delta; 3] {
+        deltas_and_receiver().0
+    }
+
+    fn deltas_and_receiver() -> ([Delta; 3], Replica<Graph>) {
         let (mut a, mut b, mut c) = (replica(1), replica(2), replica(3));
         let names = ["ada", "eve", "joe"].map(NodeId::named);
         let (_, first) =
@@ -84,7 +96,7 @@ mod tests {
         a.prune(Prune::All);
         let deltas = [incremental, a.complete(), a.reconcile(b.version(), &b.live_dots())];
         assert!(matches!(deltas[2].kind(), DeltaKind::Reconciled { dead, .. } if !dead.is_empty()));
-        deltas
+        (deltas, b)
     }
 
     fn versions(delta: &Delta) -> Reference {
@@ -109,8 +121,8 @@ mod tests {
         for (version, differences) in [since, upto, pruned, at].into_iter().zip(differences) {
             for (writer, counter) in differences {
                 // Two that the delta has not heard of come before, between or after the others.
-                let writers: Vec<_> = delta.replicas.iter().copied().chain([id(1), id(2)]).collect();
-                version.set(writers[writer.index(writers.len())], *counter);
+                let writers: Vec<_> = delta.writers.iter().copied().chain([id(1), id(2)]).collect();
+                *version = with(version, writers[writer.index(writers.len())], *counter);
             }
         }
         reference
@@ -134,7 +146,9 @@ mod tests {
             let (known, other) = (differing(delta, &known), differing(delta, &other));
             let bytes = encode_slice(delta, &known);
             prop_assert_eq!(&decode_slice(&bytes, &known), &Ok(delta.clone()));
-            prop_assert!(bytes.len() >= encode_slice(delta, &versions(delta)).len());
+            // What is empty is told from `since`.
+            let least = encode_slice(delta, &versions(delta)).len();
+            prop_assert!(delta.pruned.is_empty() || bytes.len() >= least);
             // With another reference it is refused, or is a delta that those bytes spell, valid as any.
             if let Ok(read) = decode_slice(&bytes, &other) {
                 misread.set(misread.get() + usize::from(&read != delta));
@@ -153,9 +167,8 @@ mod tests {
         for (delta, kind) in deltas().iter().zip(1..) {
             let mut known = versions(delta);
             // One writer is listed, one comes to nothing, the others are known.
-            known.upto.set(delta.replicas[0], 1);
-            known.upto.set(id(1), 4);
-            known.since.set(id(1), 3);
+            known.upto = with(&with(&known.upto, delta.upto.heads()[0].writer, 1), id(1), 4);
+            known.since = with(&known.since, id(1), 3);
             let bytes = encode_slice(delta, &known);
             assert_eq!(bytes[0], kind);
             for i in 0..bytes.len() {
@@ -179,20 +192,26 @@ mod tests {
 
     #[test]
     fn what_a_reference_claims_is_checked_as_what_is_listed() {
-        let [incremental, ..] = deltas();
+        let ([incremental, ..], mut receiver) = deltas_and_receiver();
         let good = versions(&incremental);
         let bytes = encode_slice(&incremental, &good);
-        let with = |change: &dyn Fn(&mut Reference)| {
+        let read = |change: &dyn Fn(&mut Reference)| {
             let mut known = good.clone();
             change(&mut known);
             decode_slice(&bytes, &known)
         };
-        assert_eq!(with(&|_| {}), Ok(incremental.clone()));
+        assert_eq!(read(&|_| {}), Ok(incremental.clone()));
         // What a kind does not have is not taken from the reference either.
-        assert_eq!(with(&|known| known.at.set(id(1), 7)), Ok(incremental.clone()));
-        let malformed = |what| Err(DecodeError::Malformed(what));
-        assert_eq!(with(&|known| known.since.set(id(1), 1)), malformed("a delta that ends before it begins"));
-        assert_eq!(with(&|known| known.pruned.set(id(1), 1)), malformed("a pruned version beyond what was seen"));
+        assert_eq!(read(&|known| known.at = with(&known.at, id(1), 7)), Ok(incremental.clone()));
+        // What is no more than a claim about versions is judged by who knows of the writers.
+        let since = read(&|known| known.since = with(&known.since, id(1), 1)).unwrap();
+        assert!(matches!(receiver.merge(&since), Err(MergeError::Gap { .. })));
+        let pruned = read(&|known| known.pruned = with(&known.since, id(1), 1)).unwrap();
+        let why = receiver.merge(&pruned).unwrap_err();
+        assert_eq!(why, MergeError::Invalid("a pruned version beyond what was seen"));
+        let short = read(&|known| known.upto = known.since.clone()).unwrap();
+        assert!(matches!(receiver.merge(&short), Err(MergeError::Invalid(_))));
+        receiver.merge(&incremental).unwrap();
     }
 
     #[test]
@@ -200,7 +219,7 @@ mod tests {
         let [incremental, ..] = deltas();
         let known = versions(&incremental);
         let mut less = known.clone();
-        less.upto.set(incremental.replicas[0], 1);
+        less.upto = with(&less.upto, incremental.upto.heads()[0].writer, 1);
         let listed = encode_slice(&incremental, &less);
         assert_eq!(decode_slice(&listed, &less), Ok(incremental));
         assert_eq!(decode_slice(&listed, &known), Err(DecodeError::NotCanonical));
@@ -211,8 +230,12 @@ mod tests {
         let mut a = replica(1);
         a.edit(|g| g.add_node("ada")).unwrap();
         let mut all = a.complete();
-        all.upto = all.upto.iter().chain((0..5_000).map(|n| (id(n), 1 << 20))).collect();
-        all.replicas = all.upto.iter().map(|(replica, _)| replica).collect();
+        let born = (0..5_000).map(|n| Birth { writer: id(n), parent: None, name: None });
+        let mut births: Vec<Birth> = all.births.iter().cloned().chain(born).collect();
+        births.sort_unstable_by_key(|birth| birth.writer);
+        all.births = births.into();
+        let heads = (0..5_000).map(|n| Dot { writer: id(n), counter: 1 << 20 });
+        all.upto = all.upto.heads().iter().copied().chain(heads).collect();
         all.pruned = all.upto.clone();
         let mut b = replica(2);
         b.merge(&all).unwrap();
@@ -220,7 +243,7 @@ mod tests {
         b.edit(|g| g.set(NodeId::named("ada"), "/name", "Ada")).unwrap();
 
         let delta = b.delta_since(&since).unwrap();
-        assert!(delta.to_bytes().len() > 5_000 * 25);
+        assert!(delta.to_bytes().len() > 5_000 * 13);
         // The peer's own version is all that is known before; the sender's and what it pruned are soon known as well.
         let known = Reference { since: since.clone(), upto: since.clone(), pruned: since.clone(), at: since.clone() };
         for delta in [delta, b.reconcile(&since, &live)] {

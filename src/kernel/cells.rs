@@ -407,7 +407,7 @@ mod tests {
     use crate::kernel::key::Payload;
 
     fn sibling(counter: u64, live: bool) -> Sibling {
-        let dot = Dot { writer: WriterId::from([1; 16]), counter };
+        let dot = Dot { writer: WriterId::from([1; 10]), counter };
         Sibling { dot, stamp: Stamp::default(), payload: live.then(|| Payload::new(1, &counter.to_be_bytes())) }
     }
 
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_has_changed_since_is_sent_and_nothing_that_has_not() {
-        let writer = WriterId::from([1; 16]);
+        let writer = WriterId::from([1; 10]);
         for last in [20, 200] {
             let cells = of(1..=last);
             for seen in 0..=last {

@@ -31,17 +31,24 @@ impl State {
     /// all heads of the peer): the delta then holds more, and applies to more replicas.
     pub(crate) fn delta_since(&self, schema: &str, at: &Version) -> Result<Delta, CutError> {
         let since = self.version.meet(at);
-        match self.kind_since(&since, at) {
-            Some(kind) => Ok(self.cut(schema, kind, &since)),
+        match self.kind_since(&since) {
+            Some(kind) => {
+                let mut delta = self.cut(schema, kind, &since);
+                if is(Bug::PeersVersion) {
+                    delta.since = at.bare();
+                }
+                Ok(delta)
+            }
             None => Err(CutError::Pruned { pruned: self.pruned.bare() }),
         }
     }
 
-    fn kind_since(&self, since: &Version, at: &Version) -> Option<DeltaKind> {
+    fn kind_since(&self, since: &Version) -> Option<DeltaKind> {
         match since.includes(&self.pruned) || is(Bug::NoReconciling) {
             true => Some(DeltaKind::Incremental),
-            // Nothing is known to be common, so the delta holds everything and judges all that its receiver holds.
-            false => since.is_empty().then(|| DeltaKind::Reconciled { at: at.bare(), dead: DotSet::new() }),
+            // Nothing is known to be common, so the delta holds everything and judges all that its receiver holds, whatever
+            // that has seen.
+            false => since.is_empty().then(|| DeltaKind::Reconciled { at: Version::new(), dead: DotSet::new() }),
         }
     }
 
@@ -63,7 +70,7 @@ impl State {
         if !then.includes(&since) || !self.version.includes(&then) || !then.includes(&self.pruned) {
             return None;
         }
-        let kind = self.kind_since(&since, &since)?;
+        let kind = self.kind_since(&since)?;
         let changes = self.cut_of(schema, DeltaKind::Incremental, &then, |entity| entity <= last);
         Some((changes, self.cut_of(schema, kind, &since, |entity| entity > last)))
     }
@@ -76,6 +83,8 @@ impl State {
     /// All live cells. O(n). Without the tombstones their dots count as pruned.
     pub(crate) fn complete(&self, schema: &str, with_tombstones: bool) -> Delta {
         let mut pruned = self.pruned.clone();
+        // Under the table of today: it may have been an older one.
+        pruned.adopt(&self.version);
         if !with_tombstones && !is(Bug::LeftOutNotPruned) {
             pruned.observe_all(self.derived.tombstones.iter().map(|(dot, _)| dot));
         }
@@ -100,7 +109,8 @@ impl State {
     fn reconcile_from(&self, schema: &str, since: &Version, at: &Version, live_there: &DotSet) -> Delta {
         let is_dead = |dot: &Dot| self.derived.live.get(*dot).is_none() && !is(Bug::DeadDropped);
         let dead = live_there.iter().filter(|dot| since.covers(*dot)).filter(is_dead).collect();
-        self.cut(schema, DeltaKind::Reconciled { at: at.bare(), dead }, since)
+        let at = if is(Bug::CommonAsNeed) { since.bare() } else { at.bare() };
+        self.cut(schema, DeltaKind::Reconciled { at, dead }, since)
     }
 
     /// The same from what is known to be alive there, at version `at`, and was dead here at version `then`, among the dots

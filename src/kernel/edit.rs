@@ -237,7 +237,7 @@ impl Author {
 
     /// Retires the writer if it was drawn by another process: a fork of memory continues one writer twice.
     pub(crate) fn begin(&mut self) {
-        if self.writer.is_some() && self.environment.process() != self.process && !is(Bug::ReusedDots) {
+        if self.writer.is_some() && self.environment.process() != self.process {
             self.retire();
         }
     }
@@ -246,6 +246,10 @@ impl Author {
     pub(crate) fn writer(&mut self, version: &mut Version) -> Result<WriterId, EditError> {
         if let Some(writer) = self.writer {
             return Ok(writer);
+        }
+        if let Some(owner) = self.owner.filter(|_| is(Bug::OwnersWriter)) {
+            self.process = self.environment.process();
+            return Ok(*self.writer.insert(owner));
         }
         let mut writer = self.draw();
         // Randomness that repeats itself does not make two writers one.

@@ -52,8 +52,8 @@ impl Delta {
             && match &rest.kind {
                 DeltaKind::Incremental => self.kind == DeltaKind::Incremental,
                 // What a peer gets that is not known to hold anything, once there was pruning.
-                DeltaKind::Reconciled { dead, .. } => {
-                    rest.since.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
+                DeltaKind::Reconciled { at, dead } => {
+                    at.is_empty() && rest.since.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
                 }
                 DeltaKind::Complete => false,
             };
@@ -124,8 +124,7 @@ mod tests {
     use crate::kernel::delta::Part;
     use crate::kernel::histories::{Step, Still, World, steps};
     use crate::kernel::{Crdt, DotSet};
-    use crate::version::Version;
-    use crate::{Graph, Replica};
+    use crate::{Dot, Graph, Replica};
 
     /// Takes out of a resumed delta the dots that were tombstones when the prefix was cut and that the sender has pruned
     /// since; whatever else the direct one lacks stays. Returns how many these were.
@@ -133,7 +132,7 @@ mod tests {
         let held: DotSet = direct.dots().collect();
         let gone = |dot| !held.contains(dot) && tombstones.contains(dot) && direct.pruned.covers(dot);
         let (mut clean, mut count) = (resumed.head(resumed.kind.clone()), 0);
-        clean.fields = resumed.fields.clone();
+        (clean.fields, clean.writers) = (resumed.fields.clone(), resumed.writers.clone());
         for part in resumed.parts() {
             let (known, writes) = (clean.known.len(), clean.writes.len());
             clean.known.extend(part.known.iter().copied().filter(|k| !gone(resumed.known_dot(k))));
@@ -148,7 +147,7 @@ mod tests {
                 clean.parts.push(Part { entity: part.entity, whole, known_end, writes_end });
             }
         }
-        (clean.with_used_fields(), count)
+        (clean.with_used_fields().with_used_writers(), count)
     }
 
     /// A peer may claim any version to have been where the stream that broke off began or ended.
@@ -162,7 +161,7 @@ mod tests {
         let nothing = Version::new();
         assert!(sender.delta_since_beyond(&nothing, &then, last).is_some());
         assert!(sender.delta_since_beyond(&then, &nothing, last).is_none(), "it began after it ended");
-        let further: Version = then.iter().map(|(replica, counter)| (replica, counter + 1)).collect();
+        let further: Version = then.heads().iter().map(|head| Dot { counter: head.counter + 1, ..*head }).collect();
         assert!(sender.delta_since_beyond(&nothing, &further, last).is_none(), "what is not here yet was sent");
         world.run(&[Step::Delete(0, 3), Step::Prune(0)]);
         assert!(world.0[0].delta_since_beyond(&nothing, &then, last).is_none(), "a removal would be missing");
@@ -185,7 +184,7 @@ mod tests {
             let mut all = [prefix.clone(), changes.clone(), rest.clone()];
             change(&mut all);
             let [prefix, changes, rest] = all;
-            Delta::resume(prefix, &changes, rest)
+            Delta::resume(prefix, &changes, rest, &Version::whole())
         };
         assert!(with(&|_| {}).is_some());
         assert!(with(&|[prefix, ..]| prefix.kind = DeltaKind::Incremental).is_some(), "before there was pruning");
@@ -247,7 +246,7 @@ mod tests {
                 let direct = direct.unwrap();
                 prop_assert!(changes.parts.iter().all(|part| part.entity <= last));
                 let was = prefix.clone();
-                let resumed = Delta::resume(prefix, &changes, rest.clone()).unwrap();
+                let resumed = Delta::resume(prefix, &changes, rest.clone(), peer.version()).unwrap();
                 let (clean, pruned) = without_pruned(&resumed, &direct, &tombstones);
                 prop_assert_eq!(&clean, &direct);
                 prop_assert_eq!(Delta::from_bytes(&resumed.to_bytes()), Ok(resumed.clone()));
@@ -272,7 +271,7 @@ mod tests {
                 breaks += 1;
                 let slices: Vec<_> = rest.slices(len).collect();
                 let rest = Delta::concat(slices[..=at.index(slices.len())].to_vec()).unwrap();
-                prefix = Delta::resume(was, &changes, rest).unwrap();
+                prefix = Delta::resume(was, &changes, rest, peer.version()).unwrap();
                 tombstones = tombstones.iter().chain(sender.state().state().tombstones()).collect();
             }
             Ok(())
@@ -299,10 +298,12 @@ mod tests {
         let resume = |change: &dyn Fn(&mut Delta, &mut Delta, &mut Delta)| {
             let (mut prefix, mut changes, mut rest) = (prefix.clone(), changes.clone(), rest.clone());
             change(&mut prefix, &mut changes, &mut rest);
-            Delta::resume(prefix, &changes, rest)
+            Delta::resume(prefix, &changes, rest, world.0[1].version())
         };
         assert_eq!(resume(&|_, _, _| {}), world.0[0].delta_since(&since).ok());
-        let more = |version: &Version| version.iter().map(|(r, c)| (r, c + 1)).collect::<Version>();
+        let more = |version: &Version| {
+            version.heads().iter().map(|head| Dot { counter: head.counter + 1, ..*head }).collect::<Version>()
+        };
         type Change<'a> = &'a dyn Fn(&mut Delta, &mut Delta, &mut Delta);
         let cases: [Change<'_>; 11] = [
             &|prefix, _, _| *prefix = slices[0].clone(),

@@ -21,7 +21,7 @@ pub struct Standing<'a, C, V> {
     pub cell: &'a C,
     /// What.
     pub value: &'a V,
-    /// By whom: the number under which the writer wrote. A replica that is opened again without its lease gets a new one.
+    /// Number of the writer. A replica that is opened again gets a new one.
     pub writer: usize,
     /// When, in milliseconds: the stamp's. Equal for the writes of one edit, different for different edits.
     pub time: u64,
@@ -65,6 +65,14 @@ impl<M: Model + ?Sized> fmt::Debug for View<'_, M> {
 pub(super) struct Seen(Vec<u64>);
 
 impl Seen {
+    /// Equal counts are equal values: none ends in a writer of whom nothing was seen.
+    pub(super) fn new(mut counts: Vec<u64>) -> Self {
+        while counts.last() == Some(&0) {
+            counts.pop();
+        }
+        Self(counts)
+    }
+
     pub(super) fn of(&self, writer: usize) -> u64 {
         self.0.get(writer).copied().unwrap_or(0)
     }
@@ -76,16 +84,12 @@ impl Seen {
         self.0[writer]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.0.iter().copied().enumerate()
-    }
-
     pub(super) fn includes(&self, other: &Self) -> bool {
         other.0.iter().enumerate().all(|(writer, count)| self.of(writer) >= *count)
     }
 
     pub(super) fn meet(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| *a.min(b)).collect())
+        Self::new(self.0.iter().zip(&other.0).map(|(a, b)| *a.min(b)).collect())
     }
 
     pub(super) fn join(&mut self, other: &Self) {

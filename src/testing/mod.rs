@@ -1,7 +1,7 @@
 //! A test kit: for the tests of this crate, and for those of types that others build on it. Feature `testing`.
 //!
-//! - [`judge`] and [`Model`]: random schedules of edits, sends, losses, restarts over three replicas of a type, judged by
-//!   what you say of it.
+//! - [`judge`] and [`Model`]: random schedules of edits, sends, losses, restarts, copies, restored backups over three
+//!   replicas of a type, judged by what you say of it.
 //! - [`explore`]: all schedules of a few steps, for the same model.
 //! - [`TestEnvironment`]: time and randomness that replay exactly.
 //! - [`Raw`]: the kernel with nothing on top, to write any cell.
@@ -100,6 +100,8 @@
 //! | an edit is refused | nothing is left of it | what is derived does not follow when a change is undone |
 //! | a delta arrives | it is refused if it builds on what has not been seen here, and then leaves nothing; else it is merged, and merging it again changes nothing | as above |
 //! | it prunes | it reads the same | the type reads tombstones |
+//! | a saved state is opened, the latest, an older one or another site's | it reads as it did then, and goes on as a writer of its own | something that is read does not lie in the cells |
+//! | after every step | replicas of equal versions are equal, with equal fingerprints | something that is read depends on the order of arrival |
 //! | after the schedule | the laws below, on the three replicas and their past | something that is read depends on the order of arrival |
 //! | at the end | all sync with all, and all are equal, with equal fingerprints, and nothing left to send | as above |
 //!
@@ -111,7 +113,7 @@
 //! | inflationary | `a ⊔ past = a`, `past ⊔ a = a` |
 //! | a delta is the whole | `x ⊔ δ = x ⊔ y`, with δ what `x` lacks of `y` |
 //! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
-//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); and deltas that overlap likewise. What is inherited as pruned is the same too |
+//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); deltas that overlap, one after the other, likewise. What is inherited as pruned is the same too |
 //! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
 //!
 //! [`explore`] checks the same of every state that a few steps lead to, and tells a shortest schedule to what is wrong. Random

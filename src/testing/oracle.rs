@@ -28,7 +28,10 @@ struct Event {
 }
 
 impl Oracle {
-    /// Records a write made by somebody who had seen `seen`. The removal of a root deletes the entity.
+    /// Records a write made by a replica of version `seen`. The removal of a root deletes the entity.
+    ///
+    /// `seen` is a clone of the replica's own version before the edit: one that came as bytes does not know all that it covers.
+    /// Of several writes of one edit each has seen those before it.
     pub fn record(&mut self, dot: Dot, entity: Entity, field: &[u8], value: Option<(u8, &[u8])>, seen: &Version) {
         let value = value.map(|(kind, bytes)| (kind, bytes.to_vec()));
         let event = Event { entity, field: field.to_vec(), value, seen: seen.clone() };
@@ -38,15 +41,16 @@ impl Oracle {
 
     /// What is alive for somebody who has seen `version`, sorted by dot.
     fn alive(&self, version: &Version) -> Vec<Alive> {
-        let seen =
-            |dot: &Dot, version: &Version| version.iter().any(|(r, c)| r == dot.writer && dot.counter <= c);
-        let of_version: Vec<_> = self.writes.iter().filter(|(dot, _)| seen(dot, version)).collect();
+        let of_version: Vec<_> = self.writes.iter().filter(|(dot, _)| version.covers(**dot)).collect();
+        let saw = |other: &Dot, by: &Event, dot: &Dot| {
+            by.seen.covers(*dot) || (dot.writer == other.writer && dot.counter < other.counter)
+        };
         let killed = |dot: &Dot, event: &Event| {
             of_version.iter().any(|(other, by)| {
                 let deletes = by.field.is_empty() && by.value.is_none();
                 *other != dot
                     && by.entity == event.entity
-                    && seen(dot, &by.seen)
+                    && saw(other, by, dot)
                     && (by.field == event.field || deletes)
             })
         };

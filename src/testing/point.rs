@@ -2,11 +2,66 @@
 
 use std::fmt;
 
+use crate::id::WriterId;
 use crate::kernel::{Crdt, CutError, Delta, DeltaKind, DotSet};
 use crate::replica::Replica;
 use crate::testing::history::Seen;
 use crate::testing::{TestEnvironment, same};
 use crate::version::Version;
+
+/// A writer, by the model's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Born {
+    pub(super) id: WriterId,
+    /// The counter after which its own begin.
+    pub(super) after: u64,
+}
+
+/// The writers by number; none before its first write.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Ids(Vec<Option<Born>>);
+
+impl Ids {
+    /// Writers of known ids, whose counters begin after these.
+    pub(super) fn of(born: impl IntoIterator<Item = Born>) -> Self {
+        Self(born.into_iter().map(Some).collect())
+    }
+
+    /// The number of the next writer.
+    pub(super) fn next(&mut self) -> usize {
+        self.0.push(None);
+        self.0.len() - 1
+    }
+
+    /// Notes who the writer of this number is, which has made so many writes.
+    pub(super) fn note<T: Crdt>(&mut self, writer: usize, replica: &Replica<T>, count: u64) -> Result<(), String> {
+        self.0.resize(self.0.len().max(writer + 1), None);
+        if count == 0 {
+            return Ok(());
+        }
+        let id = replica.writer().ok_or("a replica that wrote has a writer")?;
+        let after = replica.version().get(id).checked_sub(count).ok_or("fewer writes than were made")?;
+        let born = *self.0[writer].get_or_insert(Born { id, after });
+        same("the writer of an opening, and after which counter its writes begin", Born { id, after }, born)
+    }
+
+    /// How many writes of each writer a version of a replica covers.
+    pub(super) fn seen(&self, version: &Version) -> Seen {
+        let count = |born: &Option<Born>| born.map_or(0, |born| version.get(born.id).saturating_sub(born.after));
+        Seen::new(self.0.iter().map(count).collect())
+    }
+
+    /// Compares what a replica has seen of each writer with what it must have seen.
+    pub(super) fn check(&self, version: &Version, seen: &Seen) -> Result<(), String> {
+        for (writer, born) in self.0.iter().enumerate() {
+            let Some(Born { id, after }) = *born else { continue };
+            let count = seen.of(writer);
+            let must = if count == 0 { 0 } else { after + count };
+            same(format!("the last write that it has seen of writer {writer}"), version.get(id), must)?;
+        }
+        Ok(())
+    }
+}
 
 pub(super) struct Point<T: Crdt> {
     pub(super) replica: Replica<T>,
@@ -69,14 +124,23 @@ impl<T: Crdt> Point<T> {
     }
 
     /// What the receiver of this delta must have seen, which was cut for the other.
-    pub(super) fn need(&self, delta: &Delta, other: &Self) -> Seen {
-        match delta.kind() {
-            DeltaKind::Complete => Seen::default(),
-            DeltaKind::Reconciled { .. } => other.seen.clone(),
-            // What the receiver has seen and the sender has not was not left out for its sake, unless it is told what is
-            // dead.
-            DeltaKind::Incremental => other.seen.meet(&self.seen),
+    ///
+    /// The model knows what both have seen. The sender may know of less, if the other was opened so often that its version
+    /// does not tell all of its path: the delta then builds on less, and never on more.
+    pub(super) fn need(&self, delta: &Delta, other: &Self, ids: &Ids) -> Result<Seen, String> {
+        let both = other.seen.meet(&self.seen);
+        let since = self.replica.version().resolve(delta.since()).ok_or("a delta that begins where its sender never was")?;
+        let since = ids.seen(&since);
+        if !both.includes(&since) {
+            return Err(format!("a delta builds on {since:?}, and both have seen {both:?}"));
         }
+        Ok(match delta.kind() {
+            DeltaKind::Complete => Seen::default(),
+            // Where nothing is known to be common, nothing is listed as dead, and it applies to everybody.
+            DeltaKind::Reconciled { at, dead } if at.is_empty() && dead.is_empty() => since,
+            DeltaKind::Reconciled { .. } => other.seen.clone(),
+            DeltaKind::Incremental => since,
+        })
     }
 
     /// `self ⊔ δ`, where the delta was cut at `of`.

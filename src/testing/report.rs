@@ -69,6 +69,11 @@ pub struct Report {
     /// Of all deltas put under way: `"incremental"`, `"reconciled"` (since tombstones were pruned), `"of the last edit"` or
     /// `"complete"`; and `"lost"`.
     pub deltas: Shares,
+    /// Of all openings of a saved state: `"restarted"` from the latest, `"restored"` from an earlier one, or `"copied"` from
+    /// another site.
+    pub openings: Shares,
+    /// Of all deltas of own edits that were replayed: `"merged"` or `"refused"` (a gap).
+    pub replays: Shares,
     /// Of all arrivals: `"merged"` or `"refused"` (a gap); and `"again"`, `"late"` (after one that was sent later between
     /// the same two) and `"astray"`.
     pub arrivals: Shares,
@@ -103,6 +108,8 @@ impl Report {
         self.edits.add(&other.edits);
         self.deltas.add(&other.deltas);
         self.arrivals.add(&other.arrivals);
+        self.openings.add(&other.openings);
+        self.replays.add(&other.replays);
     }
 }
 
@@ -114,6 +121,8 @@ impl fmt::Display for Report {
             ("edits", &self.edits),
             ("deltas", &self.deltas),
             ("arrivals", &self.arrivals),
+            ("openings", &self.openings),
+            ("replays", &self.replays),
         ];
         for (of, shares) in all {
             writeln!(f, "{} {of}", shares.total())?;

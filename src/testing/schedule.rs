@@ -46,12 +46,25 @@ pub enum Step<Op> {
         /// Which replica.
         by: usize,
     },
-    /// A replica is saved and opened again.
+    /// A site opens a state that was saved, and goes on with that. What it had is lost, unless it has been sent or is replayed.
+    ///
+    /// A state is saved after every step. Its own latest is an orderly restart, its own earlier one a backup that is restored,
+    /// and another site's a copy: then two processes go on from one save.
     Restart {
-        /// Which replica.
+        /// Which site.
         who: usize,
-        /// With its lease: it goes on under its old id.
-        lease: bool,
+        /// Whose saved state it opens.
+        of: usize,
+        /// How many saves that one lies back; 0 is the latest.
+        back: usize,
+    },
+    /// A site [replays](crate::Replica::replay) the deltas of its own edits, in the order in which it made them. Those that
+    /// build on what was merged from others, and is missing since a restart, are refused.
+    Replay {
+        /// Which site.
+        who: usize,
+        /// From which delta on.
+        from: usize,
     },
 }
 
@@ -77,7 +90,9 @@ pub fn schedules<Op: Clone + fmt::Debug>(ops: impl Strategy<Value = Op>) -> impl
         6 => (0..100usize, prop::bool::weighted(0.25), prop::bool::weighted(0.2))
             .prop_map(|(which, again, astray)| Step::Deliver { which, again, astray }),
         2 => replica().prop_map(|by| Step::Prune { by }),
-        1 => (replica(), prop::bool::weighted(0.7)).prop_map(|(who, lease)| Step::Restart { who, lease }),
+        2 => (replica(), replica(), prop::bool::weighted(0.8), prop_oneof![1 => Just(0), 2 => 0..8usize])
+            .prop_map(|(who, of, own, back)| Step::Restart { who, of: if own { who } else { of }, back }),
+        1 => (replica(), 0..8usize).prop_map(|(who, from)| Step::Replay { who, from }),
     ];
     prop::collection::vec(prop::collection::vec(step, 0..STEPS), PARTS).prop_map(|parts| parts.concat())
 }

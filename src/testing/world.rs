@@ -3,23 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::id::WriterId;
 use crate::kernel::{Delta, DeltaKind};
 use crate::replica::Replica;
 use crate::testing::acts::{self, Edited};
 use crate::testing::history::{History, Seen};
 use crate::testing::model::{Model, same};
-use crate::testing::point::{Point, alike, carry};
+use crate::testing::point::{Ids, Point, alike, carry};
 use crate::testing::report::Report;
 use crate::testing::schedule::{REPLICAS, Step, What};
 use crate::testing::{TestEnvironment, laws};
-use crate::version::Version;
 
 pub(super) struct World<M: Model> {
     pub(super) sites: Vec<Site<M>>,
     history: History<M>,
-    /// The ids of the writers, by number; none before the first write.
-    ids: Vec<Option<WriterId>>,
+    ids: Ids,
     under_way: Vec<Parcel>,
     /// The seed of the next environment: no two may mint the same ids.
     seeds: u64,
@@ -37,8 +34,17 @@ pub(super) struct Site<M: Model> {
     writer: usize,
     /// The latest delta that has arrived from each site.
     latest: [u64; REPLICAS],
-    /// What was done here last.
-    last_edit: Option<Parcel>,
+    /// The deltas of all edits made here, in any opening: the log of the device.
+    edits: Vec<Parcel>,
+    /// What was saved after each step.
+    saves: Vec<Save>,
+}
+
+/// A saved state.
+#[derive(Clone)]
+struct Save {
+    bytes: Vec<u8>,
+    seen: Seen,
 }
 
 /// A delta, and what the model knows of it.
@@ -61,7 +67,7 @@ pub(super) fn play<M: Model>(steps: &[Step<M::Op>]) -> Result<Report, String> {
     let mut world = World::<M>::new();
     world.begin()?;
     for (i, step) in steps.iter().enumerate() {
-        world.step(step).map_err(|e| format!("step {i}, {step:?}: {e}"))?;
+        world.step(step).and_then(|()| world.agree()).map_err(|e| format!("step {i}, {step:?}: {e}"))?;
     }
     laws::check(&mut world)?;
     world.sync()?;
@@ -75,12 +81,14 @@ impl<M: Model> World<M> {
             let environment = TestEnvironment::new(writer as u64);
             let clock = environment.clock();
             let now = Point { replica: Replica::with_environment(environment), seen: Seen::default() };
-            Site { past: vec![now.copy()], now, clock, writer, latest: [0; REPLICAS], last_edit: None }
+            let saves = vec![Save { bytes: now.replica.save(), seen: Seen::default() }];
+            Site { past: vec![now.copy()], now, clock, writer, latest: [0; REPLICAS], edits: Vec::new(), saves }
         };
+        let mut ids = Ids::default();
         Self {
-            sites: (0..REPLICAS).map(site).collect(),
+            sites: (0..REPLICAS).map(|_| site(ids.next())).collect(),
             history: History::new(),
-            ids: vec![None; REPLICAS],
+            ids,
             under_way: Vec::new(),
             seeds: REPLICAS as u64,
             edits: 0,
@@ -112,7 +120,8 @@ impl<M: Model> World<M> {
                 acts::prune(&mut self.sites[by].now.replica)?;
                 self.check(by)
             }
-            Step::Restart { who, lease } => self.restart(who % REPLICAS, *lease),
+            Step::Restart { who, of, back } => self.restart(who % REPLICAS, of % REPLICAS, *back),
+            Step::Replay { who, from } => self.replay(who % REPLICAS, *from),
         }
     }
 
@@ -128,11 +137,12 @@ impl<M: Model> World<M> {
             Some((Edited { delta, mirror }, seen)) => {
                 self.report.edits.one_of(if delta.is_empty() { "wrote nothing" } else { "wrote" });
                 let need = std::mem::replace(&mut site.now.seen, seen.clone());
-                self.ids[site.writer] = site.now.replica.id();
+                self.ids.note(site.writer, &site.now.replica, seen.of(site.writer))?;
                 let parcel = Parcel { from: by, to: by, number: 0, arrived: false, need, seen, delta };
-                site.last_edit = Some(parcel);
+                site.edits.push(parcel.clone());
                 self.examine(&mirror, &self.sites[by].now.seen)
                     .map_err(|e| format!("by the delta of the edit: {e}"))?;
+                self.try_elsewhere(&parcel)?;
             }
         }
         self.check(by)
@@ -156,7 +166,7 @@ impl<M: Model> World<M> {
 
     fn send(&mut self, from: usize, to: usize, what: What) -> Result<(), String> {
         let sender = &self.sites[from];
-        let parcel = match (what, &sender.last_edit) {
+        let parcel = match (what, sender.edits.last()) {
             (What::LastEdit, Some(edit)) => Parcel { to, number: 0, ..edit.clone() },
             (What::Everything, _) => {
                 let (delta, seen) = (sender.now.replica.complete(), sender.now.seen.clone());
@@ -179,7 +189,7 @@ impl<M: Model> World<M> {
     fn parcel(&self, from: usize, to: usize) -> Result<Parcel, String> {
         let (sender, receiver) = (&self.sites[from].now, &self.sites[to].now);
         let delta = sender.delta_for(receiver)?;
-        let need = sender.need(&delta, receiver);
+        let need = sender.need(&delta, receiver, &self.ids)?;
         Ok(Parcel { from, to, number: 0, arrived: false, need, seen: sender.seen.clone(), delta })
     }
 
@@ -220,18 +230,69 @@ impl<M: Model> World<M> {
         Ok(!gap)
     }
 
-    /// Saves and opens again, under the same id if the lease proves that it may.
-    fn restart(&mut self, who: usize, lease: bool) -> Result<(), String> {
+    /// Opens what a site saved some steps ago, at this site or another.
+    fn restart(&mut self, who: usize, of: usize, back: usize) -> Result<(), String> {
         let environment = TestEnvironment::new(self.seeds);
         self.seeds += 1;
+        let saves = &self.sites[of].saves;
+        let back = back % saves.len();
+        let Save { bytes, seen } = saves[saves.len() - 1 - back].clone();
+        let is_latest = seen == self.sites[of].now.seen;
+        self.report.openings.one_of(match (of == who, is_latest) {
+            (false, _) => "copied",
+            (true, false) => "restored",
+            (true, true) => "restarted",
+        });
+        let writer = self.ids.next();
         let site = &mut self.sites[who];
-        let clock = environment.clock();
-        (site.now.replica, site.clock) = (acts::restart(&mut site.now.replica, environment, lease)?, clock);
-        if site.now.replica.id().is_none() {
-            site.writer = self.ids.len();
-            self.ids.push(None);
-        }
+        site.clock = environment.clock();
+        site.now = Point { replica: acts::open(&bytes, environment)?, seen };
+        site.writer = writer;
+        // A past that leads to here.
+        let Site { now, past, .. } = site;
+        past.retain(|point| now.seen.includes(&point.seen));
         self.check(who)
+    }
+
+    /// Merges what was edited here once more, from the device's own log.
+    fn replay(&mut self, who: usize, from: usize) -> Result<(), String> {
+        let Some(from) = from.checked_rem(self.sites[who].edits.len()) else { return Ok(()) };
+        for i in from..self.sites[who].edits.len() {
+            let site = &mut self.sites[who];
+            let Parcel { delta, need, seen, .. } = &site.edits[i];
+            let gap = !site.now.seen.includes(need);
+            acts::replay(&mut site.now.replica, &carry(delta)?, gap)?;
+            if !gap {
+                site.now.seen.join(seen);
+            }
+            self.report.replays.one_of(if gap { "refused" } else { "merged" });
+            self.check(who)?;
+        }
+        Ok(())
+    }
+
+    /// The delta of an edit does elsewhere what it must, or is refused.
+    fn try_elsewhere(&self, parcel: &Parcel) -> Result<(), String> {
+        for site in self.sites.iter().enumerate().filter(|(who, _)| *who != parcel.from).map(|(_, site)| site) {
+            let mut there = site.now.copy();
+            let gap = !there.seen.includes(&parcel.need);
+            acts::merge(&mut there.replica, &parcel.delta, gap)?;
+            if !gap {
+                there.seen.join(&parcel.seen);
+                self.examine(&there.replica, &there.seen).map_err(|e| format!("by the delta of the edit: {e}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Equal versions, equal state: of all pairs.
+    fn agree(&self) -> Result<(), String> {
+        for (i, a) in self.sites.iter().enumerate() {
+            for (j, b) in self.sites.iter().enumerate().filter(|(j, _)| *j != i) {
+                acts::agree(&a.now, &b.now).map_err(|e| format!("replicas {i} and {j}: {e}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Brings one replica up with another.
@@ -262,9 +323,10 @@ impl<M: Model> World<M> {
         let site = &self.sites[who];
         let facets = self.examine(&site.now.replica, &site.now.seen).map_err(|e| format!("replica {who}: {e}"))?;
         facets.into_iter().for_each(|facet| self.report.cases.hold(facet));
-        let loaded = acts::load(&site.now.replica).map_err(|e| format!("replica {who}: {e}"))?;
+        let (loaded, bytes) = acts::load(&site.now.replica).map_err(|e| format!("replica {who}: {e}"))?;
         self.examine(&loaded, &site.now.seen).map_err(|e| format!("replica {who}, once saved and loaded: {e}"))?;
         let site = &mut self.sites[who];
+        site.saves.push(Save { bytes, seen: site.now.seen.clone() });
         if site.past.last().is_none_or(|last| last.replica.version() != site.now.replica.version()) {
             site.past.push(site.now.copy());
         }
@@ -273,16 +335,15 @@ impl<M: Model> World<M> {
 
     /// Compares a replica with what must be there for whoever has seen this.
     pub(super) fn examine(&self, replica: &Replica<M::Type>, seen: &Seen) -> Result<Vec<&'static str>, String> {
-        let ids = self.ids.iter().enumerate();
-        let version: Version = ids.filter_map(|(writer, id)| Some(((*id)?, seen.of(writer)))).collect();
         let view = self.history.view(seen);
-        acts::examine(replica, &version, &view)?;
+        acts::examine(replica, &self.ids, seen, &view)?;
         Ok(M::facets(&view))
     }
 
     /// Whether two replicas are one and the same, and what they must be.
     pub(super) fn equal(&self, law: &str, a: &Point<M::Type>, b: &Point<M::Type>) -> Result<(), String> {
         self.examine(&a.replica, &a.seen).map_err(|e| format!("{law}: {e}"))?;
+        same(law, a.replica.version(), b.replica.version())?;
         alike(law, a.replica.state(), b.replica.state())?;
         same(law, a.replica.fingerprint(), b.replica.fingerprint())
     }

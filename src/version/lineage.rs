@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use im::OrdMap;
 
+use crate::bugs::{Bug, is};
 use crate::id::{Dot, WriterId};
 
 /// The number of a line.
@@ -273,8 +274,8 @@ impl Lineage {
         let before = before.and_then(|(counter, line)| Some((line?, counter)));
         let lines = Arc::make_mut(&mut self.lines);
         let (line, begins) = match before {
-            Some((line, counter)) if lines[line as usize].tip == counter => {
-                lines[line as usize].tip = dot.counter;
+            Some((line, counter)) if lines[line as usize].tip == counter || is(Bug::ForkOnOneLine) => {
+                lines[line as usize].tip = dot.counter.max(lines[line as usize].tip);
                 (line, last.is_none())
             }
             attached => {

@@ -2,6 +2,8 @@
 
 mod change;
 mod lineage;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -548,7 +550,15 @@ impl Version {
                 stretches.push(lineage.between(line, begin, upto));
                 next = attached.filter(|_| fresh);
             }
-            contributions.push(stretches.into_iter().rev().flatten().collect());
+            let mut contribution: Vec<(WriterId, u64, u64)> = Vec::new();
+            for (writer, after, last) in stretches.into_iter().rev().flatten() {
+                // Where a writer lies on several lines depends on what was learnt first.
+                match contribution.last_mut().filter(|before| before.0 == writer && before.2 == after) {
+                    Some(before) => before.2 = last,
+                    None => contribution.push((writer, after, last)),
+                }
+            }
+            contributions.push(contribution);
         }
         contributions
     }

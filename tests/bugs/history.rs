@@ -129,16 +129,16 @@ impl<T: Subject> History<T> {
                 }
                 94.. => {
                     let site = &mut sites[who];
-                    let (bytes, lease) = site.replica.save();
+                    let bytes = site.replica.save();
                     history.saved.push(bytes.clone());
-                    // It goes on, or comes back from what was saved before, with a lease that is of no use then.
+                    // It goes on, or comes back from what was saved before.
                     let bytes = match random.percent(60) {
                         true => bytes,
                         false => site.backup.replace(bytes.clone()).unwrap_or(bytes),
                     };
                     let environment = environment();
                     let clock = environment.clock();
-                    if let Ok(opened) = Replica::resume_with(environment, &bytes, lease) {
+                    if let Ok(opened) = Replica::load_with(environment, &bytes) {
                         (site.replica, site.clock) = (opened, clock);
                     }
                 }
@@ -160,8 +160,9 @@ impl<T: Subject> History<T> {
                 let seen = edit.state().version().clone();
                 T::apply(edit, &op)?;
                 if *edit.state().version() != seen {
-                    let replica = edit.own_id();
-                    writes.push((Dot { writer: replica, counter: seen.get(replica) + 1 }, op, seen));
+                    let writer = edit.writer()?;
+                    let counter = edit.state().version().get(writer);
+                    writes.push((Dot { writer, counter }, op, seen));
                 }
             }
             if fails { Err(EditError::abort("thought better of it")) } else { Ok(()) }

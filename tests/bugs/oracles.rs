@@ -140,7 +140,7 @@ pub(crate) fn codec<T: Subject>(seed: u64) -> Verdict {
         if DotSet::from_bytes(&live.to_bytes()).as_ref() != Ok(&live) {
             return Err(format!("a set of dots: {live:?}"));
         }
-        let loaded = Replica::load(&self::moment(moment).save().0).map_err(|error| format!("a state: {error}"))?;
+        let loaded = Replica::load(&self::moment(moment).save()).map_err(|error| format!("a state: {error}"))?;
         same("saved and loaded", &loaded, moment)?;
     }
     Ok(())

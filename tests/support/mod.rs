@@ -50,7 +50,7 @@ pub(crate) fn samples() -> Samples {
     .unwrap();
     let incremental = a.delta_since(receiver.version()).unwrap();
     a.edit(|g| g.remove_node(nodes[1])).unwrap();
-    let (state, _) = a.save();
+    let state = a.save();
     a.prune(Prune::All);
     let complete = a.complete();
     let reconciled = a.reconcile(receiver.version(), &receiver.live_dots());

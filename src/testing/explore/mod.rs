@@ -10,8 +10,8 @@ use crate::testing::model::Model;
 
 /// How far [`explore`] looks: all that so many replicas can come to in so many steps.
 ///
-/// A step is an edit of one operation, or a delta that arrives, or a replica that forgets its tombstones, or one that is opened
-/// again without its lease. Cutting a delta is none: after each step everybody cuts everything that can be cut (what each of
+/// A step is an edit of one operation, or a delta that arrives, or a replica that forgets its tombstones, or one that opens a
+/// saved state: its own latest, an earlier one of its own (a backup), or one of another replica (a copy). Cutting a delta is none: after each step everybody cuts everything that can be cut (what each of
 /// the others lacks, incremental or reconciled; the complete state; the delta of the edit), and each of these can arrive
 /// from then on, at any replica, at any time and any number of times, or never. So nothing is gained by cutting less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,12 +19,20 @@ pub struct Scope {
     replicas: usize,
     steps: usize,
     edits: usize,
+    restores: usize,
 }
 
 impl Scope {
-    /// All schedules of so many steps, each of which may be an edit.
+    /// All schedules of so many steps, each of which may be an edit, and one of which may open another saved state than the
+    /// replica's own latest.
     pub const fn new(replicas: usize, steps: usize) -> Self {
-        Self { replicas, steps, edits: steps }
+        Self { replicas, steps, edits: steps, restores: 1 }
+    }
+
+    /// Of the steps at most so many open another saved state than the replica's own latest.
+    #[must_use]
+    pub const fn restores(self, most: usize) -> Self {
+        Self { restores: most, ..self }
     }
 
     /// Of the steps at most so many are edits that write something.
@@ -38,8 +46,8 @@ impl Scope {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Exploration {
-    /// Different states: what each replica holds (cells with their tombstones, what it has seen, what was pruned, the id it
-    /// writes under), and the set of deltas that can arrive.
+    /// Different states: what each replica holds (cells with their tombstones, what it has seen, what was pruned, the
+    /// writer that it writes as or goes on from), the set of deltas that can arrive, and all that was saved.
     pub states: usize,
     /// Those that the shortest way to takes so many steps, from 0.
     pub by_steps: Vec<usize>,
@@ -78,7 +86,7 @@ impl fmt::Display for Exploration {
 ///   was pruned, equal bytes;
 /// - the laws, of what the replicas hold and what the one that changed held before; and all sync with all, and are equal;
 /// - the delta of an edit does what the edit did; of two deltas that chain, their join does what both do;
-/// - each replica reads what the [`Model`] says, before it is saved and after it is loaded, under its old id with the lease.
+/// - each replica reads what the [`Model`] says, before it is saved and after it is loaded.
 ///
 /// Clocks stand still but for what was seen: an edit that has seen others is later than all of them, and of edits in the same
 /// place of two histories the one by the *lesser* id is later. So concurrent writes come in either order of stamps and ids.
@@ -135,7 +143,7 @@ mod tests {
         assert!(found.states > 2_000 && found.concurrent * 2 > found.states && found.refused > 100, "{found}");
     }
 
-    /// Write, erase, forget: what is then cut for somebody who has the write tells nothing of its end.
+    /// Write, erase, forget: what is then cut for somebody who has the write, as a copy has, tells nothing of its end.
     #[test]
     fn answering_incrementally_below_what_was_pruned_is_seen() {
         let steps = steps_to_see(2, |delta, _| {
@@ -143,7 +151,7 @@ mod tests {
                 delta.kind = DeltaKind::Incremental;
             }
         });
-        assert_eq!(steps, 3);
+        assert_eq!(steps, 4);
     }
 
     /// Three replicas: who learnt of a removal without its tombstone answers the third as if it could tell of it.
@@ -170,7 +178,7 @@ mod tests {
                 delta.parts.iter_mut().for_each(|part| part.whole = false);
             }
         });
-        assert_eq!(steps, 2);
+        assert_eq!(steps, 3);
     }
 
     #[test]

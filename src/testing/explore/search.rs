@@ -18,6 +18,10 @@ struct State {
     locals: Locals,
     /// The number of the set of deltas that can arrive.
     pool: usize,
+    /// The number of the set of all that was ever saved; that of the empty set once no more of it may be opened.
+    saves: usize,
+    /// How many times something else was opened than the latest of the site's own.
+    restored: usize,
     /// The state that it came from, and how.
     from: usize,
     act: Option<Act>,
@@ -27,11 +31,12 @@ struct State {
 enum Act {
     Edit { by: usize, op: usize },
     Prune { by: usize },
-    Reopen { who: usize },
+    /// Opens what was saved, there or elsewhere.
+    Open { saved: usize, who: usize },
     Arrive { parcel: usize, at: usize },
 }
 
-/// Sets of deltas, each under one number.
+/// Sets of deltas or of saved states, each under one number.
 #[derive(Default)]
 struct Pools {
     sets: Vec<Rc<[usize]>>,
@@ -41,6 +46,7 @@ struct Pools {
 impl Pools {
     fn number(&mut self, mut parcels: Vec<usize>) -> usize {
         parcels.sort_unstable();
+        parcels.dedup();
         let parcels: Rc<[usize]> = parcels.into();
         *self.numbers.entry(Rc::clone(&parcels)).or_insert_with(|| {
             self.sets.push(parcels);
@@ -53,7 +59,7 @@ pub(super) struct Search<M: Model> {
     scope: Scope,
     table: Table<M>,
     states: Vec<State>,
-    known: HashSet<(Locals, usize)>,
+    known: HashSet<(Locals, usize, usize, usize)>,
     pools: Pools,
     judged: HashSet<Locals>,
     /// How many edits were made before the first step.
@@ -68,7 +74,7 @@ impl<M: Model> Search<M> {
         }
         Ok(Self {
             scope,
-            // Each step may open a replica again under a new id.
+            // Each step may open a replica again, which then has a new writer.
             table: Table::new(scope.replicas, scope.replicas * (scope.steps + 1), ops)?,
             states: Vec::new(),
             known: HashSet::new(),
@@ -90,10 +96,8 @@ impl<M: Model> Search<M> {
         self.begun = self.edits(&locals);
         let mut pool = Vec::new();
         (0..locals.len()).try_for_each(|who| self.cut(&locals, who, &mut pool))?;
-        pool.sort_unstable();
-        pool.dedup();
-        let pool = self.pools.number(pool);
-        self.come_to(State { locals, pool, from: 0, act: None });
+        let (pool, saves) = (self.pools.number(pool), self.saves(&[], &locals, 0));
+        self.come_to(State { locals, pool, saves, restored: 0, from: 0, act: None });
         let (mut first, mut by_steps) = (0, vec![1]);
         for _ in 0..self.scope.steps {
             let end = self.states.len();
@@ -112,13 +116,16 @@ impl<M: Model> Search<M> {
 
     /// Does all that can be done next.
     fn leave(&mut self, state: usize) -> Result<(), String> {
-        let State { locals, pool, .. } = &self.states[state];
-        let (locals, pool) = (locals.clone(), Rc::clone(&self.pools.sets[*pool]));
+        let State { locals, pool, saves, .. } = &self.states[state];
+        let [pool, saves] = [pool, saves].map(|set| Rc::clone(&self.pools.sets[*set]));
+        let locals = locals.clone();
         let ops = if self.edits(&locals) - self.begun < self.scope.edits { self.table.alphabet() } else { 0 };
         for who in 0..locals.len() {
             let edits = (0..ops).map(|op| Act::Edit { by: who, op });
             let arrivals = pool.iter().map(|parcel| Act::Arrive { parcel: *parcel, at: who });
-            for act in edits.chain([Act::Prune { by: who }, Act::Reopen { who }]).chain(arrivals) {
+            let earlier = saves.iter().filter(|saved| **saved != locals[who]);
+            let opens = [locals[who]].into_iter().chain(earlier.copied()).map(|saved| Act::Open { saved, who });
+            for act in edits.chain([Act::Prune { by: who }]).chain(opens).chain(arrivals) {
                 self.act(state, act).map_err(|why| self.tell(state, act, &why))?;
             }
         }
@@ -126,8 +133,8 @@ impl<M: Model> Search<M> {
     }
 
     fn act(&mut self, state: usize, act: Act) -> Result<(), String> {
-        let State { locals, pool, .. } = &self.states[state];
-        let (mut locals, pool) = (locals.clone(), *pool);
+        let State { locals, pool, saves, restored, .. } = &self.states[state];
+        let (mut locals, pool, saves, mut restored) = (locals.clone(), *pool, *saves, *restored);
         let mut cut = Vec::new();
         let (who, now) = match act {
             Act::Edit { by, op } => {
@@ -136,7 +143,10 @@ impl<M: Model> Search<M> {
                 (by, now)
             }
             Act::Prune { by } => (by, self.table.prune(locals[by])?),
-            Act::Reopen { who } => (who, self.table.reopen(locals[who])?),
+            Act::Open { saved, who } => {
+                restored += usize::from(saved != locals[who]);
+                (who, self.table.open(saved, locals[who])?)
+            }
             Act::Arrive { parcel, at } => {
                 let Some(now) = self.table.arrive(locals[at], parcel)? else { return Ok(()) };
                 (at, now)
@@ -152,23 +162,30 @@ impl<M: Model> Search<M> {
         cut.dedup();
         cut.retain(|parcel| old.binary_search(parcel).is_err());
         if self.judged.insert(locals.clone()) {
-            let judged = self.judge(&locals, who, before).and_then(|()| self.regroup(&locals, &old, &cut));
+            let judged = self.judge(&locals, who, before, act).and_then(|()| self.regroup(&locals, &old, &cut));
             judged.map_err(|e| format!("by the laws, of what there is then: {e}"))?;
         }
         let pool = match cut.is_empty() {
             true => pool,
             false => self.pools.number(old.iter().chain(&cut).copied().collect()),
         };
-        self.come_to(State { locals, pool, from: state, act: Some(act) });
+        let saves = self.saves(&Rc::clone(&self.pools.sets[saves]), &locals, restored);
+        self.come_to(State { locals, pool, saves, restored, from: state, act: Some(act) });
         Ok(())
     }
 
     fn come_to(&mut self, state: State) {
-        if self.known.insert((state.locals.clone(), state.pool)) {
+        if self.known.insert((state.locals.clone(), state.pool, state.saves, state.restored)) {
             let all = self.all(&state.locals);
             self.concurrent += usize::from(self.table.collides(all));
             self.states.push(state);
         }
+    }
+
+    /// All that was saved, with what the replicas hold now.
+    fn saves(&mut self, saves: &[usize], locals: &Locals, restored: usize) -> usize {
+        let go_on = restored < self.scope.restores;
+        self.pools.number(saves.iter().chain(locals).copied().filter(|_| go_on).collect())
     }
 
     /// What was done in all.
@@ -197,11 +214,13 @@ impl<M: Model> Search<M> {
     }
 
     /// The laws, of replicas one of which has changed; and all sync with all.
-    fn judge(&mut self, locals: &Locals, who: usize, before: usize) -> Result<(), String> {
+    fn judge(&mut self, locals: &Locals, who: usize, before: usize, act: Act) -> Result<(), String> {
         let table = &mut self.table;
         let mut locals: Locals = locals.iter().map(|local| table.copy(*local)).collect();
         let before = table.copy(before);
-        laws::inflation(table, &locals[who], &before)?;
+        if !matches!(act, Act::Open { .. }) {
+            laws::inflation(table, &locals[who], &before)?;
+        }
         locals.swap(0, who);
         let (now, one) = (locals[0], locals[1]);
         let other = locals.get(2).copied().unwrap_or(before);
@@ -248,7 +267,11 @@ impl<M: Model> Search<M> {
             let what = match act {
                 Some(Act::Edit { by, op }) => format!("replica {by}: {:?}", self.table.op(op)),
                 Some(Act::Prune { by }) => format!("replica {by} forgets its tombstones"),
-                Some(Act::Reopen { who }) => format!("replica {who} is opened again without its lease"),
+                Some(Act::Open { saved, who }) => {
+                    let had = |state: &usize| self.states[*state].locals.contains(&saved);
+                    let step = path.iter().position(had).unwrap_or_default();
+                    format!("replica {who} opens what replica {} had after step {step}", self.table.site(saved))
+                }
                 Some(Act::Arrive { parcel, at }) => {
                     let had = |state: &usize| self.pools.sets[self.states[*state].pool].binary_search(&parcel).is_ok();
                     let step = path.iter().position(had).unwrap_or_default();

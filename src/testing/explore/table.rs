@@ -17,7 +17,7 @@ use crate::testing::explore::Exploration;
 use crate::testing::history::{History, Seen};
 use crate::testing::laws::Joins;
 use crate::testing::model::{Model, same};
-use crate::testing::point::{Point, alike, carry};
+use crate::testing::point::{Born, Ids, Point, alike, carry};
 use crate::testing::raw::{Raw, RawOp};
 use crate::version::Version;
 
@@ -31,7 +31,11 @@ const NOBODY: usize = usize::MAX;
 /// What a replica holds, and all that it will do follows from.
 struct Local<M: Model> {
     past: usize,
+    /// The writer of the opening: the number of the site, and for each opening that wrote there before as many more as there
+    /// are sites.
     writer: usize,
+    /// The writer that it goes on from, if it has not written.
+    owner: Option<usize>,
     point: Point<M::Type>,
 }
 
@@ -41,7 +45,8 @@ struct Past<M: Model> {
     edits: Rc<[usize]>,
     seen: Seen,
     history: History<M>,
-    version: Version,
+    /// All writers, as they were born in it.
+    ids: Ids,
     /// The greatest time in it, in ticks.
     age: u64,
     /// The first that came to have seen this: all others must be like it.
@@ -53,6 +58,9 @@ struct Past<M: Model> {
 struct Made<M: Model> {
     history: History<M>,
     age: u64,
+    writer: usize,
+    /// The counter after which those of its writer begin.
+    after: u64,
 }
 
 /// A delta that was cut, and what the model knows of it.
@@ -63,6 +71,9 @@ struct Parcel {
     need: Seen,
     past: usize,
 }
+
+/// The writer of an opening, and the one that it goes on from if it has not written.
+type Who = (usize, Option<usize>);
 
 /// What an editor holds then, and the delta of it, if anything was written; none if the edit is refused.
 type AfterEdit = Option<(usize, Option<usize>)>;
@@ -76,8 +87,12 @@ enum What {
     Joined,
 }
 
-/// Who writes, what was seen, the tombstones, what was pruned: what is alive follows, which is checked.
-type Key = (usize, usize, Vec<Dot>, Version);
+/// Who writes, what it will be born at, what was seen, the tombstones, what was pruned: what is alive follows, which is
+/// checked.
+type Key = (usize, Birthplace, usize, Vec<Dot>, Version);
+
+/// The writer that an opening goes on from which has not written, and the dot that its own writer would be born at now.
+type Birthplace = (Option<usize>, Option<Dot>);
 
 /// Replicas, deltas, what was seen and edited, each under a number, and what came of each act.
 pub(super) struct Table<M: Model> {
@@ -89,7 +104,7 @@ pub(super) struct Table<M: Model> {
     /// By writer: among those who write in the same tick the one with the greatest id is the earliest.
     ranks: Vec<u64>,
     edits: Vec<Made<M>>,
-    edit_numbers: HashMap<(usize, usize, usize), usize>,
+    edit_numbers: HashMap<(usize, usize, Birthplace, usize), usize>,
     pasts: Vec<Past<M>>,
     past_numbers: HashMap<Rc<[usize]>, usize>,
     locals: Vec<Local<M>>,
@@ -100,7 +115,7 @@ pub(super) struct Table<M: Model> {
     joined: HashMap<(usize, usize), usize>,
     edited: HashMap<(usize, usize), AfterEdit>,
     pruned: HashMap<usize, usize>,
-    reopened: HashMap<usize, usize>,
+    opened: HashMap<(usize, usize), usize>,
     arrived: HashMap<(usize, usize), Option<usize>>,
     cut: HashMap<(usize, usize), usize>,
     complete: HashMap<usize, usize>,
@@ -135,7 +150,7 @@ impl<M: Model> Table<M> {
             joined: HashMap::new(),
             edited: HashMap::new(),
             pruned: HashMap::new(),
-            reopened: HashMap::new(),
+            opened: HashMap::new(),
             arrived: HashMap::new(),
             cut: HashMap::new(),
             complete: HashMap::new(),
@@ -152,7 +167,7 @@ impl<M: Model> Table<M> {
     /// The replicas as they are at the beginning, all with what the model begins with.
     pub(super) fn begin(&mut self) -> Result<Vec<usize>, String> {
         let none = |writer: usize| Replica::with_environment(TestEnvironment::new(writer as u64));
-        let mut locals = (0..self.replicas).map(|who| self.local(who, 0, none(who))).collect::<Result<Vec<_>, _>>()?;
+        let mut locals = (0..self.replicas).map(|who| self.local((who, None), 0, none(who))).collect::<Result<Vec<_>, _>>()?;
         for op in self.alphabet..self.ops.len() {
             locals[0] = self.edit(locals[0], op)?.ok_or("what the model begins with is refused")?.0;
         }
@@ -213,8 +228,14 @@ impl<M: Model> Table<M> {
         }
     }
 
-    fn site(&self, local: usize) -> usize {
+    /// Where it is.
+    pub(super) fn site(&self, local: usize) -> usize {
         self.locals[local].writer % self.replicas
+    }
+
+    fn wrote(&self, local: usize) -> bool {
+        let Local { past, writer, .. } = &self.locals[local];
+        self.pasts[*past].seen.of(*writer) > 0
     }
 
     // ---- what is the same, under one number ----
@@ -226,12 +247,14 @@ impl<M: Model> Table<M> {
         let mut history = History::new();
         edits.iter().for_each(|edit| history.append(&self.edits[*edit].history));
         let seen = history.seen();
-        let version = seen.iter().map(|(writer, count)| (self.ids[writer], count)).collect();
+        let mut born: Vec<Born> = self.ids.iter().map(|id| Born { id: *id, after: 0 }).collect();
+        edits.iter().map(|edit| &self.edits[*edit]).for_each(|made| born[made.writer].after = made.after);
+        let ids = Ids::of(born);
         let age = edits.iter().map(|edit| self.edits[*edit].age).max().unwrap_or(0);
         let collides = history.collides();
         let number = self.pasts.len();
         self.past_numbers.insert(Rc::clone(&edits), number);
-        self.pasts.push(Past { edits, seen, history, version, age, first: None, collides });
+        self.pasts.push(Past { edits, seen, history, ids, age, first: None, collides });
         number
     }
 
@@ -251,29 +274,33 @@ impl<M: Model> Table<M> {
     }
 
     /// Judges what a replica holds after something was done to it, and finds the number of it.
-    fn local(&mut self, writer: usize, past: usize, replica: Replica<M::Type>) -> Result<usize, String> {
-        let who = || if writer == NOBODY { "a copy".into() } else { format!("replica {}", writer % self.replicas) };
-        self.examine(past, &replica).map_err(|e| format!("{}: {e}", who()))?;
-        self.number(writer, past, replica)
+    fn local(&mut self, who: Who, past: usize, replica: Replica<M::Type>) -> Result<usize, String> {
+        let (writer, _) = who;
+        let name = || if writer == NOBODY { "a copy".into() } else { format!("replica {}", writer % self.replicas) };
+        self.examine(past, &replica).map_err(|e| format!("{}: {e}", name()))?;
+        self.number(who, past, replica)
     }
 
     fn examine(&self, past: usize, replica: &Replica<M::Type>) -> Result<(), String> {
-        let Past { seen, history, version, .. } = &self.pasts[past];
-        acts::examine::<M>(replica, version, &history.view(seen))
+        let Past { seen, history, ids, .. } = &self.pasts[past];
+        acts::examine::<M>(replica, ids, seen, &history.view(seen))
     }
 
     /// The number of what a replica holds, which is compared with all that have seen the same.
-    fn number(&mut self, writer: usize, past: usize, replica: Replica<M::Type>) -> Result<usize, String> {
+    fn number(&mut self, who: Who, past: usize, replica: Replica<M::Type>) -> Result<usize, String> {
+        let (writer, owner) = who;
         if let Some(first) = self.pasts[past].first {
             let first = &self.locals[first].point.replica;
             alike("what is read at equal versions", replica.state(), first.state())?;
             same("the fingerprint at equal versions", replica.fingerprint(), first.fingerprint())?;
+            same("the version of who has seen the same", replica.version(), first.version())?;
         }
-        let key = key(writer, past, &replica);
+        let owner = owner.filter(|_| writer != NOBODY && self.pasts[past].seen.of(writer) == 0);
+        let key = (writer, self.birthplace(owner, &replica), past, tombstones(&replica), pruned(&replica));
         if let Some(number) = self.local_numbers.get(&key) {
             return Ok(*number);
         }
-        let loaded = acts::load(&replica)?;
+        let (loaded, _) = acts::load(&replica)?;
         self.examine(past, &loaded).map_err(|e| format!("once saved and loaded: {e}"))?;
         let point = Point {
             replica: replica.twin_with(TestEnvironment::new(writer as u64)),
@@ -281,7 +308,7 @@ impl<M: Model> Table<M> {
         };
         let number = self.locals.len();
         self.pasts[past].first.get_or_insert(number);
-        self.locals.push(Local { past, writer, point });
+        self.locals.push(Local { past, writer, owner, point });
         self.local_numbers.insert(key, number);
         Ok(number)
     }
@@ -296,15 +323,16 @@ impl<M: Model> Table<M> {
 
     /// A copy that nobody writes to.
     pub(super) fn copy(&mut self, local: usize) -> usize {
-        let Local { past, writer, point } = &self.locals[local];
+        let Local { past, writer, point, .. } = &self.locals[local];
         if *writer == NOBODY {
             return local;
         }
-        let key = key(NOBODY, *past, &point.replica);
+        let replica = &point.replica;
+        let key = (NOBODY, (None, None), *past, tombstones(replica), pruned(replica));
         match self.local_numbers.entry(key) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                let copy = Local { past: *past, writer: NOBODY, point: point.copy() };
+                let copy = Local { past: *past, writer: NOBODY, owner: None, point: point.copy() };
                 self.locals.push(copy);
                 *new.insert(self.locals.len() - 1)
             }
@@ -322,8 +350,9 @@ impl<M: Model> Table<M> {
         if let Some(done) = self.edited.get(&(local, op)) {
             return Ok(*done);
         }
-        let Local { past, writer, point } = &self.locals[local];
-        let (past, writer) = (*past, *writer);
+        let Local { past, writer, owner, point } = &self.locals[local];
+        let (past, writer, owner) = (*past, *writer, *owner);
+        let birthplace = self.birthplace(owner, &point.replica);
         let Past { history, seen, age, .. } = &self.pasts[past];
         let age = age + 1;
         let time = TestEnvironment::START + age * TICK + self.ranks[writer];
@@ -341,9 +370,16 @@ impl<M: Model> Table<M> {
             Some(Edited { delta, mirror }) => {
                 let (after, empty) = match written.len() {
                     0 => (past, true),
-                    _ => (self.made(past, writer, op, Made { history: written, age }), false),
+                    _ => {
+                        let id = self.ids[writer];
+                        same("the writer of the edit", replica.writer(), Some(id))?;
+                        let begins = replica.version().get(id).checked_sub(all.of(writer));
+                        let begins = begins.ok_or("fewer writes than were made")?;
+                        let made = Made { history: written, age, writer, after: begins };
+                        (self.made((past, writer, birthplace, op), made), false)
+                    }
                 };
-                let now = self.local(writer, after, replica)?;
+                let now = self.local((writer, owner), after, replica)?;
                 let need = self.pasts[past].seen.clone();
                 self.examine(after, &mirror).map_err(|e| format!("by the delta of the edit: {e}"))?;
                 let what = What::OfEdit(writer % self.replicas);
@@ -355,9 +391,9 @@ impl<M: Model> Table<M> {
     }
 
     /// The past of somebody who made an edit.
-    fn made(&mut self, past: usize, writer: usize, op: usize, made: Made<M>) -> usize {
-        let new = self.edits.len();
-        let number = *self.edit_numbers.entry((past, writer, op)).or_insert(new);
+    fn made(&mut self, edit: (usize, usize, Birthplace, usize), made: Made<M>) -> usize {
+        let (new, past) = (self.edits.len(), edit.0);
+        let number = *self.edit_numbers.entry(edit).or_insert(new);
         if number == new {
             self.edits.push(made);
         }
@@ -372,27 +408,31 @@ impl<M: Model> Table<M> {
         let mut replica = self.twin(local);
         acts::prune(&mut replica)?;
         same("how many tombstones are left", replica.state().state().tombstones_len(), 0)?;
-        let Local { past, writer, .. } = self.locals[local];
-        let done = self.local(writer, past, replica)?;
+        let Local { past, writer, owner, .. } = self.locals[local];
+        let done = self.local((writer, owner), past, replica)?;
         self.pruned.insert(local, done);
         Ok(done)
     }
 
-    /// Opened again with its lease a replica is what it was; without it goes on under a new id, once it had one.
-    pub(super) fn reopen(&mut self, local: usize) -> Result<usize, String> {
-        if let Some(done) = self.reopened.get(&local) {
+    /// Opens at a site what was saved there or elsewhere. `now` is what the site holds: an opening that has written is followed
+    /// by a writer of its own, and no writer writes twice.
+    pub(super) fn open(&mut self, saved: usize, now: usize) -> Result<usize, String> {
+        let used = self.locals[now].writer;
+        let writer = if self.wrote(now) { used + self.replicas } else { used };
+        if let Some(done) = self.opened.get(&(saved, writer)) {
             return Ok(*done);
         }
-        let Local { past, writer, .. } = self.locals[local];
-        let mut replica = self.twin(local);
-        let resumed = acts::restart(&mut replica, TestEnvironment::new(writer as u64), true)?;
-        same("what is opened with its lease", self.local(writer, past, resumed)?, local)?;
-        let wrote = self.pasts[past].seen.of(writer) > 0;
-        let writer = if wrote { writer + self.replicas } else { writer };
-        let opened = acts::restart(&mut replica, TestEnvironment::new(writer as u64), false)?;
-        let done = self.local(writer, past, opened)?;
-        self.reopened.insert(local, done);
+        let Local { past, writer: saver, owner, ref point } = self.locals[saved];
+        let owner = if self.wrote(saved) { Some(saver) } else { owner };
+        let replica = acts::open(&point.replica.save(), TestEnvironment::new(writer as u64))?;
+        let done = self.local((writer, owner), past, replica)?;
+        self.opened.insert((saved, writer), done);
         Ok(done)
+    }
+
+    /// Where the writer of an opening would be born that has not written.
+    fn birthplace(&self, owner: Option<usize>, replica: &Replica<M::Type>) -> Birthplace {
+        (owner, owner.and_then(|owner| replica.version().goes_on_from(self.ids[owner])))
     }
 
     /// What comes of a delta; none if it is refused.
@@ -400,8 +440,8 @@ impl<M: Model> Table<M> {
         if let Some(done) = self.arrived.get(&(local, parcel)) {
             return Ok(*done);
         }
-        let Local { past, writer, point, .. } = &self.locals[local];
-        let (past, writer) = (*past, *writer);
+        let Local { past, writer, owner, point } = &self.locals[local];
+        let (past, who) = (*past, (*writer, *owner));
         let Parcel { delta, need, past: theirs, .. } = &self.parcels[parcel];
         let (gap, theirs) = (!point.seen.includes(need), *theirs);
         let mut replica = self.twin(local);
@@ -415,9 +455,9 @@ impl<M: Model> Table<M> {
             false => {
                 let (all, known) = (self.join_pasts(past, theirs), self.locals.len());
                 let now = match touched || all != past {
-                    true => self.local(writer, all, replica)?,
+                    true => self.local(who, all, replica)?,
                     // Nothing that is read can have changed.
-                    false => self.number(writer, past, replica)?,
+                    false => self.number(who, past, replica)?,
                 };
                 if now == known {
                     acts::merge_again(&self.locals[now].point.replica, &self.parcels[parcel].delta)?;
@@ -439,7 +479,7 @@ impl<M: Model> Table<M> {
         let (sender, receiver) = (&self.locals[from], &self.locals[to]);
         let mut delta = sender.point.delta_for(&receiver.point)?;
         (self.spoil)(&mut delta, sender.point.replica.state().state());
-        let need = sender.point.need(&delta, &receiver.point);
+        let need = sender.point.need(&delta, &receiver.point, &self.pasts[sender.past].ids)?;
         let parcel = Parcel { what: What::For(self.site(from), self.site(to)), delta, need, past: sender.past };
         let done = self.parcel(parcel);
         self.cut.insert((from, past), done);
@@ -470,7 +510,7 @@ impl<M: Model> Table<M> {
         let (a, b) = (&self.parcels[first], &self.parcels[second]);
         let [upto_a, upto_b] = [a, b].map(|parcel| &self.pasts[parcel.past].seen);
         let incremental = self.is_incremental(first) && self.is_incremental(second);
-        let chain = incremental && upto_a.includes(&b.need) && upto_b.includes(upto_a);
+        let chain = incremental && *upto_a == b.need && upto_b.includes(upto_a);
         let done = match (a.delta.join(&b.delta), chain) {
             (Err(_), false) => None,
             (Ok(joined), true) => {
@@ -521,18 +561,21 @@ impl<M: Model> Joins for Table<M> {
     }
 
     fn equal(&mut self, law: &str, a: &usize, b: &usize) -> Result<(), String> {
-        let [a, b] = [a, b].map(|local| &self.pasts[self.locals[*local].past].version);
+        let [a, b] = [a, b].map(|local| &self.pasts[self.locals[*local].past].edits);
         same(law, a, b)
     }
 }
 
-fn key<T: Crdt>(writer: usize, past: usize, replica: &Replica<T>) -> Key {
-    let state = replica.state().state();
-    (writer, past, state.tombstones().collect(), state.pruned().clone())
+fn tombstones<T: Crdt>(replica: &Replica<T>) -> Vec<Dot> {
+    replica.state().state().tombstones().collect()
+}
+
+fn pruned<T: Crdt>(replica: &Replica<T>) -> Version {
+    replica.state().state().pruned().clone()
 }
 
 fn id_of(writer: usize) -> Result<WriterId, String> {
     let mut replica = Replica::<Raw>::with_environment(TestEnvironment::new(writer as u64));
     replica.edit(|raw| Raw::apply(raw, &RawOp::Write(0, 0, 0))).map_err(|e| e.to_string())?;
-    replica.id().ok_or_else(|| "whoever wrote has an id".into())
+    replica.writer().ok_or_else(|| "whoever wrote has a writer".into())
 }
