@@ -11,8 +11,9 @@ mod spelling;
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
 use driftless::{
-    ConflictKind, Crdt, Delta, Diff, Document, Edit, EditError, Graph, Kind, Metric, Model, NodeId, Prune, Replica,
-    Resolution, Rule, Rules, Value, Vector,
+    ConflictKind, Content, Crdt, Delta, Diff, Document, DwFlag, Edit, EditError, EwFlag, Graph, Kind, LwwRegister,
+    MaxRegister, Metric, Model, MvRegister, NodeId, OrMap, OrSet, Prune, Replica, Resolution, Rule, Rules, RwSet,
+    Value, Vector,
 };
 use growth::{grows_in_proportion, time};
 use memory::{ALLOCATOR, alone, peak_of};
@@ -364,6 +365,185 @@ fn burying_a_big_map_looks_at_all_of_it_for_each_entry() {
         let (_, delta) = a.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap();
         time(|| b.merge(&delta).unwrap())
     });
+}
+
+// ---- many of one thing ----
+
+/// What the last of many concurrent siblings of one cell costs to merge: bytes of memory at the peak, and cells looked at.
+fn cost_of_one_more<T: Crdt>(
+    siblings: u64,
+    write: impl Fn(&mut Edit<'_, T>, u64) -> Result<(), EditError>,
+) -> (usize, usize) {
+    let fork = |of: &Replica<T>, n: u64| of.fork_with(TestEnvironment::new(n));
+    let base = Replica::<T>::with_environment(TestEnvironment::new(1));
+    // All writers are known beforehand: a version is as long as there are writers, and it is not what is measured here.
+    let mut a = fork(&base, 2);
+    let hello = |e: &mut Edit<'_, T>| e.write(Entity::new(9, [9; 16]), b"hello", Payload::new(NULL, b"")).map(drop);
+    let writers: Vec<_> = (0..=siblings)
+        .map(|n| {
+            let mut writer = fork(&base, 3 + n);
+            let (_, greeting) = writer.edit(hello).unwrap();
+            a.merge(&greeting).unwrap();
+            writer
+        })
+        .collect();
+    a.edit(|e| e.delete(Entity::new(9, [9; 16])).map(drop)).unwrap();
+    let mut deltas =
+        writers.into_iter().enumerate().map(|(n, mut writer)| writer.edit(|e| write(e, n as u64)).unwrap().1);
+    let last = deltas.next_back().unwrap();
+    deltas.for_each(|delta| drop(a.merge(&delta).unwrap()));
+    cells_visited();
+    let (peak, report) = peak_of(|| a.merge(&last).unwrap());
+    assert_eq!(report.touched().len(), 1);
+    report.changes().for_each(drop);
+    (peak, cells_visited())
+}
+
+#[test]
+fn merging_one_more_of_many_concurrent_siblings_copies_all_of_them() {
+    let _alone = alone();
+    macro_rules! check {
+        ($what:literal, $type:ty, $write:expr) => {
+            let costs = [500, 4_000].map(|siblings| cost_of_one_more::<$type>(siblings, $write));
+            println!("{}: {costs:?} bytes at the peak and cells looked at, among 500 and 4,000 siblings", $what);
+            for (peak, visited) in costs {
+                assert!(peak <= 32_768 && visited <= 30, "{}: {peak} bytes, {visited} cells", $what);
+            }
+        };
+    }
+    check!("a property of a document", Document, |d, n| d.set("/x", n));
+    check!("an equal property of a document", Document, |d, _| d.set("/x", true));
+    check!("a removed property of a document", Document, |d, n| {
+        d.set("/x", n)?;
+        d.unset("/x").map(drop)
+    });
+    check!("a property of a node", Graph, |g, n| {
+        g.write(Entity::new(1, *id(0).as_bytes()), &field(&[b"x"], REGISTER, b""), {
+            Payload::new(NULL, &n.to_be_bytes())
+        })
+        .map(drop)
+    });
+    check!("a node", Graph, |g, _| g.add_node(id(0)).map(drop));
+    check!("an edge", Graph, |g, _| g.link(id(0), "knows", id(1)).map(drop));
+    check!("a register of the last writer", LwwRegister<u64>, |r, n| r.set(n));
+    check!("a register of all values", MvRegister<u64>, |r, n| r.set(n));
+    check!("a maximum", MaxRegister<u64>, |r, n| r.raise(n + 1).map(drop));
+    check!("an entry of a map", OrMap<u8, u64>, |m, n| m.insert(1, n).map(drop));
+    check!("an element of a set", OrSet<u8>, |s, _| s.insert(1).map(drop));
+    check!("an element of a set in which removing wins", RwSet<u8>, |s, _| s.insert(1).map(drop));
+    check!("a flag", EwFlag, |f, _| f.enable());
+    check!("a flag in which disabling wins", DwFlag, |f, _| f.enable());
+}
+
+#[test]
+fn adding_a_large_node_once_more_walks_all_of_it() {
+    let _alone = alone();
+    let visited = [1_000, 8_000].map(|fields| {
+        let mut a = replica(1);
+        let mut b = replica(2);
+        a.edit(|g| {
+            g.add_node(id(0))?;
+            (0..fields).try_for_each(|n| g.set(id(0), format!("/{n}"), n))
+        })
+        .unwrap();
+        let (_, delta) = b.edit(|g| g.add_node(id(0))).unwrap();
+        cells_visited();
+        a.merge(&delta).unwrap();
+        cells_visited()
+    });
+    println!("{visited:?} cells looked at to merge a node of 1,000 and 8,000 fields that was added elsewhere too");
+    assert!(visited.iter().all(|cells| *cells <= 5), "{visited:?}");
+}
+
+#[test]
+fn a_failing_edit_takes_every_change_back_by_itself() {
+    let _alone = alone();
+    let undone = [500, 5_000, 20_000].map(|fields| {
+        let mut a = replica(1);
+        a.edit(|g| {
+            g.add_node(id(0))?;
+            (0..fields).try_for_each(|n| g.set(id(0), format!("/{n}"), n))
+        })
+        .unwrap();
+        let before = a.snapshot();
+        cells_visited();
+        let failed: Result<((), _), _> = a.edit(|g| {
+            g.remove_node(id(0))?;
+            Err(EditError::abort("on purpose"))
+        });
+        failed.unwrap_err();
+        let undone = cells_visited();
+        assert_eq!((a.state(), a.version()), (&before, before.state().version()));
+        a.state().check_invariants().unwrap();
+        undone
+    });
+    println!("{undone:?} changes undone one by one of a failing deletion of 500, 5,000 and 20,000 fields");
+    // And a look at the node's edges, for each change of its root.
+    assert_eq!(undone, [501, 1_024, 1_024].map(|changes| changes + 2));
+}
+
+#[test]
+fn deleting_a_node_looks_for_every_edge_whether_its_ends_are_there() {
+    let _alone = alone();
+    let hub = |n: usize| {
+        let mut a = replica(1);
+        a.edit(|g| {
+            g.add_node(id(0))?;
+            // The other end of every second edge is missing.
+            (1..=n).filter(|i| i % 2 == 0).try_for_each(|i| g.add_node(id(i)).map(drop))?;
+            (1..=n).try_for_each(|i| g.link(id(0), "e", id(i)).map(drop))
+        })
+        .unwrap();
+        a
+    };
+    for n in [1_000, 8_000] {
+        let mut a = hub(n);
+        cells_visited();
+        let (edges, _) = a.edit(|g| g.remove_node_with_edges(id(0))).unwrap();
+        let visited = cells_visited();
+        println!("{visited} cells looked at to delete a node with {n} edges");
+        assert!(edges == n && visited <= n + n / 2 + 10, "{visited} cells for {n} edges");
+        a.state().check_invariants().unwrap();
+    }
+    grows_in_proportion("deleting a node with its edges", 1_000, |n| {
+        let mut a = hub(n);
+        time(|| a.edit(|g| g.remove_node_with_edges(id(0))).unwrap())
+    });
+}
+
+#[test]
+fn listing_nested_conflicts_of_kinds_reads_all_that_lies_below_for_each() {
+    let _alone = alone();
+    const LEAVES: usize = 2_000;
+    for depth in [5, 40] {
+        let at = |depth: usize| "/k".repeat(depth);
+        let mut a = document(1);
+        a.edit(|d| (0..LEAVES).try_for_each(|n| d.set(format!("{}/{n}", at(depth)), n as u64))).unwrap();
+        for level in 1..=depth {
+            let (_, delta) = document(1 + level as u64).edit(|d| d.set(at(level), 1)).unwrap();
+            a.merge(&delta).unwrap();
+        }
+        cells_visited();
+        let (peak, conflicts) = peak_of(|| a.state().conflicts().count());
+        let visited = cells_visited();
+        println!(
+            "{visited} cells looked at and {peak} bytes at the peak to list {conflicts} conflicts over {LEAVES} leaves"
+        );
+        assert!(conflicts == depth && visited <= LEAVES + 2 * depth, "{visited} cells");
+        assert!(peak <= 65_536, "{peak} bytes");
+        let all: Vec<_> = a.state().conflicts().collect();
+        for conflict in &all {
+            // By itself it is the same.
+            let alone = a.state().conflicts_at(&conflict.path).unwrap().next().unwrap();
+            assert_eq!(alone.id, conflict.id);
+        }
+        // The innermost map has all leaves.
+        let Content::Kind { kind: Kind::Map, reads } = &all[depth - 1].candidates[0].content else { panic!() };
+        assert_eq!(reads.to_json().as_object().unwrap().len(), LEAVES);
+        let (settled, _) = a.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap();
+        assert!(settled.written >= 1);
+        a.state().check_invariants().unwrap();
+    }
 }
 
 /// A register and a counter at the same path of empty segments, of many nodes.

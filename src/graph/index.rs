@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::bugs::{Bug, is};
 use crate::graph::keys::{EDGE, Ends, NODE, node as node_entity};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Cells, Entity, State, Touched};
+use crate::kernel::{Cells, Entity, State, Touched, visits};
 
 /// Persistent, like the state that it follows.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ impl Index {
         let ends = match (was, now) {
             (Some(_), None) if is(Bug::AdjacencyKept) => return,
             (Some(ends), None) => {
-                for (hop, _) in hops(ends) {
+                for (hop, _) in hops(id, ends) {
                     self.hops.remove(&hop);
                 }
                 // A node that is not missing is not missed for one edge fewer.
@@ -105,7 +105,7 @@ impl Index {
                 return;
             }
             (None, Some(ends)) => {
-                self.hops.extend(hops(ends));
+                self.hops.extend(hops(id, ends));
                 ends
             }
             _ => return,
@@ -119,6 +119,7 @@ impl Index {
 
     /// Keeps up whether a node is missing where edges end.
     fn follow_end(&mut self, node: NodeId, is_there: bool) {
+        visits::count(1);
         let is_absent = !is_there && [false, true].iter().any(|way| self.hops(node, *way, None).next().is_some());
         match is_absent {
             true => drop(self.absent.insert(node)),
@@ -135,7 +136,7 @@ impl Index {
                 EDGE => {
                     let id = EdgeId::from(*entity.id());
                     let ends = Ends::of(id, cells.siblings(crate::kernel::Field::ROOT.as_bytes()));
-                    fresh.hops.extend(ends.into_iter().flat_map(hops));
+                    fresh.hops.extend(ends.into_iter().flat_map(|ends| hops(id, ends)));
                 }
                 _ => continue,
             }
@@ -159,8 +160,9 @@ impl Index {
     }
 }
 
-fn hops(ends: Ends<'_>) -> [(Hop, NodeId); 2] {
-    let hop = |node, incoming| Hop { node, incoming, edge_type: hash(ends.edge_type), edge: ends.id() };
+/// Both ends of an edge of this id, which is a hash of them.
+fn hops(edge: EdgeId, ends: Ends<'_>) -> [(Hop, NodeId); 2] {
+    let hop = |node, incoming| Hop { node, incoming, edge_type: hash(ends.edge_type), edge };
     [(hop(ends.source, false), ends.target), (hop(ends.target, true), ends.source)]
 }
 
