@@ -61,15 +61,15 @@ fn a_device_whose_clock_ran_a_year_ahead_stamps_the_present_once_it_is_put_right
         g.set(ada, "/x", 1)
     })
     .unwrap();
-    let (bytes, _) = a.save();
+    let bytes = a.save();
     // Itself, a fork, and a restart, each put right, whether before or after it came to be.
     clock.store(now, Ordering::Relaxed);
     let late = TestEnvironment::new(5);
     let late_clock = late.clock();
     late_clock.store(now + YEAR, Ordering::Relaxed);
-    let opened_early = Replica::<Graph>::resume_with(late, &bytes, None).unwrap();
+    let opened_early = Replica::<Graph>::load_with(late, &bytes).unwrap();
     late_clock.store(now, Ordering::Relaxed);
-    let opened = Replica::<Graph>::resume_with(TestEnvironment::new(4), &bytes, None).unwrap();
+    let opened = Replica::<Graph>::load_with(TestEnvironment::new(4), &bytes).unwrap();
     let forked = a.fork_with(TestEnvironment::new(3));
     for (what, mut replica) in [("itself", a), ("a fork", forked), ("opened", opened), ("opened early", opened_early)] {
         replica.edit(|g| g.set(ada, "/y", 1)).unwrap();

@@ -193,7 +193,7 @@ fn comes_back<T: Element + Eq>(value: &T) {
     let value = || value.clone();
     let mut lww = replica::<LwwRegister<T>>();
     lww.edit(|r| r.set(value())).unwrap();
-    assert_eq!(Replica::<LwwRegister<T>>::load(&lww.save().0).unwrap().state().get(), Some(&value()));
+    assert_eq!(Replica::<LwwRegister<T>>::load(&lww.save()).unwrap().state().get(), Some(&value()));
     let mut mv = replica::<MvRegister<T>>();
     mv.edit(|r| r.set(value())).unwrap();
     assert_eq!(mv.state().get(), [value()]);
@@ -251,7 +251,7 @@ proptest! {
         for path in ["", "/a", "/a/b"] {
             let mut document = replica::<Document>();
             document.edit(|d| d.update(path, &value)).unwrap();
-            let again = Replica::<Document>::load(&document.save().0).unwrap();
+            let again = Replica::<Document>::load(&document.save()).unwrap();
             let read = again.state().deserialize::<Everything>(path).unwrap();
             prop_assert_eq!(read.as_ref(), Some(&value));
             prop_assert!(!document.edit(|d| d.update_checked(path, &value)).unwrap().0);
@@ -292,8 +292,8 @@ fn a_struct_reads_what_was_written_before_it_gained_a_field_and_after() {
         let (mut a, mut b) = (replica::<LwwRegister<A>>(), replica::<OrMap<u8, A>>());
         a.edit(|r| r.set(written.clone())).unwrap();
         b.edit(|m| m.insert(1, written.clone())).unwrap();
-        let a = Replica::<LwwRegister<B>>::load(&a.save().0).unwrap();
-        let b = Replica::<OrMap<u8, B>>::load(&b.save().0).unwrap();
+        let a = Replica::<LwwRegister<B>>::load(&a.save()).unwrap();
+        let b = Replica::<OrMap<u8, B>>::load(&b.save()).unwrap();
         assert_eq!((a.state().get(), b.state().get(&1)), (Some(&read), Some(&read)));
         let mut document = replica::<Document>();
         document.edit(|d| d.update("/a", &written)).unwrap();
@@ -308,7 +308,7 @@ fn a_struct_reads_what_was_written_before_it_gained_a_field_and_after() {
     olds.edit(|r| r.set(old())).unwrap();
     let mut news = replica::<MvRegister<New>>();
     news.edit(|r| r.set(New { alive: false, name: "Ada".into(), tags: vec![], born: 1815 })).unwrap();
-    assert_eq!(Replica::<MvRegister<Old>>::load(&news.save().0).unwrap().state().get(), olds.state().get());
+    assert_eq!(Replica::<MvRegister<Old>>::load(&news.save()).unwrap().state().get(), olds.state().get());
 }
 
 #[test]
@@ -325,12 +325,12 @@ fn an_element_that_gains_a_field_keeps_its_spelling_if_the_field_is_skipped() {
     }
     let mut old = replica::<OrSet<Old>>();
     old.edit(|s| s.insert(Old { name: "Ada".into() })).unwrap();
-    let mut new = Replica::<OrSet<New>>::load(&old.save().0).unwrap();
+    let mut new = Replica::<OrSet<New>>::load(&old.save()).unwrap();
     let ada = New { name: "Ada".into(), rank: 0 };
     assert!(new.state().contains(&ada) && new.edit(|s| s.remove(&ada)).unwrap().0);
     // What old code would spell otherwise is no element of its set, and stays for those who can read it.
     new.edit(|s| s.insert(New { rank: 1, ..ada })).unwrap();
-    let old = Replica::<OrSet<Old>>::load(&new.save().0).unwrap();
+    let old = Replica::<OrSet<Old>>::load(&new.save()).unwrap();
     assert_eq!((old.state().len(), old.state().state().live_len()), (0, 1));
 }
 

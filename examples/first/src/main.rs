@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = laptop.state().node(ada).and_then(|node| node.get("/name")).ok_or("the node has a name")?;
     println!("the name is \"{}\" on both, and no conflict is left.", name.as_str().ok_or("it is a text")?);
 
-    let (bytes, _) = laptop.save();
+    let bytes = laptop.save();
     assert_eq!(Replica::<Graph>::load(&bytes)?.state(), laptop.state());
     println!("\nThe laptop's replica is saved in {} bytes, and loaded again.", bytes.len());
     Ok(())
