@@ -67,7 +67,7 @@
 //!         let missing = laptop.delta_since(&driftless::Version::from_bytes(&request)?)?;
 //!         phone.merge(&Delta::from_bytes(&missing.to_bytes())?)?;
 //!     }
-//!     Err(other) => return Err(other.into()), // own dots: `rotate`; another type: not for us
+//!     Err(other) => return Err(other.into()), // another type: not for us; else a faulty sender
 //! }
 //! assert_eq!(laptop.state(), phone.state());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

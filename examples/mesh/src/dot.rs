@@ -95,7 +95,7 @@ fn label(outcome: &Outcome, concept: Concept) -> String {
     for (_, conflict) in contested(graph).filter(|(of, _)| *of == owner) {
         lines.push(format!("{}:", conflict.path));
         for (i, candidate) in conflict.candidates.iter().enumerate() {
-            let (mark, who) = (if i == 0 { "shows" } else { "and" }, outcome.mesh.name_of(candidate.replica()));
+            let (mark, who) = (if i == 0 { "shows" } else { "and" }, outcome.mesh.name_of(candidate.writer()));
             let value = shortened(&candidate.content.to_string(), WIDTH);
             lines.push(format!("  {mark} {value}, {who} {}", time(candidate.stamp.millis())));
         }

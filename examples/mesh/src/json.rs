@@ -67,7 +67,7 @@ fn conflicts(outcome: &Outcome) -> Vec<Value> {
                 .iter()
                 .map(|candidate| {
                     let value = candidate.value().map_or(Value::Null, |value| value.to_json());
-                    let writer = outcome.mesh.name_of(candidate.replica());
+                    let writer = outcome.mesh.name_of(candidate.writer());
                     json!({ "value": value, "writer": writer, "millis": candidate.stamp.millis() })
                 })
                 .collect();

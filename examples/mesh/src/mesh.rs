@@ -148,7 +148,7 @@ impl Mesh {
     }
 
     pub(crate) fn ids(&self) -> [Option<WriterId>; PEERS] {
-        std::array::from_fn(|who| self.peers[who].replica.id())
+        std::array::from_fn(|who| self.peers[who].replica.writer())
     }
 
     pub(crate) fn graph(&self, who: usize) -> &Graph {

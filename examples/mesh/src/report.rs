@@ -169,7 +169,7 @@ impl Outcome {
             let hidden = if self.is_there(*of) { "" } else { " (deleted, so hidden)" };
             lines.push(format!("  {} of {}{hidden}", conflict.path, self.words_for(*of)));
             for (i, candidate) in conflict.candidates.iter().enumerate() {
-                let (shows, who) = (if i == 0 { "shows" } else { "  and" }, self.mesh.name_of(candidate.replica()));
+                let (shows, who) = (if i == 0 { "shows" } else { "  and" }, self.mesh.name_of(candidate.writer()));
                 let value = shortened(&candidate.content.to_string(), WIDTH);
                 lines.push(format!("    {shows} {value:<WIDTH$}  {who:<6}  {}", time(candidate.stamp.millis())));
             }

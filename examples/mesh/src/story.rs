@@ -246,7 +246,7 @@ impl Teller<'_> {
 /// What all of these have seen.
 fn meet<'a>(mut versions: impl Iterator<Item = &'a Version>) -> Option<Version> {
     let first = versions.next()?.clone();
-    Some(versions.fold(first, |all, next| all.iter().map(|(id, n)| (id, n.min(next.get(id)))).collect()))
+    Some(versions.fold(first, |all, next| all.meet(next)))
 }
 
 /// A line between all peers that takes its time.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, WriterId, Version};
+use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, Version};
 
 /// Time and randomness that replay exactly. An app has no need of it: `Replica::new` asks the system.
 #[derive(Clone, Default)]
@@ -50,7 +50,9 @@ impl fmt::Display for Sent {
 
 impl Device {
     pub(crate) fn new(name: &'static str, stage: &Stage) -> Self {
-        Self { name, replica: Replica::with_environment(stage.clone()), stage: stage.clone() }
+        let mut replica = Replica::with_environment(stage.clone());
+        replica.set_device(name); // conflicts say who wrote what
+        Self { name, replica, stage: stage.clone() }
     }
 
     pub(crate) fn document(&self) -> &Document {
@@ -62,10 +64,6 @@ impl Device {
         self.replica.snapshot()
     }
 
-    pub(crate) fn id(&self) -> Option<WriterId> {
-        self.replica.id()
-    }
-
     /// Its delta is dropped, since peers ask for what they lack.
     pub(crate) fn edit<R>(
         &mut self,
@@ -74,13 +72,10 @@ impl Device {
         self.replica.edit(edit).map(|(result, _)| result)
     }
 
-    /// Says in the document what it is called, so that every device can name whoever wrote something.
+    /// Says in the document that the persona lives here.
     pub(crate) fn introduce(&mut self) -> Result<(), EditError> {
         let name = self.name;
-        self.edit(|d| {
-            let id = d.own_id().to_string();
-            d.set(Path::new(["devices", &id])?, name)
-        })
+        self.edit(|d| d.set(Path::new(["devices", name])?, name))
     }
 
     /// The first conflict at or below a path.
@@ -108,20 +103,11 @@ impl Device {
         Ok([self.pull(other)?, other.pull(self)?])
     }
 
-    /// Goes to sleep and wakes up. An app writes the bytes to a file and the lease to a place that no backup brings back.
-    /// Returns how many bytes were saved.
+    /// Goes to sleep and wakes up. An app writes the bytes to a file. Returns how many bytes were saved.
     pub(crate) fn restart(&mut self) -> Result<usize, Box<dyn Error>> {
-        let (bytes, lease) = self.replica.save();
-        let lease = lease.map(|lease| lease.to_string());
-        let lease = lease.map(|text| text.parse()).transpose()?;
-        self.replica = Replica::resume_with(self.stage.clone(), &bytes, lease)?;
+        let bytes = self.replica.save();
+        self.replica = Replica::load_with(self.stage.clone(), &bytes)?;
+        self.replica.set_device(self.name);
         Ok(bytes.len())
     }
-}
-
-/// What the device is called that writes under an id.
-pub(crate) fn name_of(document: &Document, id: WriterId) -> &str {
-    let path = Path::new(["devices", &id.to_string()]);
-    let name = path.ok().and_then(|path| document.get(path)?.as_str());
-    name.unwrap_or("somebody")
 }

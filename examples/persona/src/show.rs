@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use driftless::{Conflict, ConflictKind, Content, Document};
 
-use crate::device::name_of;
 use crate::model::Persona;
 
 /// So wide is a line at most.
@@ -63,10 +62,10 @@ impl Page {
     }
 
     pub(crate) fn conflicts(&mut self, document: &Document) {
-        document.conflicts().for_each(|conflict| self.conflict(document, &conflict));
+        document.conflicts().for_each(|conflict| self.conflict(&conflict));
     }
 
-    fn conflict(&mut self, document: &Document, conflict: &Conflict<'_>) {
+    fn conflict(&mut self, conflict: &Conflict<'_>) {
         let what = match conflict.kind {
             ConflictKind::ConcurrentEdit => format!("{} values", conflict.candidates.len()),
             ConflictKind::Kind => format!("{} kinds", conflict.candidates.len()),
@@ -75,7 +74,7 @@ impl Page {
         self.line(format!("{}: {what}", conflict.path));
         for (i, candidate) in conflict.candidates.iter().enumerate() {
             let shows = if i == 0 { "shows" } else { "" };
-            let (who, when) = (name_of(document, candidate.replica()), clock(candidate.stamp.millis()));
+            let (who, when) = (candidate.device.unwrap_or("somebody"), clock(candidate.stamp.millis()));
             let content = match &candidate.content {
                 Content::Kind { kind, reads } => format!("as a {kind}: {reads}"),
                 content => content.to_string(),
