@@ -17,7 +17,7 @@
 //! | part | number of the stream, bytes in all, bytes before, bytes |
 //! | ask | number of the stream, bytes that are there, whether to send again what was sent |
 //! | gone | number of the stream |
-//! | turn | number of the reconciliation, whether the sender began it, place in it, numbers of the announcements of who began and of the other (in the first), a [`Turn`](crate::sync::Turn) |
+//! | turn | number of the reconciliation, whether the sender began it, place in it, in the first the sender's [`Told`] and the number of the receiver's announcement that it begins from, a [`Turn`](crate::sync::Turn) |
 //! | bye | nonce (8), a [`Parting`] |
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -70,7 +70,8 @@ pub(super) enum Says<'a> {
         round: u64,
         begun_by_sender: bool,
         place: u64,
-        builds_on: Option<(u64, u64)>,
+        /// In the first turn: the sender's standing, and the number of the receiver's announcement that it begins from.
+        builds_on: Option<Box<(Told, u64)>>,
         turn: &'a [u8],
     },
     /// With the nonce of who says it: it may be all that the receiver ever hears.
@@ -203,10 +204,11 @@ impl Frame<'_> {
             Says::Gone { stream } => write_number(&mut out, *stream),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 let begun = if *begun_by_sender { BEGUN_BY_SENDER } else { 0 };
-                out.push(begun | builds_on.map_or(0, |_| FIRST));
+                out.push(begun | builds_on.as_ref().map_or(0, |_| FIRST));
                 write_number(&mut out, *round);
                 write_number(&mut out, *place);
-                for number in builds_on.iter().flat_map(|(a, b)| [a, b]) {
+                if let Some((told, number)) = builds_on.as_deref() {
+                    told.write(&mut out);
                     write_number(&mut out, *number);
                 }
                 out.extend_from_slice(turn);
@@ -268,7 +270,7 @@ impl<'a> Frame<'a> {
                 let (round, place) = (cursor.number()?, cursor.number()?);
                 let builds_on = match flags & FIRST {
                     0 => None,
-                    _ => Some((cursor.number()?, cursor.number()?)),
+                    _ => Some(Box::new((Told::read(&mut cursor)?, cursor.number()?))),
                 };
                 let begun_by_sender = flags & BEGUN_BY_SENDER != 0;
                 return Ok(Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernel::{Crdt, Entity};
+use crate::kernel::{Crdt, DotSet, Entity};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
 use crate::sync::session::frame::{Frame, Parting, Says};
@@ -16,6 +16,7 @@ use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
+use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Point, Said};
 use crate::version::VersionVector;
 
@@ -95,6 +96,8 @@ pub struct Session<T: Crdt> {
     /// How many streams we have begun.
     pub(super) streams: u64,
     pub(super) round: Option<Round>,
+    /// The latest reconciliations that came to an end, with the dots that are alive here and dead at the peer.
+    pub(super) reconciled: VecDeque<(RoundName, DotSet)>,
     /// How many reconciliations we have begun.
     pub(super) rounds: u64,
     /// How many of them came to nothing, since the last that did not.
@@ -179,6 +182,7 @@ impl<T: Crdt> Session<T> {
             incoming: None,
             streams: 0,
             round: None,
+            reconciled: VecDeque::new(),
             rounds: 0,
             failed_rounds: 0,
             offer: None,
@@ -289,7 +293,7 @@ impl<T: Crdt> Session<T> {
         heard.is_some_and(|(peer, heard)| {
             heard.point.is_equal(&point)
                 && point == Point::of(replica)
-                && self.said.last().is_some_and(|said| said.point.is_equal(&point))
+                && self.said.last().point.is_equal(&point)
                 && peer.acknowledged == peer.merged
                 && self.outgoing.is_none()
                 && !self.due.hello
@@ -378,8 +382,12 @@ impl<T: Crdt> Session<T> {
     /// Whether to say where we stand; then, the last stream that it acknowledges.
     fn is_announcement_due(&self, point: &Point) -> Option<u64> {
         let peer = self.peer.as_ref()?;
-        // What is being sent says where we stand.
-        let untold = self.outgoing.is_none() && peer.heard.is_some() && !self.said.is(point);
+        // A delta that the peer lacks will say where we stand. Until then, even while it has to be reconciled first, each
+        // announcement would only make those older that the peer builds on.
+        let lacks_nothing =
+            |heard: &Announced| heard.point.standing.version().includes(point.standing.version());
+        let untold =
+            self.outgoing.is_none() && peer.heard.as_ref().is_some_and(lacks_nothing) && !self.said.is(point);
         let due = self.due.announce || untold || peer.acknowledged != peer.durable;
         due.then_some(peer.durable)
     }

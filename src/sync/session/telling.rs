@@ -1,11 +1,11 @@
 //! Where both sides stand, and telling each other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bugs::{Bug, is};
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
-use crate::standing::Standing;
+use crate::standing::{Stand, Standing};
 use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
 use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
@@ -14,8 +14,11 @@ use crate::sync::session::report::SessionError;
 /// the same time, and a pipe's may be that small.
 const MAX_HELLO_LEN: usize = 4000;
 
-/// How many of our announcements the peer may build on: it may be behind by as many.
-const MAX_SAID: usize = 16;
+/// Announcements that the peer may build on: it may be behind by as many. Each is kept as its difference from the one before.
+const MAX_SAID: usize = 4096;
+
+/// Differences that these take at most, of one writer each: some 2.5 MB.
+const MAX_SAID_CHANGES: usize = 1 << 16;
 
 /// Where a replica stands, and the fingerprint of what it holds there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,41 +47,79 @@ pub(super) struct Announced {
     pub(super) point: Point,
 }
 
-/// Our latest announcements, the newest last. Never empty.
-pub(super) struct Said(VecDeque<Announced>);
+/// Our latest announcements.
+///
+/// The peer names the announcement that it builds on, so each must be found until the peer has heard a later one. A session
+/// that both sides write in announces often, so the history is long: it holds the oldest standing in full and of each later one
+/// only the writers that changed.
+pub(super) struct Said {
+    oldest: Announced,
+    later: VecDeque<Difference>,
+    /// Writers in all of `later`.
+    changes: usize,
+    last: Announced,
+}
+
+/// One announcement, as its difference from the one before it.
+struct Difference {
+    digest: u64,
+    changes: Vec<Stand>,
+}
 
 impl Said {
     pub(super) fn new(point: Point) -> Self {
-        Self([Announced { number: 1, point }].into())
+        let first = Announced { number: 1, point };
+        Self { oldest: first.clone(), later: VecDeque::new(), changes: 0, last: first }
     }
 
-    pub(super) fn last(&self) -> Option<&Announced> {
-        self.0.back()
+    pub(super) fn last(&self) -> &Announced {
+        &self.last
     }
 
     pub(super) fn is(&self, point: &Point) -> bool {
-        self.last().is_some_and(|last| last.point == *point)
+        self.last.point == *point
     }
 
-    /// The number under which this is announced: a new one unless it was announced last.
+    /// Returns the number under which this is announced: a new one unless it was announced last. O(writers).
     pub(super) fn number(&mut self, point: &Point) -> u64 {
-        let last = self.last().map_or(0, |last| last.number);
         if self.is(point) {
-            return last;
+            return self.last.number;
         }
-        if self.0.len() == MAX_SAID {
-            self.0.pop_front();
+        let changes = point.standing.changes_from(&self.last.point.standing);
+        self.changes += changes.len();
+        self.later.push_back(Difference { digest: point.standing.digest(), changes });
+        self.last = Announced { number: self.last.number + 1, point: point.clone() };
+        while self.later.len() >= MAX_SAID || self.changes > MAX_SAID_CHANGES {
+            let Some(Difference { changes, .. }) = self.later.pop_front() else { break };
+            self.changes -= changes.len();
+            self.oldest.number += 1;
+            self.oldest.point.standing = self.after(&[&changes]).unwrap_or_default();
         }
-        self.0.push_back(Announced { number: last + 1, point: point.clone() });
-        last + 1
+        self.last.number
     }
 
-    pub(super) fn find(&self, number: u64) -> Option<&Standing> {
-        self.0.iter().find(|said| said.number == number).map(|said| &said.point.standing)
+    /// Returns the standing that was announced under a number. O(writers + differences).
+    pub(super) fn find(&self, number: u64) -> Option<Standing> {
+        if number == self.last.number {
+            return Some(self.last.point.standing.clone());
+        }
+        let later = usize::try_from(number.checked_sub(self.oldest.number)?).ok()?;
+        let changes = self.later.range(..(later <= self.later.len()).then_some(later)?);
+        self.after(&changes.map(|difference| &difference.changes[..]).collect::<Vec<_>>())
     }
 
-    fn named(&self, digest: u64) -> Option<&Standing> {
-        self.0.iter().map(|said| &said.point.standing).find(|standing| standing.digest() == digest)
+    fn named(&self, digest: u64) -> Option<Standing> {
+        if self.oldest.point.standing.digest() == digest {
+            return Some(self.oldest.point.standing.clone());
+        }
+        let place = self.later.iter().rposition(|difference| difference.digest == digest)?;
+        self.find(self.oldest.number + place as u64 + 1)
+    }
+
+    /// Applies differences to the oldest standing, in their order.
+    fn after(&self, changes: &[&[Stand]]) -> Option<Standing> {
+        let latest: BTreeMap<_, _> = changes.iter().copied().flatten().map(|change| (change.0, *change)).collect();
+        self.oldest.point.standing.changed_by(&latest.into_values().collect::<Vec<_>>())
     }
 }
 
@@ -157,7 +198,7 @@ impl<T: Crdt> Session<T> {
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
             return Ok(false);
         }
-        let differs = self.said.last().is_some_and(|said| !said.point.is_equal(&point));
+        let differs = !self.said.last().point.is_equal(&point);
         if let Some(peer) = &mut self.peer {
             // Now what differs can be told to whom a digest had to do.
             self.due.announce |= peer.heard.is_none() && !self.told_whole && differs;
@@ -167,7 +208,7 @@ impl<T: Crdt> Session<T> {
         Ok(true)
     }
 
-    fn resolve(&self, form: &Form) -> Option<Standing> {
+    pub(super) fn resolve(&self, form: &Form) -> Option<Standing> {
         let (digest, changes) = match form {
             Form::Whole(stands) => return Standing::default().changed_by(stands),
             Form::FromAnnounced(number, changes) => return self.said.find(*number)?.changed_by(changes),
@@ -177,7 +218,8 @@ impl<T: Crdt> Session<T> {
         let device = self.peer.as_ref().and_then(|peer| peer.device.as_ref());
         let remembered = device.and_then(|device| self.options.devices.acknowledged(device.as_str()));
         let mut known = remembered.into_iter().chain(&self.options.peer);
-        let base = known.find(|standing| standing.digest() == digest).or_else(|| self.said.named(digest));
+        let base =
+            known.find(|standing| standing.digest() == digest).cloned().or_else(|| self.said.named(digest));
         base?.changed_by(changes)
     }
 
@@ -185,7 +227,7 @@ impl<T: Crdt> Session<T> {
     /// before the peer has said where it stands.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
-        Some(self.said.last()?.point.standing.common(&heard.point.standing))
+        Some(self.said.last().point.standing.common(&heard.point.standing))
     }
 }
 
