@@ -216,7 +216,7 @@ fn who_leaves_says_so_and_the_other_hears_it() {
 }
 
 #[test]
-fn why_the_peer_left_is_said_in_words() {
+fn the_reason_why_the_peer_left_is_a_type_and_reads_as_words() {
     let said = |parting| SessionError::Left(parting).to_string();
     assert_eq!(said(Parting::Done), "the peer left: all done");
     assert_eq!(
@@ -228,14 +228,15 @@ fn why_the_peer_left_is_said_in_words() {
         said(Parting::TooLong { len: 9, limit: 8 }),
         "the peer left: a delta of 9 bytes is longer than the 8 that are staged"
     );
-    assert_eq!(said(Parting::Refused("no".into())), "the peer left: no");
+    assert_eq!(said(Parting::NotDurable), "the peer left: it could not make durable what it merged");
+    assert_eq!(said(Parting::Other(99)), "the peer left: for a reason of a later version, number 99");
     let mut victim = met_an_equal();
     assert_eq!(
-        victim.hear(&frames::bye(victim.to, MALLORY, &[4, 2, b'n', b'o'])).unwrap_err(),
-        SessionError::Left(Parting::Refused("no".into()))
+        victim.hear(&frames::bye(victim.to, MALLORY, &[4])).unwrap_err(),
+        SessionError::Left(Parting::NotMergeable)
     );
     let shown = format!("{:?}", victim.session);
-    assert!(shown.contains("mallory") && shown.contains("Refused"), "{shown}");
+    assert!(shown.contains("mallory") && shown.contains("NotMergeable"), "{shown}");
 }
 
 #[test]
@@ -629,7 +630,7 @@ impl Write for Talker {
 }
 
 /// Syncs with one that says that it stands here, and then this for ever.
-fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError {
+fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError<Graph> {
     let mut here = filled(1, 1, 1);
     let victim = Victim::new(here.fork_with(TestEnvironment::new(9)));
     let hello = Hello { nonce: 0, ..victim.hello_of(Told::whole(1, stands, NO_PRINT)) };
@@ -653,7 +654,7 @@ fn a_peer_that_talks_for_ever_without_saying_anything_is_given_up() {
     for stands in behind_and_ahead() {
         let error = talked_to(stands, with_len(&frames::need(1)), Options::new().with_patience(SECOND / 20));
         assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Silence)), "{error:?}");
-        assert!(error.counters.stale > 0 && error.counters.errors == 0, "{:?}", error.counters);
+        assert!(error.done.counters.stale > 0 && error.done.counters.errors == 0, "{:?}", error.done.counters);
     }
 }
 

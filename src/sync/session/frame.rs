@@ -123,7 +123,7 @@ pub(super) struct Resume {
     pub(super) last: Entity,
 }
 
-/// Why a side leaves.
+/// The reason why a side leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Parting {
@@ -145,8 +145,30 @@ pub enum Parting {
         /// The most that is staged.
         limit: u64,
     },
-    /// It cannot merge what it was sent, or what it was told makes no sense; in words.
-    Refused(String),
+    /// It cannot merge a delta that it was sent.
+    NotMergeable,
+    /// Both have seen the same and hold something else, and repair is not wanted there or did not help.
+    Contradiction,
+    /// It was told too much that makes no sense.
+    Nonsense,
+    /// It has waited for an answer for as long as it is patient.
+    Silence,
+    /// It was to learn of more writes of one writer than it believes.
+    Jump {
+        /// Number of writes.
+        jump: u64,
+    },
+    /// It was to learn of more new writers than it takes.
+    Writers(u64),
+    /// Its standing is longer than a frame.
+    FrameTooLong {
+        /// Length in bytes.
+        len: u64,
+    },
+    /// It could not make durable what it merged.
+    NotDurable,
+    /// A reason that a later version of the protocol has, by its number.
+    Other(u8),
 }
 
 const HELLO: u8 = 1;
@@ -416,10 +438,24 @@ impl Parting {
                 write_number(out, *len);
                 write_number(out, *limit);
             }
-            Self::Refused(why) => {
-                out.push(4);
-                write_text(out, why);
+            Self::NotMergeable => out.push(4),
+            Self::Contradiction => out.push(5),
+            Self::Nonsense => out.push(6),
+            Self::Silence => out.push(7),
+            Self::Jump { jump } => {
+                out.push(8);
+                write_number(out, *jump);
             }
+            Self::Writers(writers) => {
+                out.push(9);
+                write_number(out, *writers);
+            }
+            Self::FrameTooLong { len } => {
+                out.push(10);
+                write_number(out, *len);
+            }
+            Self::NotDurable => out.push(11),
+            Self::Other(reason) => out.push(*reason),
         }
     }
 
@@ -429,8 +465,19 @@ impl Parting {
             1 => Self::Protocol { oldest: cursor.byte()?, newest: cursor.byte()? },
             2 => Self::Schema(read_text(cursor)?.to_owned()),
             3 => Self::TooLong { len: cursor.number()?, limit: cursor.number()? },
-            4 => Self::Refused(read_text(cursor)?.to_owned()),
-            _ => return Err(DecodeError::Malformed("a parting for an unknown reason")),
+            4 => Self::NotMergeable,
+            5 => Self::Contradiction,
+            6 => Self::Nonsense,
+            7 => Self::Silence,
+            8 => Self::Jump { jump: cursor.number()? },
+            9 => Self::Writers(cursor.number()?),
+            10 => Self::FrameTooLong { len: cursor.number()? },
+            11 => Self::NotDurable,
+            // What follows is a later protocol's.
+            other => {
+                cursor.rest();
+                Self::Other(other)
+            }
         })
     }
 }

@@ -43,7 +43,16 @@ pub(super) struct Basis {
 
 impl Incoming {
     pub(super) fn new(number: u64, total: u64) -> Self {
-        Self { number, total, bytes: Vec::new(), later: BTreeMap::new(), later_len: 0, part_len: 0, asked: 0, basis: None }
+        Self {
+            number,
+            total,
+            bytes: Vec::new(),
+            later: BTreeMap::new(),
+            later_len: 0,
+            part_len: 0,
+            asked: 0,
+            basis: None,
+        }
     }
 
     pub(super) fn total(&self) -> u64 {

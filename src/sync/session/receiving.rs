@@ -11,7 +11,7 @@ use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::{Awaited, Reaction};
 use crate::sync::session::stream::{self, StreamForm};
-use crate::sync::session::telling::{Announced, Point};
+use crate::sync::session::telling::{Announced, Checkpoint, Point};
 use crate::version::news;
 
 /// The beginning of a delta whose connection broke: give it to the next session with the same peer by
@@ -154,8 +154,9 @@ impl<T: Crdt> Session<T> {
         self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number + u64::from(is(Bug::MergedAhead));
-            if self.persisted.is_none() {
-                peer.durable = incoming.number;
+            match self.persisted {
+                None => peer.durable = incoming.number,
+                Some(_) => self.undurable = Some((incoming.number, Checkpoint::next_order())),
             }
             if header.told > 0 && !is_repair && peer.heard.as_ref().is_none_or(|heard| heard.number < header.told) {
                 let point = Point { standing, fingerprint: header.fingerprint };

@@ -90,7 +90,9 @@ impl<T: Crdt> Session<T> {
         round.is_fresh = false;
         let delta = replica.reconcile_moved(difference, &round.live);
         let unknown: DotSet = match delta.kind() {
-            DeltaKind::Reconciled { dead, .. } => dead.iter().filter(|dot| !difference.only_there().contains(*dot)).collect(),
+            DeltaKind::Reconciled { dead, .. } => {
+                dead.iter().filter(|dot| !difference.only_there().contains(*dot)).collect()
+            }
             _ => DotSet::new(),
         };
         Some(Cut::Reconciled(round.name, delta.with_dead(unknown)))

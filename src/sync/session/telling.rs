@@ -1,6 +1,7 @@
 //! Where both sides stand, and telling each other.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs::{Bug, is};
 use crate::kernel::{Crdt, Fingerprint};
@@ -37,6 +38,29 @@ impl Point {
     /// Whether both hold the same. Where tombstones were pruned does not matter.
     pub(super) fn is_equal(&self, other: &Self) -> bool {
         self.standing.version == other.standing.version && self.fingerprint == other.fingerprint
+    }
+}
+
+/// A moment in the life of a replica, up to which it can be [durable](crate::sync::Session::handle_persisted).
+///
+/// Of two checkpoints of one replica the one that was drawn later holds more. One checkpoint serves all sessions of the replica.
+/// It is of no use in another process, where each session begins with what was loaded. O(writers).
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    point: Point,
+    /// Place in the order in which checkpoints were drawn and deltas merged, in this process.
+    pub(super) order: u64,
+}
+
+impl Checkpoint {
+    /// Draws a checkpoint of all that the replica holds now.
+    pub fn of<T: Crdt>(replica: &Replica<T>) -> Self {
+        Self { point: Point::of(replica), order: Self::next_order() }
+    }
+
+    pub(super) fn next_order() -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
@@ -126,7 +150,8 @@ impl Said {
 impl<T: Crdt> Session<T> {
     /// What the session may tell of: all that there is, or all that is durable.
     pub(super) fn point(&self, replica: &Replica<T>) -> Point {
-        self.persisted.clone().filter(|_| !is(Bug::UndurableTold)).unwrap_or_else(|| Point::of(replica))
+        let durable = self.persisted.as_ref().filter(|_| !is(Bug::UndurableTold));
+        durable.map_or_else(|| Point::of(replica), |checkpoint| checkpoint.point.clone())
     }
 
     pub(super) fn hello(&mut self, point: &Point) -> Result<Frame<'static>, SessionError> {
@@ -218,8 +243,7 @@ impl<T: Crdt> Session<T> {
         let device = self.peer.as_ref().and_then(|peer| peer.device.as_ref());
         let remembered = device.and_then(|device| self.options.devices.acknowledged(device.as_str()));
         let mut known = remembered.into_iter().chain(&self.options.peer);
-        let base =
-            known.find(|standing| standing.digest() == digest).cloned().or_else(|| self.said.named(digest));
+        let base = known.find(|standing| standing.digest() == digest).cloned().or_else(|| self.said.named(digest));
         base?.changed_by(changes)
     }
 
