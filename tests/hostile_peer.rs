@@ -14,7 +14,7 @@ mod victim;
 use std::time::Duration;
 
 use driftless::kernel::{Entity, Payload};
-use driftless::sync::{Options, Session, SessionError};
+use driftless::sync::{Options, Parting, Session, SessionError};
 use driftless::testing::{TestEnvironment, repair_frame_checksum};
 use driftless::{Crdt, Delta, Fingerprint, Graph, MergeError, NodeId, Prune, Replica};
 use frames::{ANNOUNCE, BYE, Form, GONE, HELLO, Hello, PART, TURN, Told, header, kind, slice, with_slices};
@@ -434,10 +434,12 @@ fn a_flood_costs_as_much_as_it_has_frames_and_no_memory() {
         ("needs", |_, to| frames::need(to)),
         ("asks", |_, to| frames::ask(to, 1, 0, 1)),
         ("asks for other streams", |i, to| frames::ask(to, i as u64, i as u64, (i % 2) as u8)),
-        ("parts of one byte", |i, to| frames::part(to, 1, 1 << 20, i as u64, &[0])),
-        ("parts of one byte with gaps", |i, to| frames::part(to, 1, 1 << 20, 1 + 2 * i as u64, &[0])),
+        ("parts of one byte", |i, to| frames::part(to, 1, 1 << 20, i as u64, &[1])),
+        ("parts of one byte with gaps", |i, to| frames::part(to, 1, 1 << 20, 1 + 2 * i as u64, &[1])),
         ("parts of ever new streams", |i, to| frames::part(to, 1 + i as u64, 1 << 28, 5, &[0; 100])),
-        ("turns that begin", |i, to| frames::turn(to, 1, 1 + i as u64, 0, Some((1, 1)), &[0; 20])),
+        ("turns that begin", |i, to| {
+            frames::turn(to, 1, 1 + i as u64, 0, Some((Told::whole(1, vec![], NO_PRINT), 1)), &[0; 20])
+        }),
         ("turns that go on", |i, to| frames::turn(to, (i % 2) as u8, 1, i as u64, None, &[i as u8; 20])),
         ("announcements", |i, to| frames::announce(to, i as u64, &Told::whole(2 + i as u64, vec![], NO_PRINT))),
         ("frames for somebody else", |i, to| frames::need(to.wrapping_add(1 + i as u32))),
@@ -785,12 +787,13 @@ fn an_acknowledgement_of_what_was_not_sent_changes_nothing_for_good() {
 fn a_bye_in_the_middle_ends_the_session_and_leaves_what_was_merged() {
     let _alone = alone();
     type IsRight = fn(&Result<(), SessionError>) -> bool;
-    let partings: [(&[u8], IsRight); 5] = [
+    let partings: [(&[u8], IsRight); 6] = [
         (&[0], |end| end.is_ok()),
         (&[1, 7, 9], |end| matches!(end, Err(SessionError::Protocol { theirs: (7, 9), .. }))),
         (&[2, 1, b'x'], |end| matches!(end, Err(SessionError::Schema { theirs: Some(x), .. }) if x == "x")),
         (&[3, 5, 4], |end| matches!(end, Err(SessionError::Left(_)))),
-        (&[4, 2, b'n', b'o'], |end| matches!(end, Err(SessionError::Left(_)))),
+        (&[4], |end| matches!(end, Err(SessionError::Left(_)))),
+        (&[200, 1, 2], |end| matches!(end, Err(SessionError::Left(Parting::Other(200))))),
     ];
     for (says, is_right) in partings {
         let mut victim = Victim::met(filled(1, 3, 10), Vec::new(), NO_PRINT);
@@ -830,15 +833,15 @@ fn turns_that_are_forged_or_out_of_order_end_in_a_delta_of_everything() {
         }
     }
     for turn in turns {
-        for (flags, round, builds_on) in [(0, 1, None), (1, 1, Some((1, 1))), (1, u64::MAX, Some((1, 1))), (1, 1, None)]
-        {
+        for (flags, round, begins) in [(0, 1, false), (1, 1, true), (1, u64::MAX, true), (1, 1, false)] {
             let (a, theirs, print) = begin();
+            let told = Told::whole(1, theirs.clone(), print);
             let mut victim = Victim::met(a, theirs, print);
             let before = victim.replica.snapshot();
             let said = victim.says();
             assert!(said.iter().any(|frame| kind(frame) == TURN), "{said:?}");
             for place in [1, 0, 2, u64::MAX, 1] {
-                let frame = frames::turn(victim.to, flags, round, place, builds_on, &turn);
+                let frame = frames::turn(victim.to, flags, round, place, begins.then(|| (told.clone(), 1)), &turn);
                 if victim.answers(&frame).is_err() {
                     break;
                 }

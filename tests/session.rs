@@ -9,8 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use driftless::sync::{
-    self, Amount, Counters, Devices, Event, Options, PART_LEN, Parting, Progress, Session, SessionError, Staged,
-    SyncErrorReason,
+    self, Amount, Checkpoint, Counters, Devices, Event, Options, PART_LEN, Parting, Progress, Session, SessionError,
+    Staged, SyncErrorReason,
 };
 use driftless::testing::TestEnvironment;
 use driftless::{Document, Graph, NodeId, Prune, Replica};
@@ -432,7 +432,7 @@ fn nothing_is_acknowledged_or_sent_that_is_not_durable() {
     assert_eq!(pair.counters()[0].deltas_sent, 0);
 
     let side = &mut pair.sides[1];
-    side.session.handle_persisted(&side.replica);
+    side.session.handle_persisted(&Checkpoint::of(&side.replica));
     pair.run();
     assert!(has(&pair.sides[0].replica, "of b"));
     assert_eq!(pair.counters()[0].deltas_sent, 1);
@@ -440,7 +440,7 @@ fn nothing_is_acknowledged_or_sent_that_is_not_durable() {
     pair.sides[1].replica.edit(|g| g.add_node("later")).unwrap();
     assert!(!pair.round(&mut channel));
     let side = &mut pair.sides[1];
-    side.session.handle_persisted(&side.replica);
+    side.session.handle_persisted(&Checkpoint::of(&side.replica));
     pair.run();
     assert!(has(&pair.sides[0].replica, "later"));
 }
@@ -924,7 +924,7 @@ fn a_sync_that_breaks_off_in_the_middle_goes_on_with_the_next() {
     let (mut a, on_a) = on_a.join().unwrap();
     assert!(matches!(error.reason, SyncErrorReason::Io(_)) && matches!(on_a.reason, SyncErrorReason::Io(_)));
     assert!(!has(&b, "new 1"));
-    let first = error.counters.bytes_received;
+    let first = error.done.counters.bytes_received;
     assert!(first > 800_000, "{first}");
     let staged = error.staged;
     assert!(staged.as_ref().is_some_and(|staged| !staged.is_empty()));

@@ -6,6 +6,7 @@ mod frames;
 mod line;
 
 use driftless::sync::{Options, SessionError};
+use driftless::{Graph, NodeId, Prune};
 use frames::{ANNOUNCE, PART, kind};
 use line::{Line, replica};
 
@@ -101,4 +102,74 @@ fn a_line_that_is_away_for_less_than_the_patience_ends_no_session() {
         let (last, arrived) = (line.ends[0].lags.len(), line.ends[1].lags.len());
         assert!(last > 150 && arrived > 150, "{last} {arrived}");
     }
+}
+
+/// Two that hold the same nodes; then the first removes and prunes, so that only a reconciliation tells the second.
+fn to_be_reconciled(nodes: usize) -> [driftless::Replica<Graph>; 2] {
+    let (mut a, mut b) = (replica(1), replica(2));
+    a.edit(|g| (0..nodes).try_for_each(|n| g.add_node(&format!("node {n}")).map(drop))).unwrap();
+    b.merge(&a.complete()).unwrap();
+    a.edit(|g| g.remove_node(NodeId::named("node 5"))).unwrap();
+    a.prune(Prune::All);
+    [a, b]
+}
+
+/// Writes with each tick, forty to a round trip, and says all that there is to say after each.
+fn reconcile_while_both_write(loss: u64, prune: bool, seed: u64) -> Line {
+    let mut line = Line::new(to_be_reconciled(200), Options::new(), 200, loss, seed);
+    while line.now < 60_000 {
+        if line.now < 55_000 {
+            for who in 0..2 {
+                line.write(who, &format!("{who} at {}", line.now));
+                if prune && line.now % 500 == 250 {
+                    line.remove(who, &format!("node {}", 20 + who + line.now as usize / 500));
+                    line.ends[who].replica.prune(Prune::All);
+                }
+            }
+        }
+        line.tick(&mut |_, _| false);
+        assert_eq!(line.ended, None, "seed {seed}, after {} ms", line.now);
+    }
+    line
+}
+
+#[test]
+fn a_reconciliation_ends_though_forty_edits_are_made_on_each_side_in_a_round_trip() {
+    for (loss, prune, limit) in [(0, false, 3_000), (0, true, 5_000), (20, true, 15_000)] {
+        let line = reconcile_while_both_write(loss, prune, 1);
+        let counters = [0, 1].map(|i: usize| line.ends[i].session.counters());
+        let [a, b] = &counters;
+        println!("loss {loss}, pruning {prune}: longest {} ms, {} frames, {a:?}", line.worst(), line.sent);
+        assert!(line.worst() <= limit, "loss {loss}, pruning {prune}: {} ms", line.worst());
+        assert!(a.reconciliations > 0 && a.errors + b.errors == 0, "{counters:?}");
+        assert!(line.ends.iter().all(|end| end.replica.state().node(NodeId::named("node 5")).is_none()));
+        assert!(line.is_equal(), "loss {loss}, pruning {prune}");
+        assert_eq!(line.ends[0].replica.state(), line.ends[1].replica.state());
+    }
+}
+
+#[test]
+fn a_long_stream_is_merged_though_its_receiver_announces_a_hundred_times_meanwhile() {
+    let (mut a, b) = (replica(1), replica(2));
+    let text = "x".repeat(1_000);
+    let fill = |g: &mut driftless::Edit<'_, Graph>| {
+        (0..3_000).try_for_each(|n| {
+            let node = g.add_node(&format!("long {n}"))?;
+            g.set(node, "/text", &text)
+        })
+    };
+    a.edit(fill).unwrap();
+    let mut line = Line::new([a, b], Options::new().with_part_len(4 << 10), 100, 0, 1);
+    line.spacing = 50;
+    while line.now < 60_000 {
+        if line.now < 50_000 && line.now % 100 == 0 {
+            line.write(1, &format!("of the receiver at {}", line.now));
+        }
+        line.tick(&mut |_, _| false);
+        assert_eq!(line.ended, None);
+    }
+    let counters = [0, 1].map(|i: usize| line.ends[i].session.counters());
+    println!("{counters:?}");
+    assert!(line.is_equal());
+    assert_eq!((line.ends[1].merged, counters[1].errors), (1, 0), "{counters:?}");
 }

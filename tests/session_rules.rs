@@ -138,14 +138,14 @@ fn parts_that_are_none_make_no_sense() {
         victim.hear(&part).unwrap();
         assert_eq!((errors(&victim), victim.session.progress().receiving.bytes_expected), (n, 0));
     }
-    victim.hear(&frames::part(victim.to, 1, 10, 0, &[0; 9])).unwrap();
+    victim.hear(&frames::part(victim.to, 1, 10, 0, &[1; 9])).unwrap();
     assert_eq!((errors(&victim), victim.session.progress().receiving.bytes), (5, 9));
 }
 
 #[test]
 fn the_longest_frame_is_read_and_no_longer_one() {
     let mut victim = met_an_equal();
-    let part = |len: usize| frames::part(victim.to, 1, 1 << 24, 0, &vec![0; len]);
+    let part = |len: usize| frames::part(victim.to, 1, 1 << 24, 0, &vec![1; len]);
     let around = part(1).len() - 1;
     let [longest, longer] = [0, 1].map(|more| part(MAX_FRAME_LEN - around + more));
     assert_eq!(longest.len(), MAX_FRAME_LEN);
@@ -216,7 +216,7 @@ fn who_leaves_says_so_and_the_other_hears_it() {
 }
 
 #[test]
-fn why_the_peer_left_is_said_in_words() {
+fn the_reason_why_the_peer_left_is_a_type_and_reads_as_words() {
     let said = |parting| SessionError::Left(parting).to_string();
     assert_eq!(said(Parting::Done), "the peer left: all done");
     assert_eq!(
@@ -228,14 +228,15 @@ fn why_the_peer_left_is_said_in_words() {
         said(Parting::TooLong { len: 9, limit: 8 }),
         "the peer left: a delta of 9 bytes is longer than the 8 that are staged"
     );
-    assert_eq!(said(Parting::Refused("no".into())), "the peer left: no");
+    assert_eq!(said(Parting::NotDurable), "the peer left: it could not make durable what it merged");
+    assert_eq!(said(Parting::Other(99)), "the peer left: for a reason of a later version, number 99");
     let mut victim = met_an_equal();
     assert_eq!(
-        victim.hear(&frames::bye(victim.to, MALLORY, &[4, 2, b'n', b'o'])).unwrap_err(),
-        SessionError::Left(Parting::Refused("no".into()))
+        victim.hear(&frames::bye(victim.to, MALLORY, &[4])).unwrap_err(),
+        SessionError::Left(Parting::NotMergeable)
     );
     let shown = format!("{:?}", victim.session);
-    assert!(shown.contains("mallory") && shown.contains("Refused"), "{shown}");
+    assert!(shown.contains("mallory") && shown.contains("NotMergeable"), "{shown}");
 }
 
 #[test]
@@ -522,7 +523,8 @@ fn reconciled_with() -> (Victim, Vec<u8>, Vec<u8>) {
     victim.says();
     // The peer has none of it any more.
     let (_, first) = Reconciling::ask(&DotSet::new(), &version, &version, [3; 16]).unwrap();
-    let first = frames::turn(victim.to, 1, 1, 0, Some((1, 1)), &first.to_bytes());
+    let told = Told::whole(1, stands(&version), print(&filled(1, 40, 10)));
+    let first = frames::turn(victim.to, 1, 1, 0, Some((told, 1)), &first.to_bytes());
     let said = victim.answers(&first).unwrap();
     assert_eq!(kinds(&said), [TURN]);
     (victim, first, said[0].clone())
@@ -538,7 +540,7 @@ fn a_turn_that_is_not_answered_is_said_again() {
 }
 
 #[test]
-fn before_a_reconciliation_the_peer_is_told_where_it_begins() {
+fn the_first_turn_of_a_reconciliation_tells_the_peer_where_it_begins() {
     let mut victim = met_an_equal();
     // Pruned at once: since it was said where this stands, more has happened than can be told otherwise.
     add(&mut victim.replica, 10..50, 10);
@@ -549,15 +551,15 @@ fn before_a_reconciliation_the_peer_is_told_where_it_begins() {
     victim.replica.edit(|g| g.remove_node(NodeId::named("node 20"))).unwrap();
     victim.replica.prune(Prune::All);
     let said = victim.says();
-    assert_eq!(kinds(&said), [ANNOUNCE, TURN]);
+    assert_eq!(kinds(&said), [TURN]);
 }
 
 #[test]
 fn a_turn_that_comes_again_is_answered_with_the_last_that_was_said() {
     let (mut victim, first, answer) = reconciled_with();
-    assert_eq!(victim.answers(&first).unwrap(), [answer]);
+    assert_eq!(victim.answers(&first).unwrap(), [answer.clone()]);
     // One that is further than that is nothing to go on with yet.
-    let ahead = frames::turn(victim.to, 1, 1, 5, None, &first[10..first.len() - 4]);
+    let ahead = frames::turn(victim.to, 1, 1, 5, None, &answer[8..answer.len() - 4]);
     assert!(victim.answers(&ahead).unwrap().is_empty());
     assert_eq!(victim.session.counters().errors, 0);
 }
@@ -628,7 +630,7 @@ impl Write for Talker {
 }
 
 /// Syncs with one that says that it stands here, and then this for ever.
-fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError {
+fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError<Graph> {
     let mut here = filled(1, 1, 1);
     let victim = Victim::new(here.fork_with(TestEnvironment::new(9)));
     let hello = Hello { nonce: 0, ..victim.hello_of(Told::whole(1, stands, NO_PRINT)) };
@@ -652,7 +654,7 @@ fn a_peer_that_talks_for_ever_without_saying_anything_is_given_up() {
     for stands in behind_and_ahead() {
         let error = talked_to(stands, with_len(&frames::need(1)), Options::new().with_patience(SECOND / 20));
         assert!(matches!(error.reason, SyncErrorReason::Session(SessionError::Silence)), "{error:?}");
-        assert!(error.counters.stale > 0 && error.counters.errors == 0, "{:?}", error.counters);
+        assert!(error.done.counters.stale > 0 && error.done.counters.errors == 0, "{:?}", error.done.counters);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use driftless::kernel::State;
-use driftless::sync::{Event, Session};
+use driftless::sync::{Checkpoint, Event, Session};
 use driftless::testing::{TestEnvironment, repair_frame_checksum};
 use driftless::{Crdt, Graph, NodeId, Prune, Replica, Version};
 
@@ -221,7 +221,7 @@ impl Talk {
                 }
                 self.live = self.victim.snapshot();
             }
-            _ => self.on_victim.handle_persisted(&self.victim),
+            _ => self.on_victim.handle_persisted(&Checkpoint::of(&self.victim)),
         }
     }
 

@@ -105,6 +105,12 @@ impl State {
         self.reconcile_from(schema, &self.version.meet(at), at, live_there)
     }
 
+    /// The same from what the two have compared, which this state has seen.
+    pub(crate) fn reconcile_common(&self, schema: &str, common: &Version, at: &Version, live_there: &DotSet) -> Delta {
+        let since = self.version.resolve(common).unwrap_or_else(|| self.version.nothing());
+        self.reconcile_from(schema, &since, at, live_there)
+    }
+
     /// The same from what both are known to have seen.
     fn reconcile_from(&self, schema: &str, since: &Version, at: &Version, live_there: &DotSet) -> Delta {
         let is_dead = |dot: &Dot| self.derived.live.get(*dot).is_none() && !is(Bug::DeadDropped);

@@ -2,7 +2,8 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | `drivers` | [`blocking`], [`in_memory`]: both hold the same when they return |
+//! | `drivers` | [`blocking`], [`blocking_durable`], [`in_memory`]: both hold the same when they return |
+//! | `pump` | [`Pump`]: a session over requests and answers, as of HTTP |
 //! | `session` | [`Session`]: two replicas get equal over any channel of bytes, and stay so |
 //! | `folder` | [`Folder`]: a folder of files that anything moves, by git, Syncthing, a stick |
 //! | `reconcile` | [`Reconciling`]: which dots that both cover are alive on one side only |
@@ -81,20 +82,24 @@ mod device;
 mod devices;
 mod drivers;
 mod folder;
+mod pump;
 mod reconcile;
 mod session;
 
 pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
 pub use devices::Devices;
-pub use drivers::{SyncError, SyncErrorReason, Synced, blocking, blocking_with, in_memory};
+pub use drivers::{
+    InMemoryError, SyncError, SyncErrorReason, Synced, blocking, blocking_durable, blocking_with, in_memory,
+};
 pub use folder::{
     Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MIN_CHAIN_LEN, MergedFile, SkipReason,
     SkippedFile, WrittenFile,
 };
+pub use pump::{Exchange, Pump, PumpError};
 pub use reconcile::{Difference, ReconcileError, Reconciling, Step, Turn};
 pub use session::{
-    Amount, Counters, Event, MAX_FRAME_LEN, MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN, Parting,
-    Progress, Session, SessionError, Staged,
+    Amount, Checkpoint, Counters, Event, MAX_FRAME_LEN, MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN,
+    Parting, Progress, Session, SessionError, Staged,
 };
 
 pub use crate::standing::Standing;

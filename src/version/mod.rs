@@ -201,27 +201,11 @@ impl Version {
         Self { heads: Arc::default(), ground }
     }
 
-    /// The table of writers. Empty for a version that came from elsewhere.
-    pub(crate) fn lineage(&self) -> Lineage {
-        match &self.ground {
-            Ground::Whole { lineage, .. } => lineage.clone(),
-            Ground::Told(_) => Lineage::default(),
-        }
-    }
-
     fn whole_ground(&self) -> (Lineage, Arc<Vec<u64>>) {
         match &self.ground {
             Ground::Whole { lineage, counters } => (lineage.clone(), Arc::clone(counters)),
             Ground::Told(_) => (Lineage::default(), Arc::default()),
         }
-    }
-
-    /// The same by a later table, which knows at least as much.
-    fn under(mut self, table: &Lineage) -> Self {
-        if let Ground::Whole { lineage, .. } = &mut self.ground {
-            *lineage = table.clone();
-        }
-        self
     }
 
     /// The version of nothing under the table of this one.

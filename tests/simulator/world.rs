@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use driftless::sync::{Budget, DeviceName, Event, Options, Session, SessionError, Staged};
+use driftless::sync::{Budget, Checkpoint, DeviceName, Event, Options, Session, SessionError, Staged};
 use driftless::{Crdt, Graph, MergeError, Prune};
 
 use crate::frame::{self, Begins};
@@ -309,7 +309,7 @@ impl World {
         let keys: Vec<Key> = self.ends.keys().copied().filter(|key| key.0 == who).collect();
         for key in keys {
             if let Some(end) = self.ends.get_mut(&key) {
-                end.session.handle_persisted(&self.sites[who].replica);
+                end.session.handle_persisted(&Checkpoint::of(&self.sites[who].replica));
             }
             self.poll(key)?;
         }

@@ -178,10 +178,13 @@ pub(crate) fn ask(to: u32, stream: u64, have: u64, again: u8) -> Vec<u8> {
     frame(ASK, Some(to), &says)
 }
 
-pub(crate) fn turn(to: u32, flags: u8, round: u64, place: u64, builds_on: Option<(u64, u64)>, turn: &[u8]) -> Vec<u8> {
+pub(crate) fn turn(to: u32, flags: u8, round: u64, place: u64, builds_on: Option<(Told, u64)>, turn: &[u8]) -> Vec<u8> {
     let mut says = vec![flags | if builds_on.is_some() { 2 } else { 0 }];
-    let on = builds_on.map(|(a, b)| [a, b]);
-    [round, place].into_iter().chain(on.into_iter().flatten()).for_each(|n| number(&mut says, n));
+    [round, place].into_iter().for_each(|n| number(&mut says, n));
+    if let Some((told, announced)) = builds_on {
+        told.write(&mut says);
+        number(&mut says, announced);
+    }
     says.extend(turn);
     frame(TURN, Some(to), &says)
 }

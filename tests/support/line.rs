@@ -36,6 +36,9 @@ pub(crate) struct Line {
     pub(crate) loss: u64,
     /// Frames that were sent so far, by both.
     pub(crate) sent: u64,
+    /// Time between two frames of more than 2,000 bytes; shorter ones overtake them.
+    pub(crate) spacing: u64,
+    last_long: u64,
     random: u64,
     pub(crate) ended: Option<SessionError>,
 }
@@ -50,7 +53,7 @@ impl Line {
             End { replica, session, missing, lags, way, merged: 0 }
         });
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { ends, now: 0, latency, loss, sent: 0, random, ended: None }
+        Self { ends, now: 0, latency, loss, sent: 0, spacing: 0, last_long: 0, random, ended: None }
     }
 
     fn random(&mut self) -> u64 {
@@ -81,8 +84,13 @@ impl Line {
                     self.sent += 1;
                     let lost = self.random() % 1_000 < self.loss;
                     if !lose(who, &frame) && !lost {
-                        let at = self.now + self.latency;
-                        self.ends[1 - who].way.push_back((at, frame));
+                        let mut at = self.now + self.latency;
+                        if frame.len() > 2_000 {
+                            at = at.max(self.last_long + self.spacing);
+                            self.last_long = at;
+                        }
+                        let way = &mut self.ends[1 - who].way;
+                        way.insert(way.partition_point(|(earlier, _)| *earlier <= at), (at, frame));
                     }
                 }
                 Err(error) => {

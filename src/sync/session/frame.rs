@@ -17,7 +17,7 @@
 //! | part | number of the stream, bytes in all, bytes before, bytes |
 //! | ask | number of the stream, bytes that are there, whether to send again what was sent |
 //! | gone | number of the stream |
-//! | turn | number of the reconciliation, whether the sender began it, place in it, numbers of the announcements of who began and of the other (in the first), a [`Turn`](crate::sync::Turn) |
+//! | turn | number of the reconciliation, whether the sender began it, place in it, in the first the sender's [`Told`] and the number of the receiver's announcement that it begins from, a [`Turn`](crate::sync::Turn) |
 //! | bye | nonce (8), a [`Parting`] |
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -69,7 +69,8 @@ pub(super) enum Says<'a> {
         round: u64,
         begun_by_sender: bool,
         place: u64,
-        builds_on: Option<(u64, u64)>,
+        /// In the first turn: the sender's standing, and the number of the receiver's announcement that it begins from.
+        builds_on: Option<Box<(Told, u64)>>,
         turn: &'a [u8],
     },
     /// With the nonce of who says it: it may be all that the receiver ever hears.
@@ -121,7 +122,7 @@ pub(super) struct Resume {
     pub(super) last: Entity,
 }
 
-/// Why a side leaves.
+/// The reason why a side leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Parting {
@@ -143,8 +144,30 @@ pub enum Parting {
         /// The most that is staged.
         limit: u64,
     },
-    /// It cannot merge what it was sent, or what it was told makes no sense; in words.
-    Refused(String),
+    /// It cannot merge a delta that it was sent.
+    NotMergeable,
+    /// Both have seen the same and hold something else, and repair is not wanted there or did not help.
+    Contradiction,
+    /// It was told too much that makes no sense.
+    Nonsense,
+    /// It has waited for an answer for as long as it is patient.
+    Silence,
+    /// It was to learn of more writes of one writer than it believes.
+    Jump {
+        /// Number of writes.
+        jump: u64,
+    },
+    /// It was to learn of more new writers than it takes.
+    Writers(u64),
+    /// Its standing is longer than a frame.
+    FrameTooLong {
+        /// Length in bytes.
+        len: u64,
+    },
+    /// It could not make durable what it merged.
+    NotDurable,
+    /// A reason that a later version of the protocol has, by its number.
+    Other(u8),
 }
 
 const HELLO: u8 = 1;
@@ -202,10 +225,11 @@ impl Frame<'_> {
             Says::Gone { stream } => write_number(&mut out, *stream),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 let begun = if *begun_by_sender { BEGUN_BY_SENDER } else { 0 };
-                out.push(begun | builds_on.map_or(0, |_| FIRST));
+                out.push(begun | builds_on.as_ref().map_or(0, |_| FIRST));
                 write_number(&mut out, *round);
                 write_number(&mut out, *place);
-                for number in builds_on.iter().flat_map(|(a, b)| [a, b]) {
+                if let Some((told, number)) = builds_on.as_deref() {
+                    told.write(&mut out);
                     write_number(&mut out, *number);
                 }
                 out.extend_from_slice(turn);
@@ -267,7 +291,7 @@ impl<'a> Frame<'a> {
                 let (round, place) = (cursor.number()?, cursor.number()?);
                 let builds_on = match flags & FIRST {
                     0 => None,
-                    _ => Some((cursor.number()?, cursor.number()?)),
+                    _ => Some(Box::new((Told::read(&mut cursor)?, cursor.number()?))),
                 };
                 let begun_by_sender = flags & BEGUN_BY_SENDER != 0;
                 return Ok(Self {
@@ -405,10 +429,24 @@ impl Parting {
                 write_number(out, *len);
                 write_number(out, *limit);
             }
-            Self::Refused(why) => {
-                out.push(4);
-                write_text(out, why);
+            Self::NotMergeable => out.push(4),
+            Self::Contradiction => out.push(5),
+            Self::Nonsense => out.push(6),
+            Self::Silence => out.push(7),
+            Self::Jump { jump } => {
+                out.push(8);
+                write_number(out, *jump);
             }
+            Self::Writers(writers) => {
+                out.push(9);
+                write_number(out, *writers);
+            }
+            Self::FrameTooLong { len } => {
+                out.push(10);
+                write_number(out, *len);
+            }
+            Self::NotDurable => out.push(11),
+            Self::Other(reason) => out.push(*reason),
         }
     }
 
@@ -418,8 +456,19 @@ impl Parting {
             1 => Self::Protocol { oldest: cursor.byte()?, newest: cursor.byte()? },
             2 => Self::Schema(read_text(cursor)?.to_owned()),
             3 => Self::TooLong { len: cursor.number()?, limit: cursor.number()? },
-            4 => Self::Refused(read_text(cursor)?.to_owned()),
-            _ => return Err(DecodeError::Malformed("a parting for an unknown reason")),
+            4 => Self::NotMergeable,
+            5 => Self::Contradiction,
+            6 => Self::Nonsense,
+            7 => Self::Silence,
+            8 => Self::Jump { jump: cursor.number()? },
+            9 => Self::Writers(cursor.number()?),
+            10 => Self::FrameTooLong { len: cursor.number()? },
+            11 => Self::NotDurable,
+            // What follows is a later protocol's.
+            other => {
+                cursor.rest();
+                Self::Other(other)
+            }
         })
     }
 }

@@ -67,7 +67,8 @@ impl<T: Crdt> Session<T> {
             }
             Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
-                let progress = self.take_turn(replica, (*begun_by_sender, *round, *place), *builds_on, turn)?;
+                let progress =
+                    self.take_turn(replica, (*begun_by_sender, *round, *place), builds_on.as_deref(), turn)?;
                 if progress {
                     self.timers.progress(Awaited::Turn);
                 }
@@ -104,6 +105,8 @@ impl<T: Crdt> Session<T> {
             });
             (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
             self.timers.reset();
+            self.reconciled.clear();
+            self.undurable = None;
             let ours = Self::PROTOCOLS;
             if theirs.0 > ours.1 || theirs.1 < ours.0 {
                 return Err(SessionError::Protocol { ours, theirs });

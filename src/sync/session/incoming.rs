@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::kernel::DotSet;
+use crate::standing::Standing;
 use crate::sync::session::outgoing::WINDOW;
 use crate::sync::session::report::Amount;
+use crate::sync::session::stream::Header;
 
 /// How many parts beyond a gap are kept: a window of parts of one KiB.
 const MAX_LATER: usize = 1024;
@@ -25,11 +28,31 @@ pub(super) struct Incoming {
     part_len: u64,
     /// What we have last said that we have.
     asked: u64,
+    /// Known once the header has come.
+    pub(super) basis: Option<Basis>,
+}
+
+/// What a stream builds on, taken when its header comes: by the end of the stream it may be long ago.
+pub(super) struct Basis {
+    pub(super) header: Header,
+    /// The standing of ours that the slices are encoded from.
+    pub(super) standing: Standing,
+    /// Of a reconciled stream, the dots that are alive here and dead at the peer, if the reconciliation has ended here.
+    pub(super) dead: Option<DotSet>,
 }
 
 impl Incoming {
     pub(super) fn new(number: u64, total: u64) -> Self {
-        Self { number, total, bytes: Vec::new(), later: BTreeMap::new(), later_len: 0, part_len: 0, asked: 0 }
+        Self {
+            number,
+            total,
+            bytes: Vec::new(),
+            later: BTreeMap::new(),
+            later_len: 0,
+            part_len: 0,
+            asked: 0,
+            basis: None,
+        }
     }
 
     pub(super) fn total(&self) -> u64 {

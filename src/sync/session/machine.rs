@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernel::{Crdt, Entity};
+use crate::kernel::{Crdt, DotSet, Entity};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
 use crate::sync::session::frame::{Frame, Parting, Says};
@@ -16,7 +16,8 @@ use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
-use crate::sync::session::telling::{Announced, Point, Said};
+use crate::sync::session::stream::RoundName;
+use crate::sync::session::telling::{Announced, Checkpoint, Point, Said};
 use crate::version::Version;
 
 /// Two replicas of one value getting equal, and staying so: one end of a conversation with one peer.
@@ -89,14 +90,18 @@ pub struct Session<T: Crdt> {
     pub(super) said: Said,
     /// Whether any frame so far has told the whole standing, or what leads to it.
     pub(super) told_whole: bool,
-    /// What is durable, if that is waited for.
-    pub(super) persisted: Option<Point>,
+    /// The last checkpoint that is durable, if that is waited for.
+    pub(super) persisted: Option<Checkpoint>,
+    /// The last stream that was merged and is not durable yet, and when that was.
+    pub(super) undurable: Option<(u64, u64)>,
     pub(super) peer: Option<Peer>,
     pub(super) outgoing: Option<Outgoing>,
     pub(super) incoming: Option<Incoming>,
     /// How many streams we have begun.
     pub(super) streams: u64,
     pub(super) round: Option<Round>,
+    /// The latest reconciliations that came to an end, with the dots that are alive here and dead at the peer.
+    pub(super) reconciled: VecDeque<(RoundName, DotSet)>,
     /// How many reconciliations we have begun.
     pub(super) rounds: u64,
     /// How many of them came to nothing, since the last that did not.
@@ -173,14 +178,16 @@ impl<T: Crdt> Session<T> {
         Self {
             seed,
             nonce,
-            said: Said::new(point.clone()),
+            said: Said::new(point),
             told_whole: false,
-            persisted: options.wait_for_persisted.then_some(point),
+            persisted: options.wait_for_persisted.then(|| Checkpoint::of(replica)),
+            undurable: None,
             peer: None,
             outgoing: None,
             incoming: None,
             streams: 0,
             round: None,
+            reconciled: VecDeque::new(),
             rounds: 0,
             failed_rounds: 0,
             offer: None,
@@ -266,20 +273,41 @@ impl<T: Crdt> Session<T> {
         self.events.pop_front()
     }
 
-    /// Says that all that the replica holds now is durable, for a session that [waits](Options::waiting_for_persisted) for it.
-    pub fn handle_persisted(&mut self, replica: &Replica<T>) {
-        if self.persisted.is_some() {
-            self.persisted = Some(Point::of(replica));
-            if let Some(peer) = &mut self.peer {
-                peer.durable = peer.merged;
-            }
+    /// Notes that everything up to a [`Checkpoint`] is durable, for a session that [waits](Options::waiting_for_persisted) for it.
+    ///
+    /// Draw the checkpoint together with the bytes that are saved, and hand it in once they are durable. What was written or
+    /// merged after it was drawn stays unacknowledged until a later one comes. A checkpoint that was drawn before the last one
+    /// that was handed in changes nothing.
+    ///
+    /// ```
+    /// use driftless::sync::{Checkpoint, Options, Session};
+    /// use driftless::{Graph, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let mut session = Session::new(&replica, Options::new().waiting_for_persisted(), [7; 16]);
+    /// replica.edit(|g| g.add_node("person:ada"))?;
+    /// let (checkpoint, bytes) = (Checkpoint::of(&replica), replica.save().0);
+    /// // Any time later, when `bytes` are on the disk:
+    /// session.handle_persisted(&checkpoint);
+    /// # drop(bytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle_persisted(&mut self, checkpoint: &Checkpoint) {
+        let Some(persisted) = self.persisted.as_mut().filter(|last| last.order < checkpoint.order) else { return };
+        persisted.clone_from(checkpoint);
+        let durable = self.undurable.take_if(|(_, order)| *order < checkpoint.order);
+        if let (Some(peer), Some((stream, _))) = (&mut self.peer, durable) {
+            peer.durable = stream;
         }
     }
 
     /// Leaves: the peer will be told, and [`poll_frame`](Self::poll_frame) returns one last frame.
     pub fn close(&mut self) {
+        self.leave(Parting::Done);
+    }
+
+    pub(in crate::sync) fn leave(&mut self, parting: Parting) {
         if self.end.is_none() {
-            self.due.bye = self.peer.as_ref().map(|peer| (pair(peer.nonce, self.nonce), Parting::Done));
+            self.due.bye = self.peer.as_ref().map(|peer| (pair(peer.nonce, self.nonce), parting));
             self.end = Some(Ok(()));
         }
     }
@@ -291,7 +319,7 @@ impl<T: Crdt> Session<T> {
         heard.is_some_and(|(peer, heard)| {
             heard.point.is_equal(&point)
                 && point == Point::of(replica)
-                && self.said.last().is_some_and(|said| said.point.is_equal(&point))
+                && self.said.last().point.is_equal(&point)
                 && peer.acknowledged == peer.merged
                 && self.outgoing.is_none()
                 && !self.due.hello
@@ -380,8 +408,10 @@ impl<T: Crdt> Session<T> {
     /// Whether to say where we stand; then, the last stream that it acknowledges.
     fn is_announcement_due(&self, point: &Point) -> Option<u64> {
         let peer = self.peer.as_ref()?;
-        // What is being sent says where we stand.
-        let untold = self.outgoing.is_none() && peer.heard.is_some() && !self.said.is(point);
+        // A delta that the peer lacks will say where we stand. Until then, even while it has to be reconciled first, each
+        // announcement would only make those older that the peer builds on.
+        let lacks_nothing = |heard: &Announced| heard.point.standing.version().includes(point.standing.version());
+        let untold = self.outgoing.is_none() && peer.heard.as_ref().is_some_and(lacks_nothing) && !self.said.is(point);
         let due = self.due.announce || untold || peer.acknowledged != peer.durable;
         due.then_some(peer.durable)
     }
@@ -405,7 +435,8 @@ impl<T: Crdt> Session<T> {
     /// The end, of which the peer is told what concerns it.
     fn fail(&mut self, error: SessionError) -> SessionError {
         let parting = match &error {
-            SessionError::Left(_) | SessionError::Silence | SessionError::Myself => None,
+            SessionError::Left(_) | SessionError::Myself => None,
+            SessionError::Silence => Some(Parting::Silence),
             SessionError::Protocol { ours: (oldest, newest), .. } => {
                 Some(Parting::Protocol { oldest: *oldest, newest: *newest })
             }
@@ -414,7 +445,12 @@ impl<T: Crdt> Session<T> {
             SessionError::StagingLimit { len, limit } | SessionError::PeerStagingLimit { len, limit } => {
                 Some(Parting::TooLong { len: *len, limit: *limit })
             }
-            other => Some(Parting::Refused(other.to_string())),
+            SessionError::FrameTooLong { len } => Some(Parting::FrameTooLong { len: *len as u64 }),
+            SessionError::Jump { jump } => Some(Parting::Jump { jump: *jump }),
+            SessionError::Writers(writers) => Some(Parting::Writers(*writers as u64)),
+            SessionError::Merge(_) => Some(Parting::NotMergeable),
+            SessionError::Contradiction => Some(Parting::Contradiction),
+            SessionError::Nonsense(_) => Some(Parting::Nonsense),
         };
         self.due.bye = self.peer.as_ref().map(|peer| pair(peer.nonce, self.nonce)).zip(parting);
         self.end = Some(Err(error.clone()));
@@ -440,7 +476,9 @@ impl<T: Crdt> Session<T> {
         let in_transit = self.outgoing.is_some() || self.incoming.is_some();
         match awaited {
             Awaited::Hello => !peer.knows_us,
-            Awaited::Standing => peer.knows_us && peer.heard.as_ref().is_none_or(|heard| heard.number < peer.unresolved),
+            Awaited::Standing => {
+                peer.knows_us && peer.heard.as_ref().is_none_or(|heard| heard.number < peer.unresolved)
+            }
             Awaited::Acknowledgement => self.outgoing.is_some() || again,
             Awaited::Rest => self.incoming.is_some(),
             Awaited::Turn => self.round.as_ref().is_some_and(Round::is_under_way) || again,

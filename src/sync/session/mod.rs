@@ -1,4 +1,15 @@
-//! Two replicas getting equal over any channel of bytes: a state machine without I/O, clock or threads.
+//! Sessions: two replicas become equal over any channel of bytes. A state machine without I/O, clock or threads.
+//!
+//! # When to close, and who hangs up first
+//!
+//! - A session that stays (both sides edit and hear of it) is closed by the side that leaves, by [`Session::close`]; the bye reaches
+//!   the peer as [`Event::Left`]. If the bye is lost, the peer finds out by its patience.
+//! - A session that ends when both are equal: a side may hang up once [`Session::is_equal`] is true *and*
+//!   [`Session::poll_frame`] has returned all frames, because the last of them may be the acknowledgement that the peer waits for. Either side
+//!   may be first, and the two need not agree. Hanging up earlier loses no data: the next session sends again what was not
+//!   acknowledged.
+//! - After an error, send what `poll_frame` still returns: the last frame tells the peer the reason, as a [`Parting`]. Then hang up.
+//!   A peer that receives it ends with [`SessionError::Left`].
 //!
 //! | file | idea |
 //! |---|---|
@@ -33,6 +44,7 @@ pub use machine::Session;
 pub use options::{MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN};
 pub use receiving::Staged;
 pub use report::{Amount, Counters, Event, Progress, SessionError};
+pub use telling::Checkpoint;
 
 #[cfg(feature = "testing")]
 pub(crate) use frame::{repair_frame_checksum, reread_frame};

@@ -136,7 +136,8 @@ impl Options {
 
     /// Acknowledges and sends nothing until the app says that it is durable, by
     /// [`handle_persisted`](crate::sync::Session::handle_persisted): what was merged, what was written here, and what was pruned.
-    /// Until then the two do not count as equal.
+    /// Until then the two do not count as equal. A merge has to become durable within the peer's patience. A delta is sent at a
+    /// moment when all that the replica holds is durable, so poll the session after each `handle_persisted`.
     ///
     /// Without it, a replica that crashes may come back behind what its peers know of it. It loses nothing that they hold, but
     /// has to make up for it; and if it [resumes](crate::Replica::resume) its old id, it writes other things under dots that

@@ -5,13 +5,13 @@ use crate::codec::{DecodeError, decode_slice};
 use crate::kernel::{Crdt, Delta, DeltaKind, Entity, MergeError, RepairError};
 use crate::replica::Replica;
 use crate::standing::Standing;
-use crate::sync::session::incoming::Incoming;
+use crate::sync::session::incoming::{Basis, Incoming};
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::{Awaited, Reaction};
-use crate::sync::session::stream::{self, Header, StreamForm};
-use crate::sync::session::telling::{Announced, Point};
+use crate::sync::session::stream::{self, StreamForm};
+use crate::sync::session::telling::{Announced, Checkpoint, Point};
 use crate::version::Version;
 
 /// The beginning of a delta whose connection broke: give it to the next session with the same peer by
@@ -84,7 +84,10 @@ impl<T: Crdt> Session<T> {
         if incoming.is_ask_due() {
             self.due.ask.get_or_insert(false);
         }
-        if !incoming.is_complete() {
+        if self.take_basis().is_err() {
+            return self.refuse().map(|()| false);
+        }
+        if !self.incoming.as_ref().is_some_and(Incoming::is_complete) {
             return Ok(true);
         }
         let Some(incoming) = self.incoming.take() else { return Ok(false) };
@@ -92,27 +95,52 @@ impl<T: Crdt> Session<T> {
             Ok(()) => Ok(true),
             Err(Refusal::End(error)) => Err(error),
             Err(Refusal::Unfit) => {
-                (self.due.need, self.due.announce) = (true, true);
                 // What we staged may be what does not fit.
                 self.options.staged = None;
-                self.nonsense()?;
-                Ok(false)
+                self.refuse().map(|()| false)
             }
         }
     }
 
+    /// Drops the stream and has the peer begin anew, from where we stand now.
+    fn refuse(&mut self) -> Result<(), SessionError> {
+        self.incoming = None;
+        (self.due.need, self.due.announce) = (true, true);
+        self.nonsense()
+    }
+
+    /// Keeps what the stream builds on, once its header is there.
+    fn take_basis(&mut self) -> Result<(), Refusal> {
+        let Some(incoming) = self.incoming.as_mut().filter(|incoming| incoming.basis.is_none()) else { return Ok(()) };
+        let Some(header) = stream::read_header(incoming.bytes())? else { return Ok(()) };
+        let standing = self.said.find(header.builds_on).ok_or(Refusal::Unfit)?;
+        let mut reconciled = self.reconciled.iter();
+        let dead = match header.form {
+            StreamForm::Reconciled(name) => reconciled.find(|(of, _)| *of == name).map(|(_, dead)| dead.clone()),
+            _ => None,
+        };
+        incoming.basis = Some(Basis { header, standing, dead });
+        Ok(())
+    }
+
     fn finish(&mut self, replica: &mut Replica<T>, incoming: &Incoming) -> Result<(), Refusal> {
-        let (header, slices) = stream::read(incoming.bytes(), true)?;
+        let (_, slices) = stream::read(incoming.bytes(), true)?;
+        let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
+        let header = basis.header;
         let delta = match header.form {
             StreamForm::Resumed => {
                 let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
-                self.resume(*staged, &header, &slices, replica.version())?
+                resume(*staged, basis, &slices, replica.version())?
             }
-            StreamForm::Whole | StreamForm::Repair => self.decode(&header, &slices)?,
+            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
             StreamForm::Reconciled(name) => {
-                let round = self.round.as_ref().filter(|round| round.name == name);
-                let difference = round.and_then(|round| round.difference.as_ref()).ok_or(Refusal::Unfit)?;
-                self.decode(&header, &slices)?.with_dead(difference.only_here().clone())
+                let later = || self.reconciled.iter().find(|(of, _)| *of == name).map(|(_, dead)| dead);
+                let dead = basis.dead.as_ref().or_else(later).ok_or(Refusal::Unfit)?;
+                let delta = decode(basis, &slices)?;
+                // Dead are those that both know of, and those that have died at the peer since.
+                let DeltaKind::Reconciled { dead: since, .. } = delta.kind() else { return Err(Refusal::Unfit) };
+                let dead = dead.iter().chain(since.iter()).collect();
+                delta.with_dead(dead)
             }
         };
         let new_writers = self.check_claims(replica, &delta)?;
@@ -126,8 +154,9 @@ impl<T: Crdt> Session<T> {
         self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number + u64::from(is(Bug::MergedAhead));
-            if self.persisted.is_none() {
-                peer.durable = incoming.number;
+            match self.persisted {
+                None => peer.durable = incoming.number,
+                Some(_) => self.undurable = Some((incoming.number, Checkpoint::next_order())),
             }
             if header.told > 0 && !is_repair && peer.heard.as_ref().is_none_or(|heard| heard.number < header.told) {
                 let point = Point { standing, fingerprint: header.fingerprint };
@@ -135,31 +164,6 @@ impl<T: Crdt> Session<T> {
             }
         }
         Ok(())
-    }
-
-    fn decode(&self, header: &Header, slices: &[&[u8]]) -> Result<Delta, Refusal> {
-        let reference = reference(self.said.find(header.builds_on).ok_or(Refusal::Unfit)?);
-        // Each slice that is decoded holds all versions, so only some are at a time.
-        let some = slices.len().isqrt().max(1);
-        let joined = slices.chunks(some).map(|some| {
-            let decoded = some.iter().map(|slice| decode_slice(slice, &reference));
-            Delta::concat(decoded.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
-        });
-        Delta::concat(joined.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
-    }
-
-    /// What was staged, with what has changed since and what follows. Of the latter something must be there.
-    fn resume(
-        &self,
-        staged: Staged,
-        header: &Header,
-        slices: &[&[u8]],
-        receiver: &Version,
-    ) -> Result<Delta, Refusal> {
-        let changes = usize::try_from(header.changes).ok().filter(|changes| *changes < slices.len());
-        let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
-        let (changes, rest) = (self.decode(header, changes)?, self.decode(header, rest)?);
-        Delta::resume(staged.delta, &changes, rest, receiver).ok_or(Refusal::Unfit)
     }
 
     /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
@@ -216,16 +220,34 @@ impl<T: Crdt> Session<T> {
     /// or cannot be gone on from.
     pub fn into_staged(self) -> Option<Box<Staged>> {
         let partial = self.incoming.as_ref().and_then(|incoming| {
-            let (header, slices) = stream::read(incoming.bytes(), false).ok()?;
-            Staged::new(match header.form {
-                StreamForm::Whole => self.decode(&header, &slices).ok()?,
-                StreamForm::Resumed => {
-                    let staged = self.options.staged.as_deref()?.clone();
-                    self.resume(staged, &header, &slices, self.said.last()?.point.standing.version()).ok()?
-                }
+            let (_, slices) = stream::read(incoming.bytes(), false).ok()?;
+            let basis = incoming.basis.as_ref()?;
+            let receiver = self.said.last().point.standing.version();
+            Staged::new(match basis.header.form {
+                StreamForm::Whole => decode(basis, &slices).ok()?,
+                StreamForm::Resumed => resume(self.options.staged.as_deref()?.clone(), basis, &slices, receiver).ok()?,
                 StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })
         });
         partial.map(Box::new).or(self.options.staged)
     }
+}
+
+fn decode(basis: &Basis, slices: &[&[u8]]) -> Result<Delta, Refusal> {
+    let reference = reference(&basis.standing);
+    // Each slice that is decoded holds all versions, so only some are at a time.
+    let some = slices.len().isqrt().max(1);
+    let joined = slices.chunks(some).map(|some| {
+        let decoded = some.iter().map(|slice| decode_slice(slice, &reference));
+        Delta::concat(decoded.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
+    });
+    Delta::concat(joined.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
+}
+
+/// Joins what was staged, what has changed since, and what follows. The last may not be empty.
+fn resume(staged: Staged, basis: &Basis, slices: &[&[u8]], receiver: &Version) -> Result<Delta, Refusal> {
+    let changes = usize::try_from(basis.header.changes).ok().filter(|changes| *changes < slices.len());
+    let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
+    let (changes, rest) = (decode(basis, changes)?, decode(basis, rest)?);
+    Delta::resume(staged.delta, &changes, rest, receiver).ok_or(Refusal::Unfit)
 }

@@ -1,9 +1,18 @@
 //! A reconciliation within a session.
+//!
+//! Both sides may write while it runs, so it builds on nothing that later writes replace:
+//!
+//! 1. The first turn carries the standing of the side that begins, and names the announcement of the other side that it means.
+//!    Both sides begin their machines from these two standings, however many announcements have followed.
+//! 2. Each side keeps the dots that were alive when its machine began. What has died since, even if its tombstones were pruned, is
+//!    named in the delta at the end ([`Replica::reconcile_moved`]). So each round that ends has a delta.
+//! 3. The dead dots of the last few rounds are remembered, so a stream that was cut by one of them is still understood after
+//!    the next has begun.
 
-use crate::kernel::Crdt;
+use crate::kernel::{Crdt, DotSet};
 use crate::replica::Replica;
 use crate::sync::reconcile::{Difference, Reconciling, Step, Turn};
-use crate::sync::session::frame::{MAX_FRAME_LEN, Says};
+use crate::sync::session::frame::{MAX_FRAME_LEN, Says, Told};
 use crate::sync::session::machine::Session;
 use crate::sync::session::report::SessionError;
 use crate::sync::session::retry::{Awaited, Reaction};
@@ -13,14 +22,22 @@ use crate::sync::session::telling::{Announced, Point};
 /// How often we ask how a reconciliation of the peer's goes on, before we take it for given up.
 const MAX_ASKED: u32 = 3;
 
+/// The longest turn: in a frame there is room for a standing beside it.
+const MAX_TURN_LEN: usize = MAX_FRAME_LEN / 2 - 1024;
+
+/// Reconciliations whose end is remembered, for streams of the peer that are cut by them.
+const MAX_RECONCILED: usize = 4;
+
 /// One reconciliation, from our side.
 pub(super) struct Round {
     pub(super) name: RoundName,
     machine: Reconciling,
+    /// Dots that were alive here when it began.
+    pub(super) live: DotSet,
     /// What we have said last, and its place.
     last: Option<(u64, Vec<u8>)>,
-    /// The announcements that the first turn builds on, ours first, while that is what we have said last.
-    builds_on: Option<(u64, u64)>,
+    /// Our standing and the peer's announcement that the first turn builds on, while that is our last turn.
+    builds_on: Option<(Told, u64)>,
     /// What it came to.
     pub(super) difference: Option<Difference>,
     /// Whether a delta for the peer can still be made of it.
@@ -28,14 +45,15 @@ pub(super) struct Round {
 }
 
 impl Round {
-    fn new(name: RoundName, machine: Reconciling) -> Self {
-        Self { name, machine, last: None, builds_on: None, difference: None, is_fresh: true }
+    fn new(name: RoundName, machine: Reconciling, live: DotSet) -> Self {
+        Self { name, machine, live, last: None, builds_on: None, difference: None, is_fresh: true }
     }
 
     /// What we have said last, to be said, or said again.
     pub(super) fn frame(&self) -> Option<Says<'_>> {
         let (place, turn) = self.last.as_ref()?;
-        let Self { name: RoundName { number, begun_by_us }, builds_on, .. } = *self;
+        let RoundName { number, begun_by_us } = self.name;
+        let builds_on = self.builds_on.clone().map(Box::new);
         Some(Says::Turn { round: number, begun_by_sender: begun_by_us, place: *place, builds_on, turn })
     }
 
@@ -57,15 +75,14 @@ impl<T: Crdt> Session<T> {
         if self.round.as_ref().is_some_and(Round::is_under_way) {
             return Ok(());
         }
-        // The two must agree where both stand.
-        self.due.announce |= !self.said.is(point);
-        let ours = self.said.number(point);
+        // The two must agree where both stand: so the first turn says it.
+        let ours = Told { resume: None, ..self.told(point, false)? };
         self.rounds += 1;
         let (number, nonce) = (self.rounds, self.random(self.rounds));
         let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
         match Reconciling::ask(&live, point.standing.version(), theirs, nonce) {
             Ok((machine, turn)) => {
-                let round = Round::new(RoundName { number, begun_by_us: true }, machine);
+                let round = Round::new(RoundName { number, begun_by_us: true }, machine, live);
                 let (last, builds_on) = (Some((0, turn.to_bytes())), Some((ours, heard.number)));
                 self.round = Some(Round { last, builds_on, ..round });
                 self.due.turn = true;
@@ -81,7 +98,7 @@ impl<T: Crdt> Session<T> {
         &mut self,
         replica: &Replica<T>,
         (begun_by_sender, number, place): (bool, u64, u64),
-        builds_on: Option<(u64, u64)>,
+        builds_on: Option<&(Told, u64)>,
         turn: &[u8],
     ) -> Result<bool, SessionError> {
         let Ok(turn) = Turn::from_bytes(turn) else {
@@ -92,7 +109,7 @@ impl<T: Crdt> Session<T> {
             return Ok(self.go_on(place, &turn));
         }
         match (begun_by_sender, place, builds_on) {
-            (true, 0, Some((theirs, ours))) => Ok(self.answer_round(replica, number, &turn, (theirs, ours))),
+            (true, 0, Some(builds_on)) => self.answer_round(replica, number, &turn, builds_on),
             _ => {
                 // One that we have given up.
                 self.due.need |= begun_by_sender && self.peer.as_ref().is_some_and(|peer| peer.round == number);
@@ -101,32 +118,41 @@ impl<T: Crdt> Session<T> {
         }
     }
 
-    fn answer_round(&mut self, replica: &Replica<T>, number: u64, first: &Turn, builds_on: (u64, u64)) -> bool {
-        let Some(peer) = &mut self.peer else { return false };
+    fn answer_round(
+        &mut self,
+        replica: &Replica<T>,
+        number: u64,
+        first: &Turn,
+        (told, ours): &(Told, u64),
+    ) -> Result<bool, SessionError> {
+        let Some(peer) = &self.peer else { return Ok(false) };
         if number <= peer.round || !self.pace.allows(Reaction::Round, self.now) {
-            return false;
+            return Ok(false);
         }
         // Of two that were begun at once, one is enough.
-        let ours = |round: &Round| round.name.begun_by_us && round.is_under_way();
-        if self.round.as_ref().is_some_and(ours) && self.nonce < peer.nonce {
-            return false;
+        let begun_by_us = |round: &Round| round.name.begun_by_us && round.is_under_way();
+        if self.round.as_ref().is_some_and(begun_by_us) && self.nonce < peer.nonce {
+            return Ok(false);
         }
-        let heard = peer.heard.as_ref().filter(|heard| heard.number == builds_on.0);
-        let (Some(heard), Some(ours)) = (heard, self.said.find(builds_on.1)) else {
+        // The turn tells both where the peer stands and which of our announcements it means, so neither has to be the latest.
+        let theirs = self.resolve(&told.form);
+        let ours = self.said.find(*ours).and_then(|ours| replica.version().resolve(ours.version()));
+        let (Some(theirs), Some(ours)) = (theirs, ours) else {
             (self.due.need, self.due.announce) = (true, true);
-            return false;
+            return Ok(false);
         };
-        let (live, theirs) = (replica.live_dots(), heard.point.standing.version());
-        match Reconciling::answer(&live, ours.version(), theirs, first) {
-            Ok((machine, step)) => {
+        self.hear(told);
+        let live = replica.live_dots();
+        match (Reconciling::answer(&live, &ours, theirs.version(), first), &mut self.peer) {
+            (Ok((machine, step)), Some(peer)) => {
                 peer.round = number;
-                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine));
+                self.round = Some(Round::new(RoundName { number, begun_by_us: false }, machine, live));
                 self.step(1, step);
-                true
+                Ok(true)
             }
-            Err(_) => {
+            _ => {
                 (self.due.need, self.due.announce) = (true, true);
-                false
+                Ok(false)
             }
         }
     }
@@ -169,6 +195,10 @@ impl<T: Crdt> Session<T> {
         let turn = match step {
             Step::Say(turn) => Some(turn),
             Step::Done { difference, last } => {
+                if self.reconciled.len() == MAX_RECONCILED {
+                    self.reconciled.pop_front();
+                }
+                self.reconciled.push_back((round.name, difference.only_here().clone()));
                 round.difference = Some(difference);
                 self.failed_rounds = 0;
                 self.counters.reconciliations += 1;
@@ -177,7 +207,7 @@ impl<T: Crdt> Session<T> {
         };
         round.last = turn.map(|turn| (place, turn.to_bytes()));
         self.due.turn = round.last.is_some();
-        if round.last.as_ref().is_some_and(|(_, turn)| turn.len() > MAX_FRAME_LEN / 2) {
+        if round.last.as_ref().is_some_and(|(_, turn)| turn.len() > MAX_TURN_LEN) {
             (self.round, self.failed_rounds, self.due.turn) = (None, u32::MAX, false);
         }
     }

@@ -46,7 +46,11 @@ impl<T> fmt::Debug for Event<T> {
     }
 }
 
-/// Why a session ended. What was merged before stays; nothing else has changed, and a new session goes on from there.
+/// The reason why a session ended.
+///
+/// What was merged before stays; nothing else has changed, and a new session goes on from there. The events of those merges and
+/// repairs are still to be had from [`Session::poll_event`](crate::sync::Session::poll_event), so an index beside the replica
+/// can follow; the drivers hand them out with their errors.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -134,7 +138,15 @@ fn parting_text(parting: &Parting) -> String {
         Parting::Protocol { oldest, newest } => format!("it speaks versions {oldest} to {newest} of the protocol"),
         Parting::Schema(name) => format!("it holds a `{name}`"),
         Parting::TooLong { len, limit } => format!("a delta of {len} bytes is longer than the {limit} that are staged"),
-        Parting::Refused(why) => why.clone(),
+        Parting::NotMergeable => "it cannot merge what it was sent".into(),
+        Parting::Contradiction => "both have seen the same and hold something else".into(),
+        Parting::Nonsense => "too much that it was told makes no sense".into(),
+        Parting::Silence => "it was not answered".into(),
+        Parting::Jump { jump } => format!("{jump} new writes of one writer are more than it believes"),
+        Parting::Writers(writers) => format!("{writers} new writers are more than it takes"),
+        Parting::FrameTooLong { len } => format!("its standing takes a frame of {len} bytes"),
+        Parting::NotDurable => "it could not make durable what it merged".into(),
+        Parting::Other(reason) => format!("for a reason of a later version, number {reason}"),
     }
 }
 

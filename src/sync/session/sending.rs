@@ -1,6 +1,6 @@
 //! What the peer lacks, and the cheapest way to it.
 
-use crate::kernel::{Crdt, Delta, DotSet};
+use crate::kernel::{Crdt, Delta, DeltaKind, DotSet};
 use crate::replica::Replica;
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::Outgoing;
@@ -24,7 +24,7 @@ enum Cut {
     Complete(Delta),
     /// What has changed since a stream that broke off, and the rest.
     Resumed(Box<(Delta, Delta)>),
-    /// Without the dead dots, which the peer knows from this reconciliation.
+    /// Without the dead dots that the peer knows from this reconciliation.
     Reconciled(RoundName, Delta),
     Reconcile,
 }
@@ -88,8 +88,14 @@ impl<T: Crdt> Session<T> {
         let round = self.round.as_mut().filter(|round| round.is_fresh)?;
         let difference = round.difference.as_ref()?;
         round.is_fresh = false;
-        let delta = replica.reconcile_difference(difference).ok()?;
-        Some(Cut::Reconciled(round.name, delta.with_dead(DotSet::new())))
+        let delta = replica.reconcile_moved(difference, &round.live);
+        let unknown: DotSet = match delta.kind() {
+            DeltaKind::Reconciled { dead, .. } => {
+                dead.iter().filter(|dot| !difference.only_there().contains(*dot)).collect()
+            }
+            _ => DotSet::new(),
+        };
+        Some(Cut::Reconciled(round.name, delta.with_dead(unknown)))
     }
 
     /// Both sides send everything, and each keeps what neither contradicts.

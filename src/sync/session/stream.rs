@@ -90,6 +90,15 @@ impl Header {
     }
 }
 
+/// Reads the header, if all of it is there.
+pub(super) fn read_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+    match Header::read(&mut Cursor::new(bytes)) {
+        Ok(header) => Ok(Some(header)),
+        Err(DecodeError::Truncated { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the header and all slices that are there as a whole. Of a stream that is complete nothing may be left.
 pub(super) fn read(bytes: &[u8], complete: bool) -> Result<(Header, Vec<&[u8]>), DecodeError> {
     let mut cursor = Cursor::new(bytes);

@@ -1,15 +1,17 @@
 //! Where both sides stand, and telling each other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs::{Bug, is};
+use crate::id::Dot;
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
 use crate::standing::{Standing, StandingChange};
 use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
 use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
-use crate::version::HeadsChange;
+use crate::version::{HeadsChange, Version};
 
 /// A hello tells the whole standing up to this many bytes; it must fit into whatever buffer lies between two that say hello at
 /// the same time, and a pipe's may be that small.
@@ -18,8 +20,11 @@ const MAX_HELLO_LEN: usize = 4000;
 /// The most bytes that a dot takes.
 const MAX_DOT_LEN: usize = 18;
 
-/// How many of our announcements the peer may build on: it may be behind by as many.
-const MAX_SAID: usize = 16;
+/// Announcements that the peer may build on: it may be behind by as many. Each is kept as its difference from the one before.
+const MAX_SAID: usize = 4096;
+
+/// Differences that these take at most, of one head each: some 2.5 MB.
+const MAX_SAID_CHANGES: usize = 1 << 16;
 
 /// Where a replica stands, and the fingerprint of what it holds there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,29 @@ impl Point {
     }
 }
 
+/// A moment in the life of a replica, up to which it can be [durable](crate::sync::Session::handle_persisted).
+///
+/// Of two checkpoints of one replica the one that was drawn later holds more. One checkpoint serves all sessions of the replica.
+/// It is of no use in another process, where each session begins with what was loaded. O(writers).
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    point: Point,
+    /// Place in the order in which checkpoints were drawn and deltas merged, in this process.
+    pub(super) order: u64,
+}
+
+impl Checkpoint {
+    /// Draws a checkpoint of all that the replica holds now.
+    pub fn of<T: Crdt>(replica: &Replica<T>) -> Self {
+        Self { point: Point::of(replica), order: Self::next_order() }
+    }
+
+    pub(super) fn next_order() -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// What was announced under a number.
 #[derive(Clone, Debug)]
 pub(super) struct Announced {
@@ -48,48 +76,128 @@ pub(super) struct Announced {
     pub(super) point: Point,
 }
 
-/// Our latest announcements, the newest last. Never empty.
-pub(super) struct Said(VecDeque<Announced>);
+/// Our latest announcements.
+///
+/// The peer names the announcement that it builds on, so each must be found until the peer has heard a later one. A session
+/// that both sides write in announces often, so the history is long: it holds the oldest standing in full and of each later one
+/// only the heads that changed.
+pub(super) struct Said {
+    oldest: Announced,
+    later: VecDeque<Difference>,
+    /// Heads in all of `later`.
+    changes: usize,
+    last: Announced,
+}
+
+/// One announcement, as its difference from the one before it.
+struct Difference {
+    digest: u64,
+    version: Heads,
+    pruned: Heads,
+}
+
+/// Heads that are gone, and that have come.
+struct Heads {
+    gone: Vec<Dot>,
+    come: Vec<Dot>,
+}
+
+impl Heads {
+    fn between(base: &Version, version: &Version) -> Self {
+        let beyond = |a: &Version, b: &Version| {
+            a.heads().iter().filter(|head| b.heads().binary_search(head).is_err()).copied().collect()
+        };
+        Self { gone: beyond(base, version), come: beyond(version, base) }
+    }
+
+    fn len(&self) -> usize {
+        self.gone.len() + self.come.len()
+    }
+}
+
+impl Difference {
+    fn between(base: &Standing, standing: &Standing) -> Self {
+        let version = Heads::between(base.version(), standing.version());
+        Self { digest: standing.digest(), version, pruned: Heads::between(base.pruned(), standing.pruned()) }
+    }
+
+    fn len(&self) -> usize {
+        self.version.len() + self.pruned.len()
+    }
+}
+
+/// Applies differences to a version, in their order.
+fn after<'a>(base: &Version, changes: impl Iterator<Item = &'a Heads>) -> Version {
+    let mut heads: BTreeSet<Dot> = base.heads().iter().copied().collect();
+    for Heads { gone, come } in changes {
+        heads.retain(|head| !gone.contains(head));
+        heads.extend(come);
+    }
+    Version::told(heads.into_iter().collect(), Vec::new())
+}
 
 impl Said {
     pub(super) fn new(point: Point) -> Self {
-        Self([Announced { number: 1, point }].into())
+        let first = Announced { number: 1, point };
+        Self { oldest: first.clone(), later: VecDeque::new(), changes: 0, last: first }
     }
 
-    pub(super) fn last(&self) -> Option<&Announced> {
-        self.0.back()
+    pub(super) fn last(&self) -> &Announced {
+        &self.last
     }
 
     pub(super) fn is(&self, point: &Point) -> bool {
-        self.last().is_some_and(|last| last.point == *point)
+        self.last.point == *point
     }
 
-    /// The number under which this is announced: a new one unless it was announced last.
+    /// Returns the number under which this is announced: a new one unless it was announced last. O(heads).
     pub(super) fn number(&mut self, point: &Point) -> u64 {
-        let last = self.last().map_or(0, |last| last.number);
         if self.is(point) {
-            return last;
+            return self.last.number;
         }
-        if self.0.len() == MAX_SAID {
-            self.0.pop_front();
+        let difference = Difference::between(&self.last.point.standing, &point.standing);
+        self.changes += difference.len();
+        self.later.push_back(difference);
+        self.last = Announced { number: self.last.number + 1, point: point.clone() };
+        while self.later.len() >= MAX_SAID || self.changes > MAX_SAID_CHANGES {
+            let Some(difference) = self.later.pop_front() else { break };
+            self.changes -= difference.len();
+            self.oldest.number += 1;
+            self.oldest.point.standing = self.after(std::iter::once(&difference));
         }
-        self.0.push_back(Announced { number: last + 1, point: point.clone() });
-        last + 1
+        self.last.number
     }
 
-    pub(super) fn find(&self, number: u64) -> Option<&Standing> {
-        self.0.iter().find(|said| said.number == number).map(|said| &said.point.standing)
+    /// Returns the standing that was announced under a number. O(heads + differences).
+    pub(super) fn find(&self, number: u64) -> Option<Standing> {
+        if number == self.last.number {
+            return Some(self.last.point.standing.clone());
+        }
+        let later = usize::try_from(number.checked_sub(self.oldest.number)?).ok()?;
+        Some(self.after(self.later.range(..(later <= self.later.len()).then_some(later)?)))
     }
 
-    fn named(&self, digest: u64) -> Option<&Standing> {
-        self.0.iter().map(|said| &said.point.standing).find(|standing| standing.digest() == digest)
+    fn named(&self, digest: u64) -> Option<Standing> {
+        if self.oldest.point.standing.digest() == digest {
+            return Some(self.oldest.point.standing.clone());
+        }
+        let place = self.later.iter().rposition(|difference| difference.digest == digest)?;
+        self.find(self.oldest.number + place as u64 + 1)
+    }
+
+    /// Applies differences to the oldest standing, in their order.
+    fn after<'a>(&self, changes: impl Iterator<Item = &'a Difference> + Clone) -> Standing {
+        let Standing { version, pruned } = &self.oldest.point.standing;
+        let version = after(version, changes.clone().map(|difference| &difference.version));
+        Standing { version, pruned: after(pruned, changes.map(|difference| &difference.pruned)) }
     }
 }
 
 impl<T: Crdt> Session<T> {
     /// What the session may tell of: all that there is, or all that is durable.
     pub(super) fn point(&self, replica: &Replica<T>) -> Point {
-        self.persisted.clone().filter(|_| !is(Bug::UndurableTold)).unwrap_or_else(|| Point::of(replica))
+        let durable = self.persisted.as_ref().filter(|_| !is(Bug::UndurableTold));
+        durable.map_or_else(|| Point::of(replica), |checkpoint| checkpoint.point.clone())
     }
 
     pub(super) fn hello(&mut self, point: &Point) -> Result<Frame<'static>, SessionError> {
@@ -166,7 +274,7 @@ impl<T: Crdt> Session<T> {
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
             return false;
         }
-        let differs = self.said.last().is_some_and(|said| !said.point.is_equal(&point));
+        let differs = !self.said.last().point.is_equal(&point);
         if let Some(peer) = &mut self.peer {
             // Now what differs can be told to whom a digest had to do.
             self.due.announce |= peer.heard.is_none() && !self.told_whole && differs;
@@ -176,7 +284,7 @@ impl<T: Crdt> Session<T> {
         true
     }
 
-    fn resolve(&self, form: &Form) -> Option<Standing> {
+    pub(super) fn resolve(&self, form: &Form) -> Option<Standing> {
         let (digest, changes) = match form {
             Form::Whole(changes) => return Standing::default().changed_by(changes),
             Form::FromAnnounced(number, changes) => return self.said.find(*number)?.changed_by(changes),
@@ -186,7 +294,7 @@ impl<T: Crdt> Session<T> {
         let device = self.peer.as_ref().and_then(|peer| peer.device.as_ref());
         let remembered = device.and_then(|device| self.options.devices.acknowledged(device.as_str()));
         let mut known = remembered.into_iter().chain(&self.options.peer);
-        let base = known.find(|standing| standing.digest() == digest).or_else(|| self.said.named(digest));
+        let base = known.find(|standing| standing.digest() == digest).cloned().or_else(|| self.said.named(digest));
         base?.changed_by(changes)
     }
 
@@ -194,7 +302,7 @@ impl<T: Crdt> Session<T> {
     /// before the peer has said where it stands.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
-        self.said.last()?.point.standing.common(&heard.point.standing)
+        self.said.last().point.standing.common(&heard.point.standing)
     }
 }
 
