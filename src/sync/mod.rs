@@ -51,8 +51,8 @@ pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
 pub use devices::{Budget, Devices};
 pub use drivers::{SyncError, SyncErrorReason, Synced, blocking, blocking_with, in_memory};
 pub use folder::{
-    Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MIN_CHAIN_LEN, MergedFile, SkipReason,
-    SkippedFile, WrittenFile,
+    Diverged, Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MAX_PARTS, MIN_CHAIN_LEN, MergedFile,
+    SkipReason, SkippedFile, WrittenFile,
 };
 pub use reconcile::{Difference, ReconcileError, Reconciling, Step, Turn};
 pub use session::{
