@@ -1,4 +1,4 @@
-//! The bytes of a file: a header that says which state the file was cut from, and a delta or a part of one.
+//! The bytes of a file: a header that says which state the file was cut from, and a delta or a part of its bytes.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,13 +10,16 @@
 //! | 8 | random name that the parts share |
 //! | 8 | digest of the version |
 //! | 16 | fingerprint of the state |
-//! | 8 | checksum: XXH3-64 of everything else |
-//! | … | a delta, or a slice of one, as [`Delta::to_bytes`] writes it |
+//! | 8 | length of what follows the header |
+//! | 8 | checksum of what follows the header: XXH3-64 |
+//! | 8 | checksum of the header so far: XXH3-64 |
+//! | … | of a part: the version, after its length in 4 bytes |
+//! | … | a delta, as [`Delta::to_bytes`] writes it, or a stretch of these bytes |
 //!
 //! Numbers are big-endian. The header has a fixed length, so it is read at each sync: a file of equal length and time but
-//! other content has another checksum.
+//! other content has another checksum. Each part tells the version, so that parts whose others are lost can be cleaned up.
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::DecodeError;
 use crate::kernel::{Crdt, Delta, Fingerprint};
@@ -29,9 +32,7 @@ const MAGIC: [u8; 4] = *b"DRFF";
 /// The format that this version writes, and the only one so far.
 const FORMAT: u8 = 1;
 
-const CHECKSUM: std::ops::Range<usize> = 42..50;
-
-pub(super) const HEADER_LEN: usize = 50;
+pub(super) const HEADER_LEN: usize = 66;
 
 /// The largest number of files that one delta is written to.
 pub const MAX_PARTS: usize = 256;
@@ -62,7 +63,9 @@ pub(super) struct FileHeader {
     /// The name that the parts of one delta share.
     pub(super) set: u64,
     pub(super) statement: Statement,
-    checksum: [u8; 8],
+    /// The length of what follows the header.
+    pub(super) len: u64,
+    checksum: u64,
 }
 
 impl FileHeader {
@@ -85,84 +88,107 @@ impl FileHeader {
         }
         let number = |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         let (part, parts) = (number(6, 2) as u16, number(8, 2) as u16);
+        if number(58, 8) != xxh3_64(&header[..58]) {
+            return Err(SkipReason::Damaged(DecodeError::Checksum));
+        }
         if part >= parts || usize::from(parts) > MAX_PARTS {
             return Err(SkipReason::Damaged(DecodeError::Malformed("a number of parts that no file has")));
         }
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&header[26..42]);
         let statement = Statement { version: number(18, 8), fingerprint: Fingerprint::from_bytes(fingerprint) };
-        let mut checksum = [0; 8];
-        checksum.copy_from_slice(&header[CHECKSUM]);
-        Ok(Self { part, parts, set: number(10, 8), statement, checksum })
+        Ok(Self { part, parts, set: number(10, 8), statement, len: number(42, 8), checksum: number(50, 8) })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&[FORMAT, 0]);
+        header.extend_from_slice(&self.part.to_be_bytes());
+        header.extend_from_slice(&self.parts.to_be_bytes());
+        header.extend_from_slice(&self.set.to_be_bytes());
+        header.extend_from_slice(&self.statement.version.to_be_bytes());
+        header.extend_from_slice(&self.statement.fingerprint.to_bytes());
+        header.extend_from_slice(&self.len.to_be_bytes());
+        header.extend_from_slice(&self.checksum.to_be_bytes());
+        let checksum = xxh3_64(&header);
+        header.extend_from_slice(&checksum.to_be_bytes());
+        header
     }
 }
 
-/// The bytes of a file: one part of a set.
-pub(super) fn seal(statement: Statement, set: u64, (part, parts): (u16, u16), delta: &[u8]) -> Vec<u8> {
-    let mut file = Vec::with_capacity(HEADER_LEN + delta.len());
-    file.extend_from_slice(&MAGIC);
-    file.extend_from_slice(&[FORMAT, 0]);
-    file.extend_from_slice(&part.to_be_bytes());
-    file.extend_from_slice(&parts.to_be_bytes());
-    file.extend_from_slice(&set.to_be_bytes());
-    file.extend_from_slice(&statement.version.to_be_bytes());
-    file.extend_from_slice(&statement.fingerprint.to_bytes());
-    file.extend_from_slice(&[0; 8]);
-    file.extend_from_slice(delta);
-    let checksum = checksum(&file);
-    file[CHECKSUM].copy_from_slice(&checksum);
-    file
+/// The body of a file: all or a part of the bytes of a delta.
+pub(super) struct Body<'a> {
+    /// The version of the delta, if this is a part.
+    pub(super) upto: Option<Version>,
+    pub(super) delta: &'a [u8],
 }
 
-/// Reads a file: its header, and its delta or slice of one.
-pub(super) fn open(bytes: &[u8]) -> Result<(FileHeader, Delta), SkipReason> {
-    let header = FileHeader::read(bytes)?;
-    let delta = Delta::from_bytes(bytes.get(HEADER_LEN..).unwrap_or_default()).map_err(|error| match error {
-        DecodeError::Truncated { .. } => SkipReason::Incomplete,
+/// Reads a file whose header is known. Cheap: the delta is not decoded.
+pub(super) fn open<'a>(bytes: &'a [u8], expected: &FileHeader) -> Result<Body<'a>, SkipReason> {
+    // Another file has taken its place since it was listed.
+    if FileHeader::read(bytes)? != *expected {
+        return Err(SkipReason::Incomplete);
+    }
+    let body = bytes.get(HEADER_LEN..).unwrap_or_default();
+    let len = body.len() as u64;
+    if len < expected.len {
+        return Err(SkipReason::Incomplete);
+    } else if len > expected.len {
+        return Err(SkipReason::Damaged(DecodeError::Trailing(len - expected.len)));
+    }
+    if xxh3_64(body) != expected.checksum {
+        return Err(SkipReason::Damaged(DecodeError::Checksum));
+    }
+    if expected.parts == 1 {
+        return Ok(Body { upto: None, delta: body });
+    }
+    let malformed = SkipReason::Damaged(DecodeError::Malformed("a part without its version"));
+    let Some((len, rest)) = body.split_first_chunk::<4>() else { return Err(malformed) };
+    let Some((version, delta)) = rest.split_at_checked(u32::from_be_bytes(*len) as usize) else { return Err(malformed) };
+    let upto = Version::from_bytes(version).map_err(SkipReason::Damaged)?;
+    if upto.digest() != expected.statement.version {
+        return Err(malformed);
+    }
+    Ok(Body { upto: Some(upto), delta })
+}
+
+/// Reads a delta from all its bytes.
+pub(super) fn decode(bytes: &[u8], statement: Statement) -> Result<Delta, SkipReason> {
+    let delta = Delta::from_bytes(bytes).map_err(|error| match error {
         DecodeError::Format(_) | DecodeError::Flags(_) | DecodeError::UnknownKind(_) => SkipReason::TooNew(error),
         other => SkipReason::Damaged(other),
     })?;
-    if header.checksum != checksum(bytes) {
-        return Err(SkipReason::Damaged(DecodeError::Checksum));
+    match statement.version == delta.upto().digest() {
+        true => Ok(delta),
+        false => Err(SkipReason::Damaged(DecodeError::Malformed("a statement about another version"))),
     }
-    if header.statement.version != delta.upto().digest() {
-        return Err(SkipReason::Damaged(DecodeError::Malformed("a statement about another version")));
-    }
-    Ok((header, delta))
 }
 
-/// The files that hold a delta: one, or as many as a limit of their length needs. `None` if the limit is too low for an
-/// entity, or for what each part says of versions, or if [`MAX_PARTS`] are too few.
+/// The files that hold a delta: one, or as many as a limit of their length needs. `None` if [`MAX_PARTS`] are too few.
+///
+/// Parts are stretches of the bytes of one delta, so a part says nothing by itself: all are put together before any is merged.
 pub(super) fn files_of(delta: &Delta, statement: Statement, set: u64, limit: u64) -> Option<Vec<Vec<u8>>> {
-    let fits = |bytes: &Vec<u8>| (HEADER_LEN + bytes.len()) as u64 <= limit;
-    let whole = delta.to_bytes();
-    if fits(&whole) {
-        return Some(vec![seal(statement, set, (0, 1), &whole)]);
+    let bytes = delta.to_bytes();
+    let seal = |(part, parts): (u16, u16), body: &[u8]| {
+        let header = FileHeader { part, parts, set, statement, len: body.len() as u64, checksum: xxh3_64(body) };
+        let mut file = header.write();
+        file.extend_from_slice(body);
+        file
+    };
+    if (HEADER_LEN + bytes.len()) as u64 <= limit {
+        return Some(vec![seal((0, 1), &bytes)]);
     }
-    drop(whole);
-    let mut target = usize::try_from(limit / 2).unwrap_or(usize::MAX);
-    loop {
-        let slices: Vec<_> = delta.slices(target).map(|slice| slice.to_bytes()).take(MAX_PARTS + 1).collect();
-        if slices.len() > MAX_PARTS {
-            return None;
-        }
-        if slices.iter().all(fits) {
-            let parts = slices.len() as u16;
-            return Some((0..).zip(&slices).map(|(part, slice)| seal(statement, set, (part, parts), slice)).collect());
-        }
-        if target == 0 {
-            return None;
-        }
-        target /= 4;
+    let version = delta.upto().bare().to_bytes();
+    let mut lead = u32::try_from(version.len()).ok()?.to_be_bytes().to_vec();
+    lead.extend_from_slice(&version);
+    let room = usize::try_from(limit).unwrap_or(usize::MAX).checked_sub(HEADER_LEN + lead.len()).filter(|room| *room > 0)?;
+    let parts = bytes.len().div_ceil(room);
+    if parts > MAX_PARTS {
+        return None;
     }
-}
-
-/// Of everything but itself.
-fn checksum(file: &[u8]) -> [u8; 8] {
-    let mut hasher = Xxh3::new();
-    hasher.update(&file[..CHECKSUM.start]);
-    hasher.update(&file[CHECKSUM.end..]);
-    hasher.digest().to_be_bytes()
+    let files = (0..).zip(bytes.chunks(room)).map(|(part, chunk)| seal((part, parts as u16), &[&lead[..], chunk].concat()));
+    Some(files.collect())
 }
 
 /// What is remembered of a delta that was read: enough to know whether it is wanted, without reading it again.

@@ -82,7 +82,7 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// A push costs what changed, with what was merged from others meanwhile; so the folder holds a thing once for each device that
 /// writes. A device that has nothing to say that another's files do not say already writes nothing. A checkpoint is O(n): it is
 /// written when the files since the last one are [as many bytes](MIN_CHAIN_LEN) or [too many](MAX_CHAIN_FILES), when another
-/// device pruned what our files do not tell of, and after a divergence. A sync reads the first 50 bytes of each file.
+/// device pruned what our files do not tell of, and after a divergence. A sync reads the first 66 bytes of each file.
 pub struct Folder<T> {
     pub(super) folder: PathBuf,
     pub(super) device: DeviceName,
@@ -118,7 +118,7 @@ impl<T: Crdt> Folder<T> {
     /// Reads and writes files of up to `bytes`, instead of [`MAX_FILE_LEN`]. Decoding one takes up to eight times as much.
     ///
     /// A delta that is longer is written in parts, up to [`MAX_PARTS`](crate::sync::MAX_PARTS) files that are read together:
-    /// reading such a delta takes the memory of all its parts. The limit must leave room for each single entity.
+    /// reading such a delta takes the memory of all its parts.
     #[must_use]
     pub fn with_file_limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;

@@ -213,27 +213,17 @@ impl<T: Crdt> Folder<T> {
 
     /// Reads a delta from all its files.
     pub(super) fn read_unit(&self, unit: &Unit, bytes_read: &mut u64) -> Result<(Summary, Delta), SkipReason> {
-        let mut parts = Vec::with_capacity(unit.files.len());
+        let (statement, mut all) = (unit.header().statement, Vec::new());
         for file in &unit.files {
             let bytes = files::read(file, self.limit)?;
             *bytes_read += bytes.len() as u64;
-            let (header, delta) = format::open(&bytes)?;
-            // Another file has taken its place since it was listed.
-            if header != file.mark.header {
-                return Err(SkipReason::Incomplete);
+            if file.mark.header.statement != statement {
+                return Err(SkipReason::Damaged(DecodeError::Malformed("parts that do not belong together")));
             }
-            parts.push(delta);
+            let body = format::open(&bytes, &file.mark.header)?;
+            all.extend_from_slice(body.delta);
         }
-        let statement = unit.header().statement;
-        let malformed = || SkipReason::Damaged(DecodeError::Malformed("parts that do not belong together"));
-        let delta = match parts.len() {
-            1 => parts.pop(),
-            _ => Delta::concat(parts),
-        };
-        let delta = delta.ok_or_else(malformed)?;
-        if unit.files.iter().any(|file| file.mark.header.statement != statement) {
-            return Err(malformed());
-        }
+        let delta = format::decode(&all, statement)?;
         Ok((Summary::of(&delta, statement), delta))
     }
 

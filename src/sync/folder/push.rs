@@ -206,7 +206,7 @@ impl<T: Crdt> Folder<T> {
     fn upto_of_part(&self, unit: &Unit, report: &mut FolderReport) -> Option<Version> {
         let bytes = files::read(&unit.files[0], self.limit).ok()?;
         report.bytes_read += bytes.len() as u64;
-        Some(format::open(&bytes).ok()?.1.upto().clone())
+        format::open(&bytes, unit.header()).ok()?.upto
     }
 
     /// True if a checkpoint says nothing that the state does not hold: it was not written by a copy of a process that holds

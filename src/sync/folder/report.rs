@@ -31,7 +31,7 @@ pub struct FolderReport {
     /// Contents that lost their dots, or their lives, when a divergence was settled: see
     /// [`MergeReport::dropped`](crate::MergeReport::dropped).
     pub dropped_contents: Vec<Dropped>,
-    /// The bytes of all files that were read. Of a file that was read before and has not changed only the first 50 bytes
+    /// The bytes of all files that were read. Of a file that was read before and has not changed only the first 66 bytes
     /// are read, and not counted.
     pub bytes_read: u64,
     /// Writes whose stamp lies too far ahead of the local clock: see [`MergeReport::ahead`](crate::MergeReport::ahead).
@@ -210,8 +210,7 @@ pub enum FolderError {
         /// What is wrong with it.
         reason: SkipReason,
     },
-    /// One entity alone, or what the version says, is larger than others would read, or all is larger than
-    /// [`MAX_PARTS`](crate::sync::MAX_PARTS) files of that size.
+    /// More than fits into [`MAX_PARTS`](crate::sync::MAX_PARTS) files that others would read.
     #[error(
         "{len} bytes do not fit into files of the limit of {limit}; raise it with `with_file_limit` on every device"
     )]
