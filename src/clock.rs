@@ -3,12 +3,50 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// When a write was made: 48 bits of milliseconds since 1970 and a 16-bit counter for what happened within one.
 ///
 /// A stamp orders *concurrent* writes and dates them, nothing else: a write that has seen another beats it whatever the
 /// stamps say.
+///
+/// Serialised it is its milliseconds and its counter: as one number it would be more than JavaScript can hold.
+///
+/// ```
+/// use driftless::Stamp;
+/// let stamp = Stamp::new(1_700_000_000_000, 3);
+/// let json = serde_json::to_string(&stamp)?;
+/// assert_eq!(json, r#"{"millis":1700000000000,"counter":3}"#);
+/// assert_eq!(serde_json::from_str::<Stamp>(&json)?, stamp);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Stamp(u64);
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Stamp")]
+struct Parts {
+    millis: u64,
+    counter: u16,
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Parts { millis: self.millis(), counter: self.counter() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Parts::deserialize(deserializer)? {
+            Parts { millis, counter } if millis <= MAX_MILLIS => Ok(Self::new(millis, counter)),
+            Parts { millis, .. } => {
+                Err(D::Error::custom(format!("{millis} milliseconds do not fit in the 48 bits of a stamp")))
+            }
+        }
+    }
+}
 
 /// Milliseconds are kept in 48 bits: enough until the year 10889.
 const MAX_MILLIS: u64 = (1 << 48) - 1;
@@ -72,17 +110,29 @@ impl fmt::Debug for Stamp {
     }
 }
 
-/// The clock of one replica: never runs backwards, and follows what it merges.
+/// The clock of one replica: follows the stamps that it merges, and grows as long as the local clock is right to within
+/// [`MAX_DRIFT_MILLIS`].
+///
+/// The drift limit holds for the replica's own past too. A local clock that ran a year ahead and was put right leaves a
+/// last stamp in next year; the next write is stamped with the present, not with next year.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HybridClock {
     last: Stamp,
 }
 
 impl HybridClock {
-    /// The stamp of a write made at `now_ms`: greater than every stamp given or observed before (until the clock's last
-    /// millisecond, where it stays).
+    /// Returns the stamp of a write made at `now_ms`.
+    ///
+    /// If the last stamp lies within the drift limit, the new one is greater. At the limit itself, and in the last
+    /// millisecond that a stamp can hold, it stays equal: own writes that fast must not carry the clock past the limit,
+    /// where it would be let go. If the last stamp lies beyond the limit, it is forgotten.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Stamp {
-        self.last = Stamp::new(now_ms, 0).max(Stamp(self.last.0.saturating_add(1)));
+        let limit = Stamp::new(now_ms.saturating_add(MAX_DRIFT_MILLIS), u16::MAX);
+        let next = match self.last <= limit {
+            true => Stamp(self.last.0.saturating_add(1)).min(limit),
+            false => Stamp::default(),
+        };
+        self.last = Stamp::new(now_ms, 0).max(next);
         self.last
     }
 
@@ -103,9 +153,33 @@ mod tests {
     #[test]
     fn a_clock_set_back_does_not_run_backwards() {
         let mut clock = HybridClock::default();
-        let first = clock.tick(1_000);
+        let first = clock.tick(MAX_DRIFT_MILLIS + 10);
         let second = clock.tick(10);
         assert!(second > first);
+    }
+
+    #[test]
+    fn a_clock_that_ran_a_year_ahead_and_was_put_right_stamps_the_present() {
+        let (now, year) = (1_700_000_000_000, 365 * 24 * 3_600_000);
+        let mut clock = HybridClock::default();
+        assert_eq!(clock.tick(now + year).millis(), now + year);
+        assert_eq!(clock.tick(now), Stamp::new(now, 0));
+        // Put right while a merge came between.
+        clock.tick(now + year);
+        assert!(clock.observe(Stamp::new(now - 1, 7), now));
+        assert_eq!(clock.tick(now), Stamp::new(now, 0));
+        assert!(clock.tick(now) > Stamp::new(now, 0));
+    }
+
+    #[test]
+    fn writes_at_the_limit_of_drift_do_not_push_the_clock_past_it() {
+        let (mut clock, now) = (HybridClock::default(), 1_000_000);
+        let limit = Stamp::new(now + MAX_DRIFT_MILLIS, u16::MAX);
+        assert!(clock.observe(limit, now));
+        for _ in 0..3 {
+            assert_eq!(clock.tick(now), limit);
+        }
+        assert!(clock.tick(now + 1) > limit);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::id::{ConflictId, Dot, EdgeId, NodeId, WriterId};
 use crate::kind::Kind;
 
@@ -29,7 +30,7 @@ pub enum EditError {
     #[error(transparent)]
     Vector(#[from] VectorError),
     /// JSON has neither NaN nor infinity.
-    #[error("{value} at `{path}` is not a finite number, and JSON knows no other")]
+    #[error("{value} at `{}` is not a finite number, and JSON knows no other", Escaped(.path))]
     NotFinite {
         /// Where it was to be written.
         path: String,
@@ -38,7 +39,8 @@ pub enum EditError {
     },
     /// The path holds something of another kind.
     #[error(
-        "`{path}` is a {is}, not a {wanted}; `unset` it first to make it one, or `resolve` the conflict if it is in one"
+        "`{}` is a {is}, not a {wanted}; `unset` it first to make it one, or `resolve` the conflict if it is in one",
+        Escaped(.path)
     )]
     OtherKind {
         /// The path.
@@ -49,7 +51,7 @@ pub enum EditError {
         wanted: Kind,
     },
     /// What the path holds takes other values only.
-    #[error("`{path}` is a {is} and takes {takes}; `unset` it first to make it something else")]
+    #[error("`{}` is a {is} and takes {takes}; `unset` it first to make it something else", Escaped(.path))]
     Misfit {
         /// The path.
         path: String,
@@ -59,7 +61,10 @@ pub enum EditError {
         takes: &'static str,
     },
     /// The path leads into something that has no parts.
-    #[error("`{path}` leads into the {is} at `{above}`, which has no parts; `unset` that first")]
+    #[error(
+        "`{}` leads into the {is} at `{}`, which has no parts; `unset` that first",
+        Escaped(.path), Escaped(.above)
+    )]
     IntoScalar {
         /// The path.
         path: String,
@@ -69,7 +74,7 @@ pub enum EditError {
         is: Kind,
     },
     /// A path in a value has more segments than [`MAX_DEPTH`], or an array in it nests deeper.
-    #[error("the value at `{path}` nests deeper than {MAX_DEPTH} levels; flatten it")]
+    #[error("the value at `{}` nests deeper than {MAX_DEPTH} levels; flatten it", Escaped(.path))]
     TooDeep {
         /// Where it was to be written.
         path: String,
@@ -97,9 +102,23 @@ pub enum EditError {
     /// A conflict cannot be settled so.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// The value cannot be serialised.
-    #[error("the value cannot be serialised: {0}")]
-    Unserialisable(#[source] Box<dyn StdError + Send + Sync>),
+    /// The value cannot be serialised, or holds what has no form here: a whole number beyond 64 bits in a document, say.
+    #[error("a value cannot be written at `{path}`: {reason}")]
+    Unserialisable {
+        /// Where in the value, below the path that it was to be written at.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The value would be read back as another one, or not at all: `Some(())`, which serialises as `None` does; a field that
+    /// serde skips and that is not its default; two entries of one name.
+    #[error("the value at `{path}` would not be read back as it is: {reason}; write it in a form that survives serde")]
+    Unreadable {
+        /// Where in the value, below the path that it was to be written at.
+        path: String,
+        /// What would be read instead.
+        reason: String,
+    },
     /// A replica's running total has reached the end of 64 bits.
     #[error("the counter's running total here would pass 2⁶⁴ − 1; nothing was counted")]
     CounterOverflow,
@@ -157,7 +176,7 @@ pub enum ResolveError {
         dot: Dot,
     },
     /// The resolution means nothing for this conflict.
-    #[error("`{resolution}` does not fit the conflict at `{path}`: {reason}")]
+    #[error("`{resolution}` does not fit the conflict at `{}`: {}", Escaped(.path), Escaped(.reason))]
     DoesNotFit {
         /// The property; empty if the conflict is about a whole node or edge.
         path: String,
@@ -167,16 +186,22 @@ pub enum ResolveError {
         reason: String,
     },
     /// The node or edge is deleted.
-    #[error("`{path}` belongs to what is deleted; restore that first")]
+    #[error("`{}` belongs to what is deleted; restore that first", Escaped(.path))]
     Hidden {
         /// The property.
         path: String,
     },
     /// A deleted edge no longer knows what it connected.
-    #[error("the edge {0} is deleted and no longer knows its ends; call `restore_edge` with them")]
+    #[error(
+        "the edge {0} is deleted and no longer knows its ends; call `restore_edge` with them, or resolve it with \
+         `RestoreFrom` and a snapshot that holds it"
+    )]
     NeedsEnds(EdgeId),
     /// The texts were changed in the same place.
-    #[error("the texts at `{path}` were changed in the same place; settle it by hand, from `merged` perhaps")]
+    #[error(
+        "the texts at `{}` were changed in the same place; settle it by hand, from `merged` perhaps",
+        Escaped(.path)
+    )]
     Overlap {
         /// The property.
         path: String,
@@ -188,18 +213,38 @@ pub enum ResolveError {
     Asymmetric(&'static str),
 }
 
+/// Why the beginning of an id names no single conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FindConflictError {
+    /// Not 1 to 66 hexadecimal digits.
+    #[error("`{}` is not the beginning of a conflict's id; give 1 to 66 hexadecimal digits", Escaped(.0))]
+    NotHex(String),
+    /// No conflict has such an id; it may have been settled, or written to.
+    #[error("no conflict has an id that begins with `{0}`; list them again")]
+    NoneSuch(String),
+    /// Several have.
+    #[error("the ids of {} conflicts or more begin with `{prefix}`; give more digits", .ids.len())]
+    Ambiguous {
+        /// The beginning.
+        prefix: String,
+        /// Ids that begin so: at most sixteen of them.
+        ids: Vec<ConflictId>,
+    },
+}
+
 /// Why a text is not a path.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PathError {
     /// Every segment of a JSON Pointer begins with a slash.
-    #[error("the path `{0}` does not begin with `/`; write `/{0}`")]
+    #[error("the path `{text}` does not begin with `/`; write `/{text}`", text = Escaped(.0))]
     NoSlash(String),
     /// `~` stands only before 0 or 1.
-    #[error("the path `{0}` has a `~` that is neither `~0` (for `~`) nor `~1` (for `/`)")]
+    #[error("the path `{}` has a `~` that is neither `~0` (for `~`) nor `~1` (for `/`)", Escaped(.0))]
     Escape(String),
     /// In a pattern, `**` stands for everything below, so nothing can follow it.
-    #[error("in `{0}` something follows `**`, which stands for all that lies below; put it at the end")]
+    #[error("in `{}` something follows `**`, which stands for all that lies below; put it at the end", Escaped(.0))]
     Wildcard(String),
     /// More segments than [`MAX_DEPTH`].
     #[error("a path of {0} segments is too deep: at most {MAX_DEPTH}")]
@@ -248,7 +293,10 @@ pub enum VectorError {
         value: f32,
     },
     /// The vector or query is not as long as the model's vectors are.
-    #[error("the vectors of {model} have {expected} numbers, and this one has {found}; was it made by another model?")]
+    #[error(
+        "the vectors of {} have {expected} numbers, and this one has {found}; was it made by another model?",
+        Escaped(.model)
+    )]
     Length {
         /// The model's name.
         model: String,
@@ -258,7 +306,10 @@ pub enum VectorError {
         found: usize,
     },
     /// Vectors of two models have nothing to do with each other, whatever their lengths.
-    #[error("a vector of {left} cannot be compared with one of {right}; embed both by one model")]
+    #[error(
+        "a vector of {} cannot be compared with one of {}; embed both by one model",
+        Escaped(.left), Escaped(.right)
+    )]
     Models {
         /// The one model, with its dimension.
         left: String,

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 macro_rules! uuid_id {
@@ -254,6 +255,9 @@ impl fmt::Display for Dot {
 /// Names a conflict: made from what it is about and the dots of all that is in it, so it is the same in every replica that
 /// sees the same of it, and another as soon as something of it is written.
 ///
+/// As text, and serialised, it is 66 hexadecimal digits. The first of them are a hash, so a few digits name a conflict to
+/// a person, and [`conflict`](crate::Document::conflict) finds it by them.
+///
 /// ```
 /// use driftless::{Document, Replica};
 /// let (mut laptop, mut phone) = (Replica::<Document>::new(), Replica::<Document>::new());
@@ -276,16 +280,21 @@ impl ConflictId {
         Self { kind, entity, hash }
     }
 
+    /// The first eight digits: enough to tell some thousand conflicts apart.
+    pub fn short(&self) -> String {
+        format!("{:08x}", self.hash >> 96)
+    }
+
     /// Kind and id of the entity that the conflict is about.
     pub(crate) fn entity(self) -> (u8, [u8; 16]) {
         (self.kind, self.entity)
     }
 }
 
-/// 66 hexadecimal digits.
+/// 66 hexadecimal digits: the hash, then the entity, which many conflicts share.
 impl fmt::Display for ConflictId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}{:032x}{:032x}", self.kind, u128::from_be_bytes(self.entity), self.hash)
+        write!(f, "{:032x}{:02x}{:032x}", self.hash, self.kind, u128::from_be_bytes(self.entity))
     }
 }
 
@@ -306,8 +315,20 @@ impl std::str::FromStr for ConflictId {
         if text.len() != 66 {
             return Err(ParseConflictIdError);
         }
-        let kind = part(0, 2)? as u8;
-        Ok(Self { kind, entity: part(2, 34)?.to_be_bytes(), hash: part(34, 66)? })
+        let kind = part(32, 34)? as u8;
+        Ok(Self { kind, entity: part(34, 66)?.to_be_bytes(), hash: part(0, 32)? })
+    }
+}
+
+impl Serialize for ConflictId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConflictId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

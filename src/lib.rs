@@ -6,12 +6,15 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod budget;
 mod bugs;
 mod codec;
 mod conflict;
+mod count;
 mod diff;
 mod document;
 mod error;
+mod escape;
 mod following;
 mod graph;
 mod id;
@@ -21,6 +24,7 @@ mod replica;
 mod report;
 mod revert;
 mod standing;
+mod statement;
 mod types;
 mod vector;
 mod version;
@@ -31,15 +35,18 @@ pub mod sync;
 #[cfg(any())]
 pub mod testing;
 
+pub use budget::Budget;
 pub use clock::Stamp;
 pub use codec::DecodeError;
-pub use conflict::{Candidate, Conflict, ConflictKind, Content, Resolution, Settled};
+pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
 };
-pub use error::{EditError, MAX_DEPTH, PathError, ResolveError, VectorError};
-pub use graph::{Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Step, Walk};
+pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, ResolveError, VectorError};
+pub use graph::{
+    Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored, Step, Walk,
+};
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ParseWriterIdError, WriterId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};
 pub use kernel::{
@@ -48,6 +55,7 @@ pub use kernel::{
 };
 pub use kind::Kind;
 pub use replica::{Prune, Replica};
+pub use statement::Statement;
 pub use report::{MergeReport, Repair};
 pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
+use crate::budget::{Budget, Pruning};
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::codec::{self, DecodeError, SavedState};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
-use crate::journal::Journal;
+use crate::journal::{Journal, Origin};
 use crate::kernel::{
-    Author, Before, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, MergeError,
-    Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
+    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MAX_SCHEMA_LEN,
+    MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
 use crate::version::{MAX_NAME_LEN, Version};
@@ -38,7 +39,9 @@ pub struct Replica<T: Crdt> {
     target: T,
     author: Author,
     /// Room for the log of the next edit.
-    log: Vec<Before>,
+    log: Log<T>,
+    /// None if it is switched off.
+    pruning: Option<Pruning>,
     /// Off unless asked for.
     pub(crate) journal: Option<Box<Journal>>,
     /// Where the next journal goes on: no reader of one takes it for the other.
@@ -54,10 +57,17 @@ impl<T: Crdt> Replica<T> {
 
     /// An empty replica with a clock and a randomness of the caller's.
     pub fn with_environment(environment: impl Environment + 'static) -> Self {
+        const {
+            assert!(
+                T::SCHEMA.len() <= MAX_SCHEMA_LEN,
+                "`Crdt::SCHEMA` is longer than `kernel::MAX_SCHEMA_LEN` bytes, so no delta of the type could be read; shorten it"
+            );
+        }
         Self {
             target: T::default(),
             author: Author::new(Box::new(environment)),
-            log: Vec::new(),
+            log: Log::default(),
+            pruning: Some(Pruning::new(Budget::default())),
             journal: None,
             journaled: 0,
         }
@@ -108,6 +118,7 @@ impl<T: Crdt> Replica<T> {
         let mut fork = Self::with_environment(environment);
         fork.target = self.target.clone();
         fork.author.clock = self.author.clock;
+        fork.pruning = self.pruning;
         (fork.author.owner, fork.author.device) = (self.author.owner(), self.author.device.clone());
         fork
     }
@@ -199,7 +210,11 @@ impl<T: Crdt> Replica<T> {
     ///
     /// What the closure is given reads like the value itself, with all that it has written so far.
     ///
-    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines).
+    /// Atomic: if the closure returns an error or panics, nothing has changed. O(changes · log n + lines); undoing a
+    /// failed edit costs no more than undoing its first 1,024 changes.
+    ///
+    /// A closure that fails for reasons of its own returns [`EditError::abort`], or keeps its own error type with
+    /// [`try_edit`](Self::try_edit).
     ///
     /// ```
     /// use driftless::{Graph, NodeId, Replica};
@@ -216,12 +231,54 @@ impl<T: Crdt> Replica<T> {
         &mut self,
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
     ) -> Result<(R, Delta), EditError> {
+        self.try_edit(edit)
+    }
+
+    /// Edits the value like [`edit`](Self::edit), with a closure that fails with an error type of the caller's own. The
+    /// error comes back as it is, and nothing has changed.
+    ///
+    /// `?` converts an [`EditError`] inside the closure if the type is `From<EditError>`. A method of its own, because a
+    /// closure that ends in `Ok(…)` does not say which error type it has: with a type parameter in `edit`, each such
+    /// closure would need an annotation.
+    ///
+    /// ```
+    /// use driftless::{EditError, Graph, NodeId, Replica};
+    ///
+    /// #[derive(Debug)]
+    /// enum ImportError {
+    ///     NoTitle,
+    ///     Edit(EditError),
+    /// }
+    ///
+    /// impl From<EditError> for ImportError {
+    ///     fn from(error: EditError) -> Self {
+    ///         Self::Edit(error)
+    ///     }
+    /// }
+    ///
+    /// fn import(replica: &mut Replica<Graph>, title: Option<&str>) -> Result<NodeId, ImportError> {
+    ///     let (node, _) = replica.try_edit(|g| {
+    ///         let node = g.add_node("note:g")?; // an `EditError`, converted
+    ///         g.set(node, "/title", title.ok_or(ImportError::NoTitle)?)?;
+    ///         Ok::<_, ImportError>(node)
+    ///     })?;
+    ///     Ok(node)
+    /// }
+    ///
+    /// let mut replica = Replica::<Graph>::new();
+    /// assert!(matches!(import(&mut replica, None), Err(ImportError::NoTitle)));
+    /// assert_eq!(replica.state().node_count(), 0); // all or nothing
+    /// assert!(import(&mut replica, Some("Note G")).is_ok());
+    /// ```
+    pub fn try_edit<R, E>(&mut self, edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>) -> Result<(R, Delta), E> {
         self.author.begin();
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
         let since = undo.keep();
-        Ok((result, self.target.state().delta_of_edit(T::SCHEMA, &since)))
+        let delta = self.target.state().delta_of_edit(T::SCHEMA, &since);
+        self.prune_by_itself();
+        Ok((result, delta))
     }
 
     /// Joins a delta into the value. Idempotent, and order-free among deltas whose past is covered. O(|delta| · log n).
@@ -240,9 +297,13 @@ impl<T: Crdt> Replica<T> {
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
-            journal.record_merge(&touched, self.target.state(), &since, self.author.environment.now_ms());
+            journal.record_merge(&touched, self.target.state(), &since, Origin::Merge, self.author.environment.now_ms());
         }
-        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue))
+        let state = self.target.state();
+        let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
+        let diverged = differs && delta.upto() == state.version();
+        self.prune_by_itself();
+        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue).with_divergence(diverged))
     }
 
     /// Merges a delta that an earlier opening of this device made by [`edit`](Self::edit) and kept in a log, and goes on from
@@ -258,7 +319,8 @@ impl<T: Crdt> Replica<T> {
         Ok(report)
     }
 
-    /// Applies a checked delta.
+    /// Applies a checked delta, and finds the stamps that are too far ahead, of writes that had not been seen before: a write
+    /// is reported once, however often it comes.
     fn apply(
         &mut self,
         delta: &Delta,
@@ -283,7 +345,8 @@ impl<T: Crdt> Replica<T> {
         }
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
-        let ahead = delta.stamps().filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
+        let news = delta.stamps().filter(|(dot, _)| merging.is_news(*dot));
+        let ahead = news.filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
         Applied { ahead, shared, dropped: merging.finish() }
     }
 
@@ -339,11 +402,29 @@ impl<T: Crdt> Replica<T> {
         let stamps = come.map(|held| (held.sibling.dot, held.sibling.stamp));
         let ahead = stamps.filter(|(_, stamp)| !self.author.clock.observe(*stamp, now)).collect();
         if let Some(journal) = &mut self.journal {
-            journal.record_merge(&touched, self.target.state(), before.state().version(), now);
+            journal.record_merge(&touched, self.target.state(), before.state().version(), Origin::Repair, now);
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         let report = MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue);
         Ok(Repair::new(report, before))
+    }
+
+    fn prune_by_itself(&mut self) {
+        let Some(pruning) = &mut self.pruning else { return };
+        let state = self.target.state_mut();
+        if state.tombstones_len() > 0 {
+            let dots = pruning.after_change(state, self.author.environment.now_ms());
+            state.prune(dots);
+        }
+    }
+
+    /// Sets the budget by which edits and merges prune tombstones by themselves, or switches that off. A new replica has
+    /// the default [`Budget`]: 100,000 tombstones, 16 MiB, ninety days.
+    ///
+    /// An app that knows its devices prunes sooner, and what all of them have seen, by
+    /// [`Devices::plan`](crate::sync::Devices::plan).
+    pub fn set_pruning(&mut self, budget: Option<Budget>) {
+        self.pruning = budget.map(Pruning::new);
     }
 
     /// Forgets tombstones: what `tombstones` names is dropped. Returns how many were. O(tombstones · log n).
@@ -428,16 +509,12 @@ pub enum Prune<'a> {
     All,
 }
 
-/// How long a log is kept for the next edit: the cells of some hundred nodes, 100 KB.
-const SPARE_LOG: usize = 1024;
-
 /// Puts everything back unless told to keep it: on an error, and on a panic as well.
 ///
-/// By undoing each change, not by a snapshot taken before: an edit then writes in place wherever no snapshot of the
-/// app's shares the memory.
+/// By undoing each of the first changes, not by a snapshot taken before: see [`Log`].
 struct Undo<'a, T: Crdt> {
     replica: &'a mut Replica<T>,
-    log: Vec<Before>,
+    log: Log<T>,
     writer: Option<WriterId>,
     version: Version,
     kept: bool,
@@ -446,7 +523,8 @@ struct Undo<'a, T: Crdt> {
 impl<'a, T: Crdt> Undo<'a, T> {
     fn new(replica: &'a mut Replica<T>) -> Self {
         let (writer, version) = (replica.author.writer, replica.version().clone());
-        let log = std::mem::take(&mut replica.log);
+        let mut log = std::mem::take(&mut replica.log);
+        log.keeps_all = replica.journal.is_some();
         Self { replica, log, writer, version, kept: false }
     }
 
@@ -455,12 +533,10 @@ impl<'a, T: Crdt> Undo<'a, T> {
         self.kept = true;
         let Replica { target, author, journal, .. } = &mut *self.replica;
         if let Some(journal) = journal {
-            journal.record_edit(&self.log, target.state(), &self.version, author.environment.now_ms());
+            journal.record_edit(self.log.changes(), target.state(), &self.version, author.environment.now_ms());
         }
         self.log.clear();
-        if self.log.capacity() <= SPARE_LOG {
-            self.replica.log = std::mem::take(&mut self.log);
-        }
+        self.replica.log = std::mem::take(&mut self.log);
         std::mem::take(&mut self.version)
     }
 }
@@ -471,13 +547,7 @@ impl<T: Crdt> Drop for Undo<'_, T> {
             return;
         }
         let target = &mut self.replica.target;
-        if is(Bug::UndoForwards) {
-            self.log.reverse();
-        }
-        for before in self.log.drain(..).rev() {
-            let undone = target.state_mut().undo(before);
-            target.follow(&undone);
-        }
+        self.log.undo(target);
         if !is(Bug::UndoKeepsVersion) {
             target.state_mut().version = std::mem::take(&mut self.version);
         }

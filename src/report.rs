@@ -17,11 +17,12 @@ pub struct MergeReport<T> {
     shared: Option<WriterId>,
     dropped: Vec<Dropped>,
     rescue: Option<Delta>,
+    diverged: bool,
 }
 
 impl<T: Crdt> MergeReport<T> {
     pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>) -> Self {
-        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None }
+        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None, diverged: false }
     }
 
     pub(crate) fn with_doubled(
@@ -32,6 +33,18 @@ impl<T: Crdt> MergeReport<T> {
     ) -> Self {
         (self.shared, self.dropped, self.rescue) = (shared, dropped, rescue);
         self
+    }
+
+    pub(crate) fn with_divergence(mut self, diverged: bool) -> Self {
+        self.diverged = diverged;
+        self
+    }
+
+    /// True if the sender had seen exactly what has been seen here now, and did not hold the same: a running process was
+    /// copied with its memory, or a disk rots. [Repair](crate::Replica::repair) both by each other's complete deltas; a
+    /// session and a folder do so by themselves.
+    pub fn has_diverged(&self) -> bool {
+        self.diverged
     }
 
     /// The writer of this replica, if another process was found to write as it too: a running process was copied with its
@@ -52,7 +65,8 @@ impl<T: Crdt> MergeReport<T> {
     }
 
     /// Writes whose stamp lies more than [`MAX_DRIFT_MILLIS`](crate::clock::MAX_DRIFT_MILLIS) ahead of the local clock.
-    /// They are merged like any other; somebody's clock is wrong.
+    /// They are merged like any other; the clock of their writer, or ours, is wrong. Each write is reported once, by the
+    /// merge that brings it: not again by a delta that holds it too.
     pub fn ahead(&self) -> &[(Dot, Stamp)] {
         &self.ahead
     }

@@ -88,6 +88,12 @@ impl VersionVector {
         Self::from_sorted(both.filter(|(_, counter)| *counter > 0).collect())
     }
 
+    /// The number of writes seen here and not in `other`. O(writers).
+    pub(crate) fn beyond(&self, other: &Self) -> u64 {
+        let beyond = self.iter().map(|(replica, counter)| counter.saturating_sub(other.get(replica)));
+        beyond.fold(0, u64::saturating_add)
+    }
+
     /// Joins one dot, and with it all earlier ones of its writer.
     pub fn observe(&mut self, dot: Dot) {
         if !self.covers(dot) {

@@ -11,7 +11,7 @@ use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{
     ConflictKind, Crdt, CutError, Delta, Document, EdgeId, Edit, EditError, Graph, Kind, NodeId, Owner, Properties,
-    Prune, Replica, Resolution, Value,
+    Prune, Replica, Resolution, Resolved, Value,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -573,7 +573,8 @@ impl<'s> World<'s> {
                         let ids: Vec<_> = replica.state().conflicts().map(|conflict| conflict.id).collect();
                         let id = ids.get(which % ids.len().max(1)).copied();
                         if let Some(id) = id
-                            && let Ok((true, _)) = replica.edit(|g| g.resolve(id, any_resolution(*resolution)))
+                            && let Ok((resolved, _)) = replica.edit(|g| g.resolve(id, any_resolution(*resolution)))
+                            && resolved != Resolved::Open
                         {
                             prop_assert!(replica.state().conflicts().all(|conflict| conflict.id != id));
                             bump(&seen.resolved);

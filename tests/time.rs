@@ -7,7 +7,7 @@ use driftless::kernel::{Field, Sibling};
 use driftless::testing::TestEnvironment;
 use driftless::{
     Crdt, Diff, Document, DwFlag, EdgeId, Edit, EditError, EwFlag, GCounter, Graph, GraphChange, LwwRegister,
-    MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Prune, Replica, RwSet,
+    MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Prune, Replica, Restored, RwSet,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -225,7 +225,7 @@ proptest! {
         for id in (0..3).map(random::node) {
             let (was, now) = (then.node(id), replica.snapshot());
             let Some(was) = was.filter(|_| !now.contains_node(id)) else { continue };
-            prop_assert!(replica.edit(|g| g.restore_from(&then, id)).unwrap().0);
+            prop_assert_eq!(replica.edit(|g| g.restore_from(&then, id)).unwrap().0, Restored::Whole);
             let (node, survivors) = (replica.state().node(id).unwrap(), now.hidden_of(id));
             prop_assert_eq!(node.name(), was.name());
             let survived: Vec<_> = survivors.iter().flat_map(|hidden| hidden.labels()).collect();
@@ -574,7 +574,7 @@ fn a_restored_node_has_its_name_labels_and_properties_and_its_edges() {
     let before = a.snapshot();
     a.edit(|g| g.remove_node_with_edges(ada())).unwrap();
     let (done, _) = a.edit(|g| Ok((g.restore_from(&before, ada())?, g.restore_from(&before, edge)?))).unwrap();
-    assert_eq!(done, (true, true));
+    assert_eq!(done, (Restored::Whole, Restored::Whole));
     assert_eq!(reading(a.state()), reading(&before));
 }
 
@@ -614,7 +614,7 @@ fn nothing_is_restored_that_is_there_or_was_not_there_then() {
     a.edit(add_ada).unwrap();
     let (before, edge) = (a.snapshot(), EdgeId::between(ada(), "knows", ada()));
     a.edit(|g| g.set(ada(), "/name", "Countess")).unwrap();
-    assert!(!a.edit(|g| g.restore_from(&before, ada())).unwrap().0);
+    assert_eq!(a.edit(|g| g.restore_from(&before, ada())).unwrap().0, Restored::WasThere);
     assert_eq!(a.state().node(ada()).unwrap().get("/name"), Some("Countess".into()));
     a.edit(|g| g.remove_node(ada())).unwrap();
     let refused = a.edit(|g| g.restore_from(&empty, ada())).unwrap_err();

@@ -312,19 +312,125 @@ fn small_steps_do_not_add_up_past_the_threshold_unseen() {
 }
 
 #[test]
-fn what_is_kept_keeps_its_text() {
+fn what_is_kept_stands_for_the_new_text() {
     let (mut a, _, node, _) = two();
     let vector = |text: &str| Vector::f32(&[1.0, 0.5, 0.0]).unwrap().of_text(text);
     a.edit(|g| g.embed(node, &tiny(), &vector("a dog"))).unwrap();
-    let (written, _) = a.edit(|g| g.embed_if_changed(node, &tiny(), &vector("one dog"), 0.999)).unwrap();
-    assert!(!written);
+    let (written, delta) = a.edit(|g| g.embed_if_changed(node, &tiny(), &vector("one dog"), 0.999)).unwrap();
+    assert!(!written && delta.len() == 1);
     let shown = a.state().node(node).unwrap().embedding(&tiny()).unwrap();
-    assert_eq!((shown.is_stale("a dog"), shown.is_stale("one dog")), (Some(false), Some(true)));
-    assert_eq!(shown.to_vector(), vector("a dog"));
+    assert_eq!((shown.is_stale("a dog"), shown.is_stale("one dog")), (Some(true), Some(false)));
+    assert_eq!(shown.to_vector(), vector("one dog"));
     // It is compared with what shows, even if another wrote it.
     let (written, _) = a.edit(|g| g.embed_if_changed(node, &tiny(), &Vector::f32(&[0.0, 0.5, 1.0])?, 0.999)).unwrap();
     assert!(written);
     assert_eq!(a.state().node(node).unwrap().embedding(&tiny()).unwrap().is_stale("a dog"), None);
+}
+
+/// A node with a vector of a text, and what the vector reads as.
+fn kept(numbers: &[f32], text: &str) -> (Replica<Graph>, Replica<Graph>, NodeId) {
+    let (mut a, mut b, node, _) = two();
+    let vector = Vector::f32(numbers).unwrap().of_text(text);
+    let (_, delta) = a.edit(|g| g.embed(node, &tiny(), &vector)).unwrap();
+    b.merge(&delta).unwrap();
+    (a, b, node)
+}
+
+fn is_stale(replica: &Replica<Graph>, node: NodeId, text: &str) -> Option<bool> {
+    replica.state().node(node).unwrap().embedding(&tiny()).unwrap().is_stale(text)
+}
+
+fn offer(replica: &mut Replica<Graph>, node: NodeId, numbers: &[f32], text: &str) -> (bool, usize) {
+    let vector = Vector::f32(numbers).unwrap().of_text(text);
+    let (written, delta) = replica.edit(|g| g.embed_if_changed(node, &tiny(), &vector, 0.999)).unwrap();
+    (written, delta.len())
+}
+
+#[test]
+fn a_suppressed_vector_does_not_leave_the_one_that_is_kept_stale_for_ever() {
+    let (mut a, mut b, node) = kept(&[1.0, 0.5, 0.0], "a dog");
+    assert_eq!(offer(&mut a, node, &[1.0, 0.501, 0.0], "a dog."), (false, 1));
+    assert_eq!((is_stale(&a, node, "a dog."), is_stale(&a, node, "a dog")), (Some(false), Some(true)));
+    // The hash alone travels, not the numbers.
+    let delta = a.delta_since(b.version()).unwrap();
+    assert!(delta.to_bytes().len() < 200, "{}", delta.to_bytes().len());
+    b.merge(&delta).unwrap();
+    assert_eq!(is_stale(&b, node, "a dog."), Some(false));
+    assert!(b.state().conflicts().next().is_none());
+    // Offered again, there and back, it is one small write for each change of the text and none else.
+    assert_eq!(offer(&mut b, node, &[1.0, 0.501, 0.0], "a dog."), (false, 0));
+    assert_eq!(offer(&mut b, node, &[1.0, 0.5, 0.0], "a dog"), (false, 1));
+    assert_eq!(is_stale(&b, node, "a dog"), Some(false));
+    // Read every way, it is the same.
+    let shown = b.state().node(node).unwrap();
+    let embeddings = shown.embeddings();
+    let all: Vec<_> = embeddings.get_all(&tiny()).map(|(embedding, _)| embedding).collect();
+    assert_eq!(embeddings.iter().collect::<Vec<_>>(), all);
+    assert_eq!(shown.embedding(&tiny()), all.first().copied());
+    // A vector that is written anew has its own text, even if its bytes are those of before.
+    offer(&mut b, node, &[1.0, 0.501, 0.0], "a dog.");
+    let again = Vector::f32(&[1.0, 0.5, 0.0]).unwrap().of_text("a dog");
+    b.edit(|g| g.embed(node, &tiny(), &again)).unwrap();
+    assert_eq!((is_stale(&b, node, "a dog"), is_stale(&b, node, "a dog.")), (Some(false), Some(true)));
+    b.edit(|g| g.unembed(node, &tiny())).unwrap();
+    assert_eq!(
+        b.state()
+            .state()
+            .cells(entity_of(&b, node))
+            .unwrap()
+            .iter()
+            .filter(|(f, s)| s.is_live() && f.as_bytes().first() == Some(&4))
+            .count(),
+        0
+    );
+    b.state().check_invariants().unwrap();
+}
+
+fn entity_of(replica: &Replica<Graph>, node: NodeId) -> Entity {
+    let mut live = replica.state().state().live_siblings();
+    live.find(|(entity, ..)| entity.id() == node.as_bytes()).unwrap().0
+}
+
+#[test]
+fn a_later_text_says_nothing_about_a_vector_that_was_set_concurrently() {
+    let (mut a, mut b, node) = kept(&[1.0, 0.5, 0.0], "a dog");
+    offer(&mut a, node, &[1.0, 0.501, 0.0], "a dog.");
+    embed(&mut b, node, &[0.0, 0.0, 1.0]);
+    let (for_a, for_b) = (b.delta_since(a.version()).unwrap(), a.delta_since(b.version()).unwrap());
+    a.merge(&for_a).unwrap();
+    b.merge(&for_b).unwrap();
+    assert_eq!(a.state(), b.state());
+    assert_eq!((is_stale(&a, node, "a dog."), is_stale(&b, node, "a dog.")), (None, None));
+    // On a node deleted meanwhile, it is told by its name.
+    let (mut a, mut b, node) = kept(&[1.0, 0.5, 0.0], "a dog");
+    offer(&mut a, node, &[1.0, 0.501, 0.0], "a dog.");
+    b.edit(|g| g.remove_node(node)).unwrap();
+    b.merge(&a.delta_since(b.version()).unwrap()).unwrap();
+    let conflict = b.state().conflicts_of(node).next().unwrap();
+    assert_eq!(conflict.candidates[0].content.to_string(), "a later text of the vector by tiny");
+}
+
+#[test]
+fn equal_bytes_write_nothing_whatever_the_threshold_and_zeros_neither() {
+    for numbers in [[0.3f32, 0.7, -0.2], [0.0; 3]] {
+        let (mut a, _, node) = kept(&numbers, "a dog");
+        for threshold in [1.0, 0.0, -1.0] {
+            for make in [Precision::F32, Precision::F16, Precision::I8] {
+                let same = self::make(make, &numbers).of_text("a dog");
+                a.edit(|g| g.embed(node, &tiny(), &same)).unwrap();
+                let (written, delta) = a.edit(|g| g.embed_if_changed(node, &tiny(), &same, threshold)).unwrap();
+                assert!(!written && delta.is_empty(), "{numbers:?} at {threshold}");
+            }
+        }
+    }
+    // Zeros of another precision are the same vector; zeros beside others are not, whatever the threshold.
+    let (mut a, _, node) = kept(&[0.0; 3], "a dog");
+    let zeros = Vector::f16(&[0.0; 3]).unwrap().of_text("a dog");
+    assert!(!a.edit(|g| g.embed_if_changed(node, &tiny(), &zeros, 1.0)).unwrap().0);
+    for numbers in [[1.0, 0.0, 0.0], [0.0; 3]] {
+        let vector = Vector::f32(&numbers).unwrap();
+        assert!(a.edit(|g| g.embed_if_changed(node, &tiny(), &vector, -1.0)).unwrap().0, "{numbers:?}");
+    }
 }
 
 // ---- refusals ----

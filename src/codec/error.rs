@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
+
 /// Why bytes were not read. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -27,7 +29,7 @@ pub enum DecodeError {
         expected: &'static str,
     },
     /// The state of another type.
-    #[error("found a state of type `{found}` where `{expected}` was expected")]
+    #[error("found a state of type `{}` where `{expected}` was expected", Escaped(.found))]
     Schema {
         /// The type that the bytes name.
         found: String,

@@ -27,12 +27,10 @@ use crate::codec::slice::Reference;
 use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
 use crate::id::WriterId;
 use crate::kernel::{
-    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Part, Payload,
+    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN,
+    MAX_SCHEMA_LEN, Part, Payload,
 };
 use crate::version::{HeadsChange, Version};
-
-/// The longest name of a type: a path in reverse-domain style with room to spare.
-const MAX_SCHEMA_LEN: usize = 128;
 
 /// Siblings are counted in 32 bits while reading. Four thousand million would need 256 GiB of memory.
 const MAX_SIBLINGS: u64 = u32::MAX as u64;
@@ -44,6 +42,9 @@ const MAX_NESTING: usize = 3;
 struct Head<'a> {
     #[serde(borrow)]
     schema: &'a str,
+    #[serde(borrow)]
+    fingerprint: Option<&'a Bytes>,
+    news: u64,
     fields: u64,
     dead: u64,
     parts: u64,
@@ -141,10 +142,13 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
         DeltaKind::Reconciled { at, dead } => (Some(at), dead),
         _ => (None, &none.1),
     };
+    let fingerprint = delta.fingerprint.map(Fingerprint::to_bytes);
     write(
         out,
         &Head {
             schema: delta.schema(),
+            fingerprint: fingerprint.as_ref().map(|bytes| Bytes::new(bytes)),
+            news: delta.news,
             fields: delta.fields.len() as u64,
             dead: dead.writers().len() as u64,
             parts: delta.parts.len() as u64,
@@ -292,6 +296,11 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
     let announced = counts.iter().map(|(count, least)| u128::from(*count) * u128::from(*least)).sum::<u128>();
     check([(announced <= u128::from(reader.len), "more is announced than the body can hold")])?;
 
+    let fingerprint = head.fingerprint.map(|bytes| {
+        let bytes = <[u8; 16]>::try_from(&bytes[..]);
+        bytes.map(Fingerprint::from_bytes).map_err(|_| DecodeError::Malformed("a fingerprint that is not 16 bytes long"))
+    });
+    let fingerprint = fingerprint.transpose()?;
     let writers = read_ids(reader)?;
     let table = read_ids(reader)?;
     let since = read_version(reader, &reference.since, &table, "a head of `since`")?;
@@ -308,6 +317,8 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
         since,
         upto,
         pruned,
+        news: head.news,
+        fingerprint,
         births,
         writers,
         fields: FieldTable::default(),

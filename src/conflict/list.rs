@@ -4,17 +4,22 @@ use std::cmp::Reverse;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::conflict::{Candidate, Conflict, ConflictKind, Content};
-use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value, seek};
+use crate::conflict::nested::{self, Dots};
+use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
+use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value};
 use crate::error::PathError;
-use crate::graph::{Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, model_of, owner_of};
-use crate::id::{ConflictId, Dot};
+use crate::graph::{
+    Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
+};
+use crate::id::ConflictId;
 use crate::kernel::{Crdt, Entity, Field, Sibling, State};
 use crate::kind::Kind;
 
 impl Graph {
-    /// Everything that replicas disagree on. Kept up with every change: listing costs what it lists (and what is skipped:
-    /// maxima and minima that were raised and lowered concurrently, which are no conflicts).
+    /// Everything that replicas disagree on. Kept up with every change, so listing costs what it lists: O(siblings of the
+    /// cells in conflict, and cells at and below paths of several kinds; nested ones are gone over once for all). What is
+    /// skipped costs as much: maxima and minima that were raised and lowered concurrently, which are no conflicts, and
+    /// [unresolved](Self::unresolved) edges.
     ///
     /// ```
     /// use driftless::{ConflictKind, Graph, NodeId, Replica, Resolution};
@@ -93,7 +98,7 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn all(self) -> impl Iterator<Item = Conflict<'a>> {
         let edits = self.state.contested().filter_map(move |(entity, field)| self.contested(entity, field));
-        let kinds = self.mixed.iter().filter_map(move |(entity, place)| self.kinds(entity, place));
+        let kinds = self.mixed.by_entity().flat_map(move |(entity, places)| self.kinds(entity, places));
         let hidden = self.graph.into_iter().flat_map(Graph::hidden).filter_map(move |hidden| self.edit_delete(&hidden));
         let dangling = self.graph.into_iter().flat_map(Graph::dangling).filter_map(move |edge| self.dangling(&edge));
         edits.chain(kinds).chain(hidden).chain(dangling)
@@ -103,7 +108,7 @@ impl<'a> Source<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, []).collect();
         let places: Vec<_> = self.mixed.within(entity, []).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place))).chain(self.whole(entity))
+        edits.chain(self.kinds(entity, places)).chain(self.whole(entity))
     }
 
     /// About the properties of an entity at and below a place.
@@ -111,14 +116,14 @@ impl<'a> Source<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
         let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        edits.chain(places.into_iter().filter_map(move |place| self.kinds(entity, place)))
+        edits.chain(self.kinds(entity, places))
     }
 
     /// The conflict at this very spot, if it is still there. O(log n + its candidates).
     pub(super) fn same(self, entity: Entity, spot: &Spot) -> Option<Conflict<'a>> {
         match spot {
             Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
-            Spot::Kinds(place) => self.kinds(entity, self.mixed.at(entity, place)?),
+            Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
             Spot::Whole => self.whole(entity).next(),
         }
     }
@@ -133,7 +138,7 @@ impl<'a> Source<'a> {
         let owner = owner_of(entity);
         let hidden = self.graph.zip(owner).and_then(|(graph, owner)| graph.hidden_of(owner));
         let dangling = match (self.graph, owner) {
-            (Some(graph), Some(Owner::Edge(id))) => graph.edge(id).filter(|edge| graph.is_dangling(edge)),
+            (Some(graph), Some(Owner::Edge(id))) => graph.edge(id),
             _ => None,
         };
         let hidden = hidden.and_then(|hidden| self.edit_delete(&hidden));
@@ -142,11 +147,12 @@ impl<'a> Source<'a> {
 
     /// A cell with unequal siblings: a register, or the vectors by a model.
     fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
-        let mut siblings: Vec<&Sibling> = self.state.cells(entity)?.live(field.as_bytes()).collect();
+        let cells = self.state.cells(entity)?;
+        let mut siblings: Vec<&Sibling> = cells.live(field.as_bytes()).collect();
         siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
-        let dots = siblings.iter().map(|sibling| sibling.dot);
+        let dots = siblings.iter().map(|sibling| sibling.dot).collect();
         if let Some(model) = self.graph.and_then(|_| model_of(field)) {
-            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(field, s)?, *s))).collect();
+            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(cells, field, s)?, *s))).collect();
             // Vectors that were made from one text say the same, whatever machine rounded them.
             let mut texts = vectors.iter().map(|(vector, _)| vector.text_hash());
             let first = texts.next()?;
@@ -166,49 +172,54 @@ impl<'a> Source<'a> {
         self.conflict(ConflictKind::ConcurrentEdit, entity, property.place.path()?, candidates, dots)
     }
 
-    fn kinds(self, entity: Entity, place: PlaceRef<'a>) -> Option<Conflict<'a>> {
-        let (cells, path) = (self.state.cells(entity)?, place.path()?);
-        let tree = Tree::at(cells, &Place::of(&path).ok()?);
-        let mut dots = Vec::new();
-        let mut candidates = Vec::new();
-        for kind in seek::kinds(cells, place) {
-            let alone = tree.alone(kind);
-            let siblings = alone.siblings();
-            dots.extend(siblings.iter().map(|sibling| sibling.dot));
-            let Some(latest) = siblings.iter().max_by_key(|sibling| sibling.precedence()) else { continue };
-            let reads = alone.to_nested().into_json();
-            candidates.push(Candidate::new(Content::Kind { kind, reads }, latest));
-        }
-        self.conflict(ConflictKind::Kind, entity, path, candidates, dots.into_iter())
+    /// The conflicts of kinds at some places of an entity, which are sorted. O(cells at and below them), nested or not.
+    fn kinds(self, entity: Entity, places: Vec<PlaceRef<'a>>) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
+        let cells = self.state.cells(entity);
+        let found = cells.map(|cells| nested::summaries(cells, &places)).unwrap_or_default();
+        found.into_iter().zip(places).filter_map(move |(kinds, place)| {
+            let (cells, path) = (cells?, place.path()?);
+            let mut dots = Dots::default();
+            let mut candidates = Vec::new();
+            for (kind, summary) in kinds {
+                dots.join(summary.dots);
+                let reads = Reads::new(cells, place.into(), kind);
+                candidates.push(Candidate::new(Content::Kind { kind, reads }, summary.latest));
+            }
+            self.conflict(ConflictKind::Kind, entity, path, candidates, dots)
+        })
     }
 
     fn edit_delete(self, hidden: &Hidden<'a>) -> Option<Conflict<'a>> {
         let entity = hidden.owner().entity();
         let cells = self.state.cells(entity)?;
         let mut candidates = properties_of(&Tree::at(cells, &Place::root()), Path::default());
-        let mut dots = Vec::new();
+        let mut dots = Dots::default();
         for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
-            dots.push(sibling.dot);
+            dots.add(sibling.dot);
             if Property::of(field.as_bytes()).is_none() {
-                let embedding = || embedding_in(field, sibling).map(Content::Embedding);
-                let content = label_of(field).map(Content::Label).or_else(embedding).unwrap_or(Content::Unknown);
+                let embedding = || embedding_in(cells, field, sibling).map(Content::Embedding);
+                let later_text = || later_text_of(field).map(Content::LaterText);
+                let content = label_of(field).map(Content::Label).or_else(embedding).or_else(later_text);
+                let content = content.unwrap_or(Content::Unknown);
                 candidates.push(Candidate::new(content, sibling));
             }
         }
         candidates.sort_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
-        self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots.into_iter())
+        self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots)
     }
 
     fn dangling(self, edge: &Edge<'a>) -> Option<Conflict<'a>> {
-        let (graph, owner) = (self.graph?, Owner::from(edge.id()));
-        let mut missing = vec![edge.source(), edge.target()];
-        missing.retain(|node| !graph.contains_node(*node));
-        missing.dedup();
+        let owner = Owner::from(edge.id());
+        // An end that no writer of the edge had seen is unresolved, not deleted.
+        let missing = self.graph?.lost_ends(edge);
+        if missing.is_empty() {
+            return None;
+        }
         let content = Content::Edge { source: edge.source(), edge_type: edge.edge_type(), target: edge.target() };
         let root = self.state.cells(owner.entity())?.siblings(Field::ROOT.as_bytes());
         let root: Vec<_> = root.filter(|sibling| sibling.is_live()).collect();
         let candidates = root.iter().max_by_key(|s| s.precedence()).map(|s| Candidate::new(content, s));
-        let dots = root.iter().map(|sibling| sibling.dot);
+        let dots = root.iter().map(|sibling| sibling.dot).collect();
         let kind = ConflictKind::Dangling { missing };
         self.conflict(kind, owner.entity(), Path::default(), candidates.into_iter().collect(), dots)
     }
@@ -218,8 +229,8 @@ impl<'a> Source<'a> {
         kind: ConflictKind,
         entity: Entity,
         path: Path,
-        candidates: Vec<Candidate<'a>>,
-        dots: impl Iterator<Item = Dot>,
+        mut candidates: Vec<Candidate<'a>>,
+        dots: Dots,
     ) -> Option<Conflict<'a>> {
         let id = id(&kind, entity, &path, dots);
         let cells = self.state.cells(entity)?;
@@ -233,6 +244,9 @@ impl<'a> Source<'a> {
             _ => None,
         };
         let is_hidden = of.is_some() && !cells.is_live();
+        for candidate in &mut candidates {
+            candidate.device = self.state.version().device(candidate.dot.writer);
+        }
         Some(Conflict { id, kind, of, name, path, is_hidden, candidates })
     }
 }
@@ -273,7 +287,7 @@ impl Spot {
     }
 }
 
-fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: impl Iterator<Item = Dot>) -> ConflictId {
+fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: Dots) -> ConflictId {
     let mut hash = Xxh3::new();
     let text = path.to_string();
     match kind {
@@ -292,12 +306,7 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: impl Iterator<Item
     // Lengths before what has no fixed one.
     hash.update(&(text.len() as u64).to_be_bytes());
     hash.update(text.as_bytes());
-    let mut dots: Vec<Dot> = dots.collect();
-    dots.sort_unstable();
-    for dot in dots {
-        hash.update(dot.writer.as_bytes());
-        hash.update(&dot.counter.to_be_bytes());
-    }
+    hash.update(&dots.to_bytes());
     ConflictId::new(entity.kind(), *entity.id(), hash.digest128())
 }
 

@@ -3,34 +3,67 @@
 //! | file | idea |
 //! |---|---|
 //! | `list` | what the conflicts are |
+//! | `find` | one of them by the beginning of its id |
+//! | `export` | a conflict as JSON or the like |
+//! | `nested` | which writes a conflict of kinds is about, for nested ones in one pass |
+//! | `reads` | what one of several kinds reads as |
 //! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
-//! | `text` | three-way merge of texts |
+//! | `text`, `tokens` | three-way merge of texts; what of a text is whole |
 
+mod export;
+mod find;
 mod list;
+mod nested;
+mod reads;
 mod resolution;
 mod resolve;
 mod text;
+mod tokens;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Stamp;
 use crate::document::{Path, Value};
+use crate::escape::Escaped;
 use crate::graph::Owner;
 use crate::id::{ConflictId, Dot, NodeId, WriterId};
 use crate::kernel::Sibling;
 use crate::kind::Kind;
 use crate::vector::{Embedding, Model};
 
+pub use reads::Reads;
 pub use resolution::Resolution;
-pub use resolve::Settled;
+pub use resolve::{Resolved, Settled};
 
 /// Something that replicas disagree on: all of it is kept until somebody settles it with
 /// [`resolve`](crate::Edit::<crate::Graph>::resolve), or just writes there again, having seen it.
 ///
 /// A function of the live siblings: equal states have equal conflicts, whatever each replica has pruned. Equal values
-/// written concurrently are none, nor are maxima, minima, counters and sets: these have a rule of their own.
-#[derive(Clone, PartialEq, Debug)]
+/// written concurrently are none, nor are maxima, minima, counters and sets: these have a rule of their own. Nor is an edge
+/// whose end nobody has added yet: it is [unresolved](crate::Graph::unresolved).
+///
+/// It can be serialised, to be shown elsewhere; ids, kinds, owners, paths, stamps and models can be read back, so what was
+/// chosen there can be [resolved](crate::Edit::<crate::Graph>::resolve) here. A conflict itself borrows from the state and
+/// cannot be read back.
+///
+/// ```
+/// use driftless::{ConflictId, Document, Replica};
+/// let (mut laptop, mut phone) = (Replica::<Document>::new(), Replica::<Document>::new());
+/// laptop.edit(|d| d.set("/name", "Ada"))?;
+/// let (_, delta) = phone.edit(|d| d.set("/name", "Augusta"))?;
+/// laptop.merge(&delta)?;
+///
+/// let conflict = laptop.state().conflicts().next().ok_or("a conflict")?;
+/// let json = serde_json::to_value(&conflict)?;
+/// assert_eq!((&json["kind"], &json["path"]), (&"concurrent_edit".into(), &"/name".into()));
+/// assert_eq!(json["candidates"][0]["content"]["value"], "Augusta");
+/// assert_eq!(serde_json::from_value::<ConflictId>(json["id"].clone())?, conflict.id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Conflict<'a> {
     /// Names it, in every replica that sees the same of it. Whatever is written to what is in conflict gives another.
@@ -51,7 +84,8 @@ pub struct Conflict<'a> {
 }
 
 /// What sort of disagreement a conflict is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConflictKind {
     /// A register was set to different values. The latest stamp shows.
@@ -66,15 +100,16 @@ pub enum ConflictKind {
     Kind,
     /// A node or edge was deleted while somebody wrote to it. What was written is hidden; the candidates are that.
     EditDelete,
-    /// An edge lacks an end. It is hidden; the only candidate is the edge.
+    /// An edge lacks an end that some writer of the edge had seen, so somebody deleted the end. The edge is hidden; the
+    /// only candidate is the edge.
     Dangling {
-        /// The ends that are not there.
+        /// The ends that were deleted.
         missing: Vec<NodeId>,
     },
 }
 
 /// One of the things to choose from in a conflict.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
     /// What was written.
@@ -83,6 +118,8 @@ pub struct Candidate<'a> {
     pub dot: Dot,
     /// When, by its writer's clock.
     pub stamp: Stamp,
+    /// The name of the device that it was written on, if it was [given one](crate::Replica::set_device).
+    pub device: Option<&'a str>,
 }
 
 /// What a candidate holds.
@@ -97,8 +134,8 @@ pub enum Content<'a> {
     Kind {
         /// The kind.
         kind: Kind,
-        /// What it reads as.
-        reads: serde_json::Value,
+        /// What it reads as, once that is asked for.
+        reads: Reads<'a>,
     },
     /// A property of what was deleted.
     Property {
@@ -109,6 +146,8 @@ pub enum Content<'a> {
     },
     /// A label of a node that was deleted.
     Label(&'a str),
+    /// A later text of a vector of what was deleted: see [`embed_if_changed`](crate::Edit::embed_if_changed).
+    LaterText(Model),
     /// An edge that dangles.
     Edge {
         /// Where it starts.
@@ -124,7 +163,7 @@ pub enum Content<'a> {
 
 impl<'a> Candidate<'a> {
     fn new(content: Content<'a>, sibling: &Sibling) -> Self {
-        Self { content, dot: sibling.dot, stamp: sibling.stamp }
+        Self { content, dot: sibling.dot, stamp: sibling.stamp, device: None }
     }
 
     /// Who wrote it.
@@ -150,7 +189,8 @@ impl<'a> Conflict<'a> {
     }
 }
 
-/// For people: what it is about, and each candidate with the beginning of its writer's id and when it was written.
+/// For people: what it is about, and each candidate with the name of its device (or the beginning of its writer's id) and when it was written. Control
+/// characters in names and values are spelled out.
 impl fmt::Display for Conflict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = match (self.name, self.of) {
@@ -158,15 +198,16 @@ impl fmt::Display for Conflict<'_> {
             (None, Some(of)) => of.to_string(),
             (None, None) => "the document".to_owned(),
         };
+        let (of, path) = (Escaped(&of), Escaped(&self.path));
         match &self.kind {
             ConflictKind::EditDelete => write!(f, "{of}, deleted while it was written to:")?,
             ConflictKind::Dangling { .. } => write!(f, "{of}, which lacks an end:")?,
-            ConflictKind::Embedding { model } => write!(f, "the vector of {of} by {}:", model.name())?,
+            ConflictKind::Embedding { model } => write!(f, "the vector of {of} by {}:", Escaped(model.name()))?,
             ConflictKind::ConcurrentEdit | ConflictKind::Kind => {
                 match self.path.segments().len() {
-                    0 => f.write_str(&of)?,
-                    _ if self.of.is_some() => write!(f, "{} of {of}", self.path)?,
-                    _ => write!(f, "{}", self.path)?,
+                    0 => write!(f, "{of}")?,
+                    _ if self.of.is_some() => write!(f, "{path} of {of}")?,
+                    _ => write!(f, "{path}")?,
                 }
                 f.write_str(if self.kind == ConflictKind::Kind { ", of several kinds:" } else { ":" })?;
             }
@@ -174,8 +215,12 @@ impl fmt::Display for Conflict<'_> {
         for (i, candidate) in self.candidates.iter().enumerate() {
             let shows = if i == 0 && self.winner().is_some() { ", shows" } else { "" };
             let separator = if i == 0 { " " } else { " | " };
-            let replica = candidate.writer().to_string();
-            write!(f, "{separator}{} ({:.8}, {}{shows})", candidate.content, replica, candidate.stamp)?;
+            write!(f, "{separator}{} (", candidate.content)?;
+            match candidate.device {
+                Some(device) => write!(f, "{}", Escaped(device))?,
+                None => write!(f, "{:.8}", candidate.writer().to_string())?,
+            }
+            write!(f, ", {}{shows})", candidate.stamp)?;
         }
         Ok(())
     }
@@ -186,10 +231,11 @@ impl fmt::Display for Content<'_> {
         match self {
             Self::Value(value) => value.fmt(f),
             Self::Embedding(vector) => write!(f, "{vector:?}"),
-            Self::Kind { kind, reads } => write!(f, "{kind} {reads}"),
-            Self::Property { path, reads } => write!(f, "{path} = {reads}"),
+            Self::Kind { kind, reads } => write!(f, "{kind} {}", Escaped(reads)),
+            Self::Property { path, reads } => write!(f, "{} = {}", Escaped(path), Escaped(reads)),
             Self::Label(label) => write!(f, "label {label:?}"),
-            Self::Edge { source, edge_type, target } => write!(f, "{source} --{edge_type}--> {target}"),
+            Self::LaterText(model) => write!(f, "a later text of the vector by {}", Escaped(model.name())),
+            Self::Edge { source, edge_type, target } => write!(f, "{source} --{}--> {target}", Escaped(edge_type)),
             Self::Unknown => f.write_str("something of a later version"),
         }
     }

@@ -1,28 +1,30 @@
 //! Settling conflicts.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::conflict::list::{Disputed, Spot, entity_of};
+use crate::conflict::list::{Disputed, Source, Spot, entity_of};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Tree, Value, union};
+use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
-use crate::graph::{Graph, Owner, embedding_field};
+use crate::graph::{Graph, Owner, Restored, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Entity, Own};
 use crate::kind::Kind;
-use crate::vector::Model;
+use crate::vector::{self, Embedding, Model};
 
 macro_rules! resolving {
     ($type:ty) => {
         impl Edit<'_, $type> {
-            /// Settles a conflict. Returns whether anything was written: not by [`Resolution::Manual`].
+            /// Settles a conflict. Returns what came of it: [`Resolution::Manual`] leaves it open, and what a deletion saw
+            /// comes back with [`Resolution::RestoreFrom`] alone.
             ///
             /// An ordinary write that has seen exactly the candidates: what arrives later and was written without having
             /// seen this is in conflict with it. If the conflict has changed since it was listed, it is
             /// [`ResolveError::Stale`]. Two replicas that settle the same conflict at once converge; if they chose
             /// differently, on a new conflict.
-            pub fn resolve(&mut self, id: ConflictId, resolution: Resolution<'_>) -> Result<bool, EditError> {
+            pub fn resolve(&mut self, id: ConflictId, resolution: Resolution<'_>) -> Result<Resolved, EditError> {
                 self.resolve_with(id, |_| resolution)
             }
 
@@ -31,21 +33,28 @@ macro_rules! resolving {
                 &mut self,
                 id: ConflictId,
                 decide: impl FnOnce(&Conflict<'_>) -> Resolution<'v>,
-            ) -> Result<bool, EditError> {
+            ) -> Result<Resolved, EditError> {
                 let entity = entity_of(id);
-                let conflict = self.source().of(entity).find(|c| c.id == id).ok_or(ResolveError::Stale(id))?;
+                let source = self.source();
+                let conflict = source.of(entity).find(|c| c.id == id).ok_or(ResolveError::Stale(id))?;
                 let resolution = decide(&conflict);
-                let outcome = Settling { cells: self.state().cells(entity), own: self.own(), conflict: &conflict }
-                    .outcome(&resolution)?;
+                let (cells, own) = (self.state().cells(entity), self.own());
+                let outcome = Settling { source, cells, own, conflict: &conflict }.outcome(&resolution)?;
                 self.carry_out(entity, outcome)
             }
 
             /// Settles all conflicts by a policy, unattended, as far as it goes.
             ///
             /// What would decide differently in different replicas is refused ([`ResolveError::Asymmetric`]), and nothing
-            /// is written where the outcome already shows: so replicas that do this unattended for ever come to rest, if they
-            /// have the same policy. A conflict whose outcome shows stays listed, as [`Settled::shown`], until somebody
-            /// writes there. O(conflicts).
+            /// is written where the outcome already shows, but for [`Resolution::Confirm`]: so replicas that do this unattended
+            /// for ever come to rest, if they have the same policy. A conflict whose outcome shows stays listed, as
+            /// [`Settled::shown`], until somebody writes there.
+            ///
+            /// `Confirm` writes what shows, so the conflict is closed for good. It comes to rest too: replicas that see the
+            /// same candidates write equal values, and those that saw different ones are left with fewer values each time
+            /// that they sync.
+            ///
+            /// O(conflicts).
             ///
             /// ```
             /// use driftless::{Document, Replica, Resolution};
@@ -75,6 +84,8 @@ macro_rules! resolving {
                 mut policy: impl FnMut(&Conflict<'_>) -> Resolution<'v>,
             ) -> Result<Settled, EditError> {
                 let (mut settled, mut outcomes) = (Settled::default(), Vec::new());
+                // Vectors that are left open may be settled by their text.
+                let mut vectors: BTreeMap<ConflictId, Spot> = BTreeMap::new();
                 for conflict in self.source().all() {
                     let resolution = policy(&conflict);
                     if !resolution.is_symmetric() {
@@ -88,32 +99,56 @@ macro_rules! resolving {
                         settled.open.push((conflict.id, Some(reason)));
                         continue;
                     }
-                    let (cells, own) = (self.state().cells(entity), self.own());
-                    match (Settling { cells, own, conflict: &conflict }.outcome(&resolution)) {
+                    if matches!(conflict.kind, ConflictKind::Embedding { .. }) {
+                        vectors.insert(conflict.id, Spot::of(&conflict)?);
+                    }
+                    let (source, cells, own) = (self.source(), self.state().cells(entity), self.own());
+                    let confirms = matches!(resolution, Resolution::Confirm);
+                    match (Settling { source, cells, own, conflict: &conflict }.outcome(&resolution)) {
                         Ok(Outcome::Open) => settled.open.push((conflict.id, None)),
-                        Ok(Outcome::Shows(_)) => settled.shown.push(conflict.id),
+                        Ok(Outcome::Shows(_)) if !confirms => settled.shown.push(conflict.id),
                         Ok(outcome) => outcomes.push((conflict.id, Spot::of(&conflict)?, outcome)),
                         Err(reason) => settled.open.push((conflict.id, Some(reason))),
                     }
                 }
                 for (id, spot, outcome) in outcomes {
                     let entity = entity_of(id);
-                    match self.source().same(entity, &spot).is_some_and(|conflict| conflict.id == id) {
-                        true => settled.written += usize::from(self.carry_out(entity, outcome)?),
+                    match self.source().same(entity, &spot).map(|conflict| conflict.id == id) {
+                        Some(true) => {
+                            let resolved = self.carry_out(entity, outcome)?;
+                            settled.written += usize::from(resolved != Resolved::Open);
+                            settled.survivors.extend((resolved == Resolved::Survivors).then_some(id));
+                        }
                         // Settling one can change another: its turn is the next time.
-                        false => settled.open.push((id, Some(ResolveError::Stale(id).into()))),
+                        Some(false) => settled.open.push((id, Some(ResolveError::Stale(id).into()))),
+                        // Or settle it.
+                        None => settled.written += 1,
                     }
                 }
+                let is_settled = |id: &ConflictId| {
+                    let spot = vectors.get(id);
+                    spot.is_some_and(|spot| self.source().same(entity_of(*id), spot).is_none())
+                };
+                let listed = settled.open.len() + settled.shown.len();
+                settled.open.retain(|(id, _)| !is_settled(id));
+                settled.shown.retain(|id| !is_settled(id));
+                settled.written += listed - settled.open.len() - settled.shown.len();
                 Ok(settled)
             }
 
             /// Writes an outcome of a conflict that has just been looked at.
-            fn carry_out(&mut self, entity: Entity, outcome: Outcome) -> Result<bool, EditError> {
+            fn carry_out(&mut self, entity: Entity, outcome: Outcome<'_>) -> Result<Resolved, EditError> {
                 match outcome {
-                    Outcome::Open => Ok(false),
-                    Outcome::Shows(plan) | Outcome::Write(plan) => {
+                    Outcome::Open => Ok(Resolved::Open),
+                    Outcome::Shows(write) | Outcome::Write(write) => {
+                        let plan = match write {
+                            Write::Plan(plan) => plan,
+                            Write::Keep { place, kind, of } => {
+                                Plan::keeping(self.state().cells(entity), &place, kind, &of)
+                            }
+                        };
                         PropertiesMut::new(self, entity, None).carry_out(plan)?;
-                        Ok(true)
+                        Ok(Resolved::Settled)
                     }
                     Outcome::Whole(whole) => self.carry_out_whole(whole),
                 }
@@ -126,22 +161,45 @@ resolving!(Graph);
 resolving!(Document);
 
 impl Edit<'_, Graph> {
-    fn carry_out_whole(&mut self, whole: Whole) -> Result<bool, EditError> {
+    fn carry_out_whole(&mut self, whole: Whole<'_>) -> Result<Resolved, EditError> {
         match whole {
             Whole::Restore(nodes) => {
-                nodes.into_iter().try_for_each(|node| self.restore_node(node).map(drop))?;
-                Ok(true)
+                let mut resolved = Resolved::Settled;
+                for node in nodes {
+                    if self.restore_node(node)? == Restored::Survivors {
+                        resolved = Resolved::Survivors;
+                    }
+                }
+                Ok(resolved)
             }
-            Whole::Delete(owner) => self.delete(owner.entity()),
+            Whole::RestoreFrom(snapshot, owners) => {
+                owners.into_iter().try_for_each(|owner| self.restore_from(snapshot, owner).map(drop))?;
+                Ok(Resolved::Settled)
+            }
+            Whole::Delete(owner) => self.delete(owner.entity()).map(|_| Resolved::Settled),
         }
     }
 }
 
 impl Edit<'_, Document> {
     /// A document is neither deleted nor an edge.
-    fn carry_out_whole(&mut self, _: Whole) -> Result<bool, EditError> {
-        Ok(false)
+    fn carry_out_whole(&mut self, _: Whole<'_>) -> Result<Resolved, EditError> {
+        Ok(Resolved::Open)
     }
+}
+
+/// What came of a [resolution](Resolution).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Resolved {
+    /// The conflict is left open: nothing was written.
+    Open,
+    /// The conflict is settled.
+    Settled,
+    /// The conflict is settled by bringing back a node of which only that came back which was written without having seen
+    /// the deletion: its name and all else that the deletion had seen is missing. [`Resolution::RestoreFrom`] brings back
+    /// the whole; [`add_node`](crate::Edit::add_node) gives it its name.
+    Survivors,
 }
 
 /// What an unattended [`settle`](Edit::<Graph>::settle) did.
@@ -150,6 +208,9 @@ impl Edit<'_, Document> {
 pub struct Settled {
     /// How many conflicts were settled.
     pub written: usize,
+    /// Those of them that were settled by bringing back a node without what the deletion had seen: see
+    /// [`Resolved::Survivors`].
+    pub survivors: Vec<ConflictId>,
     /// Those in which the outcome shows already, so that nothing was written: listed until somebody writes there.
     pub shown: Vec<ConflictId>,
     /// Those that are open: left so by the policy, or because what it says does not fit, for the reason that is given.
@@ -157,16 +218,28 @@ pub struct Settled {
 }
 
 /// What is to be written.
-enum Outcome {
+enum Outcome<'v> {
     Open,
     /// What shows already: settling it writes that again.
-    Shows(Plan),
-    Write(Plan),
-    Whole(Whole),
+    Shows(Write),
+    Write(Write),
+    Whole(Whole<'v>),
 }
 
-enum Whole {
+enum Write {
+    Plan(Plan),
+    /// Removes all kinds at a place but one: planned when it is carried out, since of nested conflicts each would list all
+    /// that lies below.
+    Keep {
+        place: Place,
+        kind: Kind,
+        of: Vec<Kind>,
+    },
+}
+
+enum Whole<'v> {
     Restore(Vec<NodeId>),
+    RestoreFrom(&'v Graph, Vec<Owner>),
     Delete(Owner),
 }
 
@@ -179,6 +252,7 @@ impl Conflict<'_> {
 
 /// A conflict being settled.
 struct Settling<'c, 'a> {
+    source: Source<'a>,
     cells: Option<&'c Cells>,
     /// Who settles, if it has ever written.
     own: Own,
@@ -186,7 +260,7 @@ struct Settling<'c, 'a> {
 }
 
 impl<'c, 'a> Settling<'c, 'a> {
-    fn outcome(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+    fn outcome<'v>(&self, resolution: &Resolution<'v>) -> Result<Outcome<'v>, EditError> {
         let conflict = self.conflict;
         if *resolution == Resolution::Manual {
             return Ok(Outcome::Open);
@@ -195,7 +269,7 @@ impl<'c, 'a> Settling<'c, 'a> {
             return Err(ResolveError::Hidden { path: conflict.path.to_string() }.into());
         }
         match &conflict.kind {
-            ConflictKind::ConcurrentEdit => self.values(resolution),
+            ConflictKind::ConcurrentEdit => Ok(self.with_vectors(self.values(resolution)?)),
             ConflictKind::Embedding { model } => self.vectors(model, resolution),
             ConflictKind::Kind => self.kinds(resolution),
             ConflictKind::EditDelete => self.edit_delete(resolution).map(Outcome::Whole),
@@ -203,13 +277,44 @@ impl<'c, 'a> Settling<'c, 'a> {
                 (Resolution::Restore | Resolution::MergeFields | Resolution::Union, _) => {
                     Ok(Outcome::Whole(Whole::Restore(missing.clone())))
                 }
-                (Resolution::Delete, Some(of)) => Ok(Outcome::Whole(Whole::Delete(of))),
+                (Resolution::RestoreFrom(snapshot), _) => {
+                    let owners = missing.iter().copied().map(Owner::from).collect();
+                    Ok(Outcome::Whole(Whole::RestoreFrom(snapshot, owners)))
+                }
+                (Resolution::Delete | Resolution::Confirm, Some(of)) => Ok(Outcome::Whole(Whole::Delete(of))),
                 _ => Err(self.does_not_fit(resolution, "the edge can be deleted, or its ends restored")),
             },
         }
     }
 
-    fn values(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+    /// Settles the vectors of the texts in conflict with the text that is written: see [`Resolution`].
+    fn with_vectors<'v>(&self, mut outcome: Outcome<'v>) -> Outcome<'v> {
+        let (Outcome::Write(Write::Plan(plan)) | Outcome::Shows(Write::Plan(plan))) = &mut outcome else {
+            return outcome;
+        };
+        let Some(Value::Str(text)) = plan.only_payload().map(Value::from_payload) else { return outcome };
+        let texts = self.conflict.candidates.iter().filter_map(|candidate| candidate.value()?.as_str());
+        let (texts, chosen) = (texts.map(vector::hash).collect::<BTreeSet<u128>>(), vector::hash(text));
+        let entity = entity_of(self.conflict.id);
+        let mut found = Vec::new();
+        for conflict in self.source.of(entity) {
+            let ConflictKind::Embedding { model } = &conflict.kind else { continue };
+            let vectors = conflict.candidates.iter().filter_map(|candidate| match &candidate.content {
+                Content::Embedding(vector) => Some(vector),
+                _ => None,
+            });
+            let text_of = |vector: &&Embedding<'_>| vector.text_hash();
+            let are_of_texts = vectors.clone().all(|v| text_of(&v).is_some_and(|text| texts.contains(&text)));
+            let vector = vectors.clone().find(|vector| text_of(vector) == Some(chosen));
+            if let Some(vector) = vector.filter(|_| are_of_texts) {
+                found.push((embedding_field(model), vector.to_vector().to_payload()));
+            }
+        }
+        found.into_iter().for_each(|(field, payload)| plan.add(field, payload));
+        outcome
+    }
+
+    fn values<'v>(&self, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
         let all: Vec<Value<'a>> = self.conflict.candidates.iter().filter_map(Candidate::value).collect();
         if let Some(value) = self.chosen(resolution)?.and_then(Candidate::value) {
             return self.write_value(value);
@@ -239,17 +344,17 @@ impl<'c, 'a> Settling<'c, 'a> {
         }
     }
 
-    fn vectors(&self, model: &Model, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+    fn vectors<'v>(&self, model: &Model, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
         let chosen = self.chosen(resolution)?;
         let Some(Content::Embedding(vector)) = chosen.map(|candidate| &candidate.content) else {
             return Err(self.does_not_fit(resolution, "vectors cannot be merged; embed the text again, or choose one"));
         };
         let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
-        let plan = Plan::of(embedding_field(model), vector.to_vector().to_payload());
+        let plan = Write::Plan(Plan::of(embedding_field(model), vector.to_vector().to_payload()));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 
-    fn kinds(&self, resolution: &Resolution<'_>) -> Result<Outcome, EditError> {
+    fn kinds<'v>(&self, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
         let kind_of = |candidate: &Candidate<'_>| match &candidate.content {
             Content::Kind { kind, .. } => Some(*kind),
             _ => None,
@@ -262,6 +367,7 @@ impl<'c, 'a> Settling<'c, 'a> {
                 return self.write_nested(&all, &value.to_nested());
             }
             Resolution::Json(json) => return self.write_nested(&all, &Nested::of(json, &self.conflict.path)?),
+            Resolution::Confirm => all.first().copied(),
             Resolution::MergeFields => all.contains(&Kind::Map).then_some(Kind::Map),
             Resolution::PreferLocal => self.kind_by(&all, |dot| self.own.wrote(dot))?,
             Resolution::PreferRemote => self.kind_by(&all, |dot| !self.own.wrote(dot))?,
@@ -270,25 +376,29 @@ impl<'c, 'a> Settling<'c, 'a> {
         let Some(kind) = keep else {
             return Err(self.does_not_fit(resolution, "there are kinds to choose from"));
         };
-        let plan = Plan::keeping(self.cells, &self.place()?, kind, &all);
-        Ok(if all.first() == Some(&kind) { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+        let shows = all.first() == Some(&kind);
+        let write = Write::Keep { place: self.place()?, kind, of: all };
+        Ok(if shows { Outcome::Shows(write) } else { Outcome::Write(write) })
     }
 
     /// The kind that certain writers wrote to last; if they wrote to none, the one that was written to last.
     fn kind_by(&self, all: &[Kind], is_wanted: impl Fn(Dot) -> bool) -> Result<Option<Kind>, EditError> {
-        let tree = self.cells.map(|cells| Ok::<_, EditError>(Tree::at(cells, &self.place()?))).transpose()?;
+        let place = self.place()?;
         let latest = |kind: Kind| {
-            let siblings = tree.as_ref().map(|tree| tree.alone(kind).siblings()).unwrap_or_default();
-            siblings.into_iter().map(|s| (is_wanted(s.dot), s.precedence())).max()
+            let live = self.cells.into_iter().flat_map(|cells| live_of_kind(cells, &place, kind));
+            live.map(|(_, _, s)| (is_wanted(s.dot), s.precedence())).max()
         };
         Ok(all.iter().copied().max_by_key(|kind| latest(*kind)))
     }
 
-    fn edit_delete(&self, resolution: &Resolution<'_>) -> Result<Whole, EditError> {
+    fn edit_delete<'v>(&self, resolution: &Resolution<'v>) -> Result<Whole<'v>, EditError> {
         let mut dots = self.conflict.candidates.iter().map(|candidate| candidate.dot);
         let restores = match resolution {
             Resolution::Restore | Resolution::MergeFields | Resolution::Union => true,
-            Resolution::Delete | Resolution::LastWriter => false,
+            Resolution::RestoreFrom(snapshot) if let Some(of) = self.conflict.of => {
+                return Ok(Whole::RestoreFrom(snapshot, vec![of]));
+            }
+            Resolution::Delete | Resolution::LastWriter | Resolution::Confirm => false,
             Resolution::PreferLocal => dots.any(|dot| self.own.wrote(dot)),
             Resolution::PreferRemote => dots.any(|dot| !self.own.wrote(dot)),
             _ => return Err(self.does_not_fit(resolution, "it can be restored or deleted")),
@@ -314,6 +424,7 @@ impl<'c, 'a> Settling<'c, 'a> {
                 let picked = latest.iter().find(|candidate| candidate.dot == *dot).copied();
                 Some(picked.ok_or(ResolveError::NoCandidate { of: self.conflict.id, dot: *dot })?)
             }
+            Resolution::Confirm => self.conflict.winner(),
             Resolution::LastWriter => by(&|_| true),
             Resolution::PreferLocal => by(&|dot| self.own.wrote(dot)),
             Resolution::PreferRemote => by(&|dot| !self.own.wrote(dot)),
@@ -321,18 +432,19 @@ impl<'c, 'a> Settling<'c, 'a> {
         })
     }
 
-    fn write_value(&self, value: Value<'_>) -> Result<Outcome, EditError> {
+    fn write_value<'v>(&self, value: Value<'_>) -> Result<Outcome<'v>, EditError> {
         let place = self.place()?;
         let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
         let shows = self.shows(Value::from_payload(&payload));
-        let plan = Plan::of(place.field(Kind::Register), payload);
+        let plan = Write::Plan(Plan::of(place.field(Kind::Register), payload));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 
     /// In place of what is there of these kinds.
-    fn write_nested(&self, kinds: &[Kind], nested: &Nested) -> Result<Outcome, EditError> {
+    fn write_nested<'v>(&self, kinds: &[Kind], nested: &Nested) -> Result<Outcome<'v>, EditError> {
         let plan = Plan::replacing(self.cells, &self.place()?, kinds, nested)?;
         let shows = plan.only_payload().is_some_and(|payload| self.shows(Value::from_payload(payload)));
+        let plan = Write::Plan(plan);
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 

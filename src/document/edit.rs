@@ -3,19 +3,21 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
-use crate::document::place::{FieldBytes, Place, PlaceRef};
+use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
 use crate::document::read::Properties;
 use crate::document::seek;
 use crate::document::tree;
 use crate::document::update::Plan;
 use crate::document::value::Value;
 use crate::error::EditError;
+use crate::id::WriterId;
 use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::count::{self, Adding};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
 ///
@@ -72,6 +74,12 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// [`EditError::Misfit`]. Where nothing is yet, everything becomes maps and registers; what is to be a counter, say, is
     /// made one first (`add(path, 0)`). Between maps and registers the value decides.
     ///
+    /// What no type could read back as it is is refused as [`EditError::Unreadable`]: `Some(())`, or `Some(None)`, which JSON
+    /// has as `null` like `None`, and two entries of one name; see [`update_checked`](Self::update_checked). A struct can
+    /// skip fields, and one that gains a field with a default reads what is there. An enum whose variant has content is a map
+    /// of one entry: if two replicas choose different variants at once, both entries are there and it cannot be read until
+    /// one is removed; write it within an array if that can happen.
+    ///
     /// What shows already is not written, so a conflict in which the right value shows stays open: [`set`](Self::set) or
     /// resolve it. What a struct does not know is removed as well; see [`extend`](Self::extend). O(cells there + size of the
     /// value).
@@ -96,6 +104,49 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         self.write_nested(path, value, true)
     }
 
+    /// Like [`update`](Self::update), but refuses ([`EditError::Unreadable`]) a value that [`deserialize`] would not give back
+    /// equal to it: with a field that serde skips, a variant of an untagged enum that reads as an earlier one, a key within
+    /// `#[serde(flatten)]` that is no text. `update` itself cannot tell, since it takes what only serialises; it refuses
+    /// what no type could read back.
+    ///
+    /// ```
+    /// use driftless::{Document, EditError, Replica};
+    /// use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize, PartialEq)]
+    /// struct Draft {
+    ///     text: String,
+    ///     #[serde(skip)]
+    ///     cursor: usize,
+    /// }
+    /// let mut replica = Replica::<Document>::new();
+    /// let mut draft = Draft { text: "Dear".into(), cursor: 4 };
+    /// let refused = replica.edit(|d| d.update_checked("/draft", &draft));
+    /// assert!(matches!(refused, Err(EditError::Unreadable { path, .. }) if path == "/draft"));
+    /// draft.cursor = 0;
+    /// replica.edit(|d| d.update_checked("/draft", &draft))?;
+    /// assert!(replica.state().deserialize::<Draft>("/draft")? == Some(draft));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`deserialize`]: Properties::deserialize
+    pub fn update_checked<V>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError>
+    where
+        V: Serialize + DeserializeOwned + PartialEq,
+    {
+        let place = Place::of(path)?;
+        let at = place.as_ref().path().unwrap_or_default();
+        let nested = Nested::of(value, &at)?;
+        let unreadable = |path: String, reason: String| EditError::Unreadable { path, reason };
+        let read: V = serde_json::from_value(nested.clone().into_json())
+            .map_err(|error| unreadable(at.to_string(), error.to_string()))?;
+        if read != *value {
+            let below = Nested::of(&read, &at).ok().and_then(|read| nested.difference(&read)).unwrap_or_default();
+            let reason = "it would come back as another value, since serde skips a part of it or takes it for another";
+            return Err(unreadable(format!("{at}{below}"), reason.into()));
+        }
+        self.write_planned(&place, &nested, false)
+    }
+
     fn write_nested<V: Serialize + ?Sized>(
         &mut self,
         path: impl AsPath,
@@ -104,11 +155,15 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     ) -> Result<bool, EditError> {
         let place = Place::of(path)?;
         let nested = Nested::of(value, &place.as_ref().path().unwrap_or_default())?;
+        self.write_planned(&place, &nested, keeps)
+    }
+
+    fn write_planned(&mut self, place: &Place, nested: &Nested, keeps: bool) -> Result<bool, EditError> {
         let cells = self.cells()?;
         if let Some(cells) = cells {
             check_above(cells, place.as_ref())?;
         }
-        let plan = Plan::updating(cells, &place, &nested, keeps)?;
+        let plan = Plan::updating(cells, place, nested, keeps)?;
         self.carry_out(plan)
     }
 
@@ -117,16 +172,26 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// To remove a counter while somebody adds to it brings that replica's whole total back.
     pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
         let place = Place::of(path)?;
-        let (field, totals) = self.counted(&place, amount.into())?;
-        self.write(place.as_ref(), Kind::Counter, &field, totals.to_payload())
+        let ((field, payload), taken_over) = self.counted(&place, amount.into())?;
+        self.write(place.as_ref(), Kind::Counter, &field, payload)?;
+        match taken_over {
+            Some(field) => self.edit.erase(self.entity, &field).map(drop),
+            None => Ok(()),
+        }
     }
 
-    /// Our cell of a counter, and what it holds once we have added to it.
-    fn counted(&mut self, place: &Place, amount: i128) -> Result<(FieldBytes, Totals), EditError> {
-        let field = place.cell(Kind::Counter, self.edit.writer()?.as_bytes())?;
-        let mine = self.cells()?.map(|cells| Totals::of(cells.siblings(&field)));
-        let totals = mine.unwrap_or_default().and(amount).ok_or(EditError::CounterOverflow)?;
-        Ok((field, totals))
+    /// Our cell of a counter with what it holds once we have added to it, and the cell that it takes over.
+    fn counted(&mut self, place: &Place, amount: i128) -> Result<Counted, EditError> {
+        let prefix = place.field(Kind::Counter);
+        let all = self.cells()?.into_iter().flat_map(|cells| cells.with_prefix(&prefix));
+        let live = all.filter(|(_, sibling)| sibling.is_live()).filter_map(|(field, sibling)| {
+            let key = <[u8; WriterId::LEN]>::try_from(Property::of(field.as_bytes())?.key).ok()?;
+            Some((WriterId::from(key), sibling.clone()))
+        });
+        let live = live.collect();
+        let Adding { writer, payload, taken_over } = count::adding(self.edit, live, amount)?;
+        let field = |writer: WriterId| place.cell(Kind::Counter, writer.as_bytes());
+        Ok(((field(writer)?, payload), taken_over.map(field).transpose()?))
     }
 
     /// Puts a value into the set at a path. Always writes, so that it beats a removal made elsewhere at the same time.
@@ -205,8 +270,9 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     pub(crate) fn carry_out(&mut self, plan: Plan) -> Result<bool, EditError> {
         let mut writes = plan.writes;
         for (place, difference) in &plan.counted {
-            let (field, totals) = self.counted(place, *difference)?;
-            writes.push((field, Some(totals.to_payload())));
+            let ((field, payload), taken_over) = self.counted(place, *difference)?;
+            writes.push((field, Some(payload)));
+            writes.extend(taken_over.map(|field| (field, None)));
         }
         for (field, payload) in &writes {
             self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes))?;
@@ -220,6 +286,9 @@ impl<T> fmt::Debug for PropertiesMut<'_, '_, T> {
         f.debug_struct("PropertiesMut").field("entity", &self.entity).finish_non_exhaustive()
     }
 }
+
+/// Our cell of a counter and what it is to hold, and the cell that it takes over.
+type Counted = ((FieldBytes, Payload), Option<FieldBytes>);
 
 fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
     let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;

@@ -62,9 +62,14 @@ impl PartialEq for Prefix {
 impl Eq for Prefix {}
 
 impl Mixed {
-    /// All there are.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Entity, PlaceRef<'_>)> + '_ {
-        self.paths.iter().map(|(entity, place)| (*entity, PlaceRef::from_bytes(place.as_bytes())))
+    /// All there are, entity by entity, those of one in order.
+    pub(crate) fn by_entity(&self) -> impl Iterator<Item = (Entity, Vec<PlaceRef<'_>>)> + '_ {
+        let mut rest = self.paths.iter().peekable();
+        std::iter::from_fn(move || {
+            let (entity, _) = *rest.peek()?;
+            let of_entity = std::iter::from_fn(|| rest.next_if(|(e, _)| e == entity));
+            Some((*entity, of_entity.map(|(_, place)| PlaceRef::from_bytes(place.as_bytes())).collect()))
+        })
     }
 
     /// Those of an entity at and below a place.

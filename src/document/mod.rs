@@ -48,7 +48,7 @@ pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, Place, PlaceRef, Property};
 pub(crate) use revert::{put_back, put_back_counters};
 pub(crate) use rules::union;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};
 
@@ -219,6 +219,14 @@ impl<'a> Edit<'a, Document> {
     /// Writes what differs: [`PropertiesMut::update`].
     pub fn update<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
         self.properties_mut().update(path, value)
+    }
+
+    /// Writes what differs, if the value can be read back: [`PropertiesMut::update_checked`].
+    pub fn update_checked<V>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError>
+    where
+        V: Serialize + DeserializeOwned + PartialEq,
+    {
+        self.properties_mut().update_checked(path, value)
     }
 
     /// Writes what differs, and removes nothing: [`PropertiesMut::extend`].

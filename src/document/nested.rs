@@ -1,6 +1,6 @@
 //! Whole nested values: on their way in from anything that serialises, and as the content of arrays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -61,6 +61,34 @@ impl Nested {
         }
     }
 
+    /// The path of the first place where two values differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<Path> {
+        let mut segments = Vec::new();
+        self.descend(other, &mut segments).then(|| Path::from_segments(segments))
+    }
+
+    /// Goes down to the first difference, if there is one.
+    fn descend(&self, other: &Self, segments: &mut Vec<String>) -> bool {
+        let parts: Vec<(String, Option<&Self>, Option<&Self>)> = match (self, other) {
+            (Self::Array(a), Self::Array(b)) => {
+                (0..a.len().max(b.len())).map(|at| (at.to_string(), a.get(at), b.get(at))).collect()
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+                keys.into_iter().map(|key| (key.clone(), a.get(key), b.get(key))).collect()
+            }
+            _ => return self != other,
+        };
+        for (segment, a, b) in parts {
+            segments.push(segment);
+            if a.zip(b).is_none_or(|(a, b)| a.descend(b, segments)) {
+                return true;
+            }
+            segments.pop();
+        }
+        false
+    }
+
     /// The bytes that tell it from every other value.
     pub(crate) fn spelled(&self) -> Vec<u8> {
         // To memory, and nothing that it holds refuses to be serialised.
@@ -69,7 +97,11 @@ impl Nested {
 
     /// The bytes of an array.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, EditError> {
-        let bytes = rmp_serde::to_vec(self).map_err(|error| EditError::Unserialisable(Box::new(error)))?;
+        let unserialisable = |error: rmp_serde::encode::Error| EditError::Unserialisable {
+            path: String::new(),
+            reason: error.to_string(),
+        };
+        let bytes = rmp_serde::to_vec(self).map_err(unserialisable)?;
         match bytes.len() {
             0..=MAX_ARRAY_LEN => Ok(bytes),
             len => Err(EditError::ValueTooLong { len, limit: MAX_ARRAY_LEN }),

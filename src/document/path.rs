@@ -3,7 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::error::{MAX_DEPTH, PathError};
+use crate::escape::Escaped;
 
 /// Where in a document a value lies: a sequence of segments. Two paths are equal if their segments are, byte by byte.
 ///
@@ -70,9 +74,22 @@ impl fmt::Display for Path {
     }
 }
 
+/// As text.
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Path({self})")
+        write!(f, "Path({})", Escaped(self))
     }
 }
 

@@ -130,25 +130,35 @@ impl<'a> PlaceRef<'a> {
 
     /// The path; `None` if it is none that anybody could have written.
     pub(crate) fn path(self) -> Option<Path> {
-        let mut segments = Vec::new();
-        let mut rest = self.0.strip_prefix(&[PROPERTY])?;
-        while !rest.is_empty() {
-            let mut segment = Vec::new();
-            loop {
-                let zero = rest.iter().position(|byte| *byte == 0)?;
-                segment.extend_from_slice(&rest[..zero]);
-                let mark = *rest.get(zero + 1)?;
-                rest = &rest[zero + 2..];
-                match mark {
-                    END => break,
-                    ZERO => segment.push(0),
-                    _ => return None,
-                }
-            }
-            segments.push(String::from_utf8(segment).ok()?);
-        }
+        let segments = segments(self.0.strip_prefix(&[PROPERTY])?)?;
         (segments.len() <= MAX_DEPTH).then(|| Path::from_segments(segments))
     }
+
+    /// The segments below a place that this one begins with.
+    pub(super) fn segments_below(self, above: &Place) -> Option<Vec<String>> {
+        segments(self.0.strip_prefix(above.as_bytes())?)
+    }
+}
+
+/// Takes the bytes of segments apart; `None` if they are none that anybody could have written.
+fn segments(mut rest: &[u8]) -> Option<Vec<String>> {
+    let mut segments = Vec::new();
+    while !rest.is_empty() {
+        let mut segment = Vec::new();
+        loop {
+            let zero = rest.iter().position(|byte| *byte == 0)?;
+            segment.extend_from_slice(&rest[..zero]);
+            let mark = *rest.get(zero + 1)?;
+            rest = &rest[zero + 2..];
+            match mark {
+                END => break,
+                ZERO => segment.push(0),
+                _ => return None,
+            }
+        }
+        segments.push(String::from_utf8(segment).ok()?);
+    }
+    Some(segments)
 }
 
 /// A field taken apart.

@@ -9,7 +9,7 @@ use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
 use crate::kernel::{Cells, Field, Sibling};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::count::{self, Sum};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
 ///
@@ -26,7 +26,7 @@ impl<'a> Properties<'a> {
 
     /// The value that shows at a path: of a register that of the latest stamp, of a counter its sum (as a float past 64
     /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map or a set is. O(log n), for a
-    /// counter O(replicas that counted).
+    /// counter O(branches that counted).
     pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
         let (cells, field) = (self.cells?, Place::of(path).ok()?.into_field(Kind::Register));
         let place = PlaceRef::of_field(&field);
@@ -35,7 +35,7 @@ impl<'a> Properties<'a> {
             return tree::shown(Kind::Register, cells.live(&field));
         }
         match seek::kind(cells, place)? {
-            Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?)),
+            Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?.greatest)),
             kind => tree::shown(kind, cells.live(&place.start_of(kind.code()))),
         }
     }
@@ -52,19 +52,21 @@ impl<'a> Properties<'a> {
         siblings.into_iter().flatten().filter_map(|s| Some((Value::from_payload(s.payload.as_ref()?), s)))
     }
 
-    /// The exact sum of the counter at a path.
+    /// The exact sum of the counter at a path; of a range its upper end.
     pub fn counter(&self, path: impl AsPath) -> Option<i128> {
-        self.sum(&Place::of(path).ok()?)
+        Some(self.sum(&Place::of(path).ok()?)?.greatest)
     }
 
-    fn sum(&self, place: &Place) -> Option<i128> {
+    /// The least and the greatest that the counter at a path can be: see [`PnCounter::range`](crate::PnCounter::range).
+    pub fn counter_range(&self, path: impl AsPath) -> Option<(i128, i128)> {
+        let Sum { least, greatest } = self.sum(&Place::of(path).ok()?)?;
+        Some((least, greatest))
+    }
+
+    fn sum(&self, place: &Place) -> Option<Sum> {
         let mut counted = self.cells_of(place, Kind::Counter).peekable();
         counted.peek()?;
-        // Each replica has a cell of its own, with one sibling unless a disk was cloned.
-        let cells = self.cells?;
-        let mut last: Option<&Field> = None;
-        let fields = counted.map(|(field, _)| field).filter(|field| last.replace(field) != Some(*field));
-        Some(fields.map(|field| Totals::of(cells.live(field.as_bytes())).net()).sum())
+        Some(count::sum(counted.map(|(_, sibling)| sibling)))
     }
 
     /// The elements of the set at a path, each once.

@@ -10,7 +10,7 @@ use crate::document::value::ByValue;
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Field, Sibling, Touched};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::count;
 
 /// Puts back one cell of a property, by its kind; counters are for [`put_back_counters`]. Returns whether it was one of these.
 pub(crate) fn put_back<T: Crdt>(edit: &mut Edit<'_, T>, cell: &Touched) -> Result<bool, EditError> {
@@ -51,7 +51,11 @@ pub(crate) fn put_back_counters<T: Crdt>(
         // What is alive and did not change was there.
         let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);
         if cells.iter().any(|cell| cell.was_live()) || live_now().any(|(field, _)| !differs(field)) {
-            let missing = cells.iter().map(|cell| Totals::of(cell.cell_was().iter()).net() - Totals::of(cell.cell_now().iter()).net()).sum();
+            let same = || live_now().filter(|(field, _)| !differs(field)).map(|(_, sibling)| sibling);
+            let live = |siblings| same().chain(siblings).filter(|sibling| sibling.is_live());
+            let was = count::sum(live(cells.iter().flat_map(|cell| cell.was()).collect::<Vec<_>>()));
+            let now = count::sum(live(cells.iter().flat_map(|cell| cell.now()).collect::<Vec<_>>()));
+            let missing = was.greatest - now.greatest;
             if missing != 0 || live_now().next().is_none() {
                 plan.counted.push((place, missing));
             }

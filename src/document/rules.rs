@@ -11,6 +11,7 @@ use crate::document::read::Properties;
 use crate::document::tree::Tree;
 use crate::document::value::Value;
 use crate::error::PathError;
+use crate::escape::Escaped;
 use crate::kernel::Sibling;
 use crate::kind::Kind;
 
@@ -66,7 +67,10 @@ struct Pattern {
 
 /// A rule does not fit what is at a path it was declared for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the rule {rule:?} does not fit `{path}`: {found} is there; declare another rule for it, or none")]
+#[error(
+    "the rule {rule:?} does not fit `{}`: {} is there; declare another rule for it, or none",
+    Escaped(.path), Escaped(.found)
+)]
 pub struct RuleError {
     /// The path.
     pub path: Path,

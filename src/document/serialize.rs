@@ -2,6 +2,7 @@
 //! that is not finite is an error instead of null.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::Serialize;
@@ -24,6 +25,8 @@ pub(super) struct Fault {
 enum What {
     NotFinite(f64),
     TooDeep,
+    /// It would be read back as another value.
+    Unreadable(&'static str),
     Other(String),
 }
 
@@ -45,7 +48,8 @@ impl Fault {
         match self.what {
             What::NotFinite(value) => EditError::NotFinite { path, value },
             What::TooDeep => EditError::TooDeep { path },
-            What::Other(reason) => EditError::Unserialisable(format!("at `{path}`: {reason}").into()),
+            What::Unreadable(reason) => EditError::Unreadable { path, reason: reason.into() },
+            What::Other(reason) => EditError::Unserialisable { path, reason },
         }
     }
 }
@@ -72,17 +76,31 @@ const RAW_VALUE: &str = "$serde_json::private::RawValue";
 /// As deep as a path and an array at its end together.
 const MAX_NESTING: usize = 2 * MAX_DEPTH;
 
+/// How many options, newtypes and levels together: a level has a few of them.
+const MAX_STEPS: usize = 4 * MAX_NESTING;
+
 /// Makes a nested value of whatever it is given, no deeper than [`MAX_NESTING`].
 #[derive(Clone, Copy, Default)]
 pub(super) struct ToNested {
     depth: usize,
+    steps: usize,
+    /// Whether it is to be a key: a text, so a number of any width has its place.
+    is_key: bool,
 }
 
 impl ToNested {
     fn below(self) -> Result<Self, Fault> {
         match self.depth {
             MAX_NESTING.. => Err(Fault::new(What::TooDeep)),
-            depth => Ok(Self { depth: depth + 1 }),
+            depth => Ok(Self { depth: depth + 1, ..self.step()? }),
+        }
+    }
+
+    /// Into something that adds no level, and takes of the stack all the same.
+    fn step(self) -> Result<Self, Fault> {
+        match self.steps {
+            MAX_STEPS.. => Err(Fault::new(What::TooDeep)),
+            steps => Ok(Self { steps: steps + 1, ..self }),
         }
     }
 
@@ -128,11 +146,18 @@ impl Serializer for ToNested {
     type SerializeStructVariant = Tagged<Entries>;
 
     whole_numbers! {
-        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
         serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64
     }
 
+    fn serialize_i128(self, number: i128) -> Result<Nested, Fault> {
+        if self.is_key { Ok(Nested::Str(number.to_string())) } else { whole(number) }
+    }
+
     fn serialize_u128(self, number: u128) -> Result<Nested, Fault> {
+        if self.is_key {
+            return Ok(Nested::Str(number.to_string()));
+        }
         i128::try_from(number).map_or_else(|_| Err(Fault::custom(format!("{number} does not fit in 64 bits"))), whole)
     }
 
@@ -169,7 +194,10 @@ impl Serializer for ToNested {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Nested, Fault> {
-        value.serialize(self)
+        match value.serialize(self.step()?)? {
+            Nested::Null => Err(Fault::new(What::Unreadable("`Some` of what is null reads as `None`"))),
+            value => Ok(value),
+        }
     }
 
     fn serialize_unit(self) -> Result<Nested, Fault> {
@@ -185,7 +213,7 @@ impl Serializer for ToNested {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Nested, Fault> {
-        value.serialize(self)
+        value.serialize(self.step()?)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -272,11 +300,17 @@ pub(super) struct Entries {
 
 impl Entries {
     fn insert<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), Fault> {
-        match value.serialize(self.to) {
-            Ok(value) => drop(self.entries.insert(key, value)),
-            Err(fault) => return Err(fault.within(key)),
+        match (value.serialize(self.to), self.entries.entry(key)) {
+            (Ok(value), Entry::Vacant(entry)) => {
+                entry.insert(value);
+                Ok(())
+            }
+            (Ok(_), Entry::Occupied(entry)) => {
+                let reason = "two entries have this name (of several fields, or of keys that are one text)";
+                Err(Fault::new(What::Unreadable(reason)).within(entry.key().clone()))
+            }
+            (Err(fault), entry) => Err(fault.within(entry.key().clone())),
         }
-        Ok(())
     }
 
     fn finish(self) -> Nested {
@@ -288,18 +322,38 @@ impl Entries {
         let json: serde_json::Value = serde_json::from_str(text).map_err(Fault::custom)?;
         match json {
             // Numbers are in disguise themselves.
-            serde_json::Value::Number(number) => number_of(&number),
-            json => json.serialize(ToNested { depth: self.to.depth.saturating_sub(1) }),
+            serde_json::Value::Number(number) => number_of(&number, text.trim()),
+            json => json.serialize(ToNested { depth: self.to.depth.saturating_sub(1), ..self.to }),
         }
     }
 }
 
-fn number_of(number: &serde_json::Number) -> Result<Nested, Fault> {
+/// A number that was spelled so.
+fn number_of(number: &serde_json::Number, text: &str) -> Result<Nested, Fault> {
     match (number.as_i64(), number.as_u64(), number.as_f64()) {
         (Some(number), _, _) => Ok(Nested::Int(number)),
         (_, Some(number), _) => Ok(Nested::Uint(number)),
-        (_, _, Some(number)) => ToNested::default().serialize_f64(number),
+        (_, _, Some(float)) if decimal(text) == decimal(&format!("{float:e}")) => {
+            ToNested::default().serialize_f64(float)
+        }
+        (_, _, Some(_)) => {
+            Err(Fault::new(What::Unreadable("it has more digits than a number of 64 bits, and would be rounded")))
+        }
         _ => Err(Fault::custom(format!("{number} does not fit in 64 bits"))),
+    }
+}
+
+/// The digits and the exponent of a number, so that two spellings of one are equal.
+fn decimal(text: &str) -> (bool, String, i64) {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let trimmed = digits.trim_start_matches('0').trim_end_matches('0');
+    let zeros = digits.len() - digits.trim_end_matches('0').len();
+    let exponent = exponent.parse::<i64>().unwrap_or_default().saturating_add(zeros as i64 - fraction.len() as i64);
+    match trimmed.is_empty() {
+        true => (false, String::new(), 0),
+        false => (text.starts_with('-'), trimmed.to_owned(), exponent),
     }
 }
 
@@ -311,7 +365,7 @@ pub(super) struct Tagged<C> {
 
 /// A key is a text, or what JSON makes a text of.
 fn key_of<T: Serialize + ?Sized>(key: &T) -> Result<String, Fault> {
-    match key.serialize(ToNested::default())? {
+    match key.serialize(ToNested { is_key: true, ..ToNested::default() })? {
         Nested::Str(text) => Ok(text),
         Nested::Int(number) => Ok(number.to_string()),
         Nested::Uint(number) => Ok(number.to_string()),

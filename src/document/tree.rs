@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::document::nested::Nested;
-use crate::document::place::{Place, Property};
+use crate::document::place::{FieldBytes, Place, Property};
 use crate::document::value::{Value, kind};
-use crate::kernel::{Cells, Payload, Sibling};
+use crate::kernel::{Cells, Field, Payload, Sibling, visits};
 use crate::kind::Kind;
-use crate::types::Totals;
+use crate::count;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]
@@ -20,15 +20,22 @@ pub(crate) struct Tree<'a> {
 impl<'a> Tree<'a> {
     /// What is alive at and below a place. O(cells there).
     pub(crate) fn at(cells: &'a Cells, place: &Place) -> Self {
-        let depth = place.as_ref().ancestors().count();
+        Self::of(live_at(cells, place.as_bytes()).map(|(_, property, sibling)| (property, sibling)), place)
+    }
+
+    /// What there is at and below a place if only one kind is there. O(cells of the kind; for a map, cells there).
+    pub(crate) fn of_kind(cells: &'a Cells, place: &Place, kind: Kind) -> Self {
+        Self::of(live_of_kind(cells, place, kind).map(|(_, property, sibling)| (property, sibling)), place)
+    }
+
+    fn of(live: impl Iterator<Item = (Property<'a>, &'a Sibling)>, place: &Place) -> Self {
         let mut root = Self::default();
-        for (field, sibling) in cells.with_prefix(place.as_bytes()).filter(|(_, sibling)| sibling.is_live()) {
-            let Some(property) = Property::of(field.as_bytes()) else { continue };
-            let Some(path) = property.place.path() else { continue };
+        for (property, sibling) in live {
+            let Some(segments) = property.place.segments_below(place) else { continue };
             let mut tree = &mut root;
-            for segment in path.segments().skip(depth) {
+            for segment in segments {
                 // Cells come in the order of the tree, so the last child is nearly always the one.
-                tree = tree.children.entry(segment.to_owned()).or_default();
+                tree = tree.children.entry(segment).or_default();
             }
             tree.own.entry(property.kind).or_default().entry(property.key).or_default().push(sibling);
         }
@@ -81,16 +88,43 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The sum of a counter: each replica has a cell of its own.
+    /// The sum of a counter; of a range its upper end.
     pub(super) fn sum(&self) -> i128 {
         let cells = self.own.get(&Kind::Counter).into_iter().flat_map(|cells| cells.values());
-        cells.map(|own| Totals::of(own.iter().copied()).net()).sum()
+        count::sum(cells.flatten().copied()).greatest
     }
 
     /// The elements of a set.
     pub(super) fn elements(&self) -> impl Iterator<Item = Value<'a>> + '_ {
         self.own.get(&Kind::Set).into_iter().flat_map(|cells| cells.keys()).filter_map(|key| element(key))
     }
+}
+
+/// The live siblings at and below a place that belong to one kind there, in the order of their fields. O(cells of the
+/// kind; for a map, cells there).
+pub(crate) fn live_of_kind<'a>(
+    cells: &'a Cells,
+    place: &Place,
+    kind: Kind,
+) -> impl Iterator<Item = (&'a Field, Property<'a>, &'a Sibling)> {
+    let start: FieldBytes = if kind == Kind::Map { place.as_bytes().into() } else { place.field(kind) };
+    let below = kind == Kind::Map;
+    live_at(cells, start).filter(move |(_, property, _)| {
+        let is_own = property.place.as_bytes().len() == place.as_bytes().len();
+        if is_own { property.kind == kind } else { below }
+    })
+}
+
+/// The live siblings at and below a place whose fields begin with these bytes, with what their fields mean.
+fn live_at<'a>(
+    cells: &'a Cells,
+    start: impl AsRef<[u8]>,
+) -> impl Iterator<Item = (&'a Field, Property<'a>, &'a Sibling)> {
+    let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
+    live.filter_map(|(field, sibling)| {
+        visits::count(1);
+        Some((field, Property::of(field.as_bytes())?, sibling))
+    })
 }
 
 /// What the live siblings of a register, a maximum or a minimum show.

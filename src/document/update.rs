@@ -66,12 +66,21 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Removes what is at a place but for one kind.
+    /// Removes what is at a place but for one kind. O(cells removed).
     pub(crate) fn keeping(cells: Option<&Cells>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
-        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
-        of.iter().filter(|other| **other != kind).for_each(|other| plan.remove(place, &tree.alone(*other)));
+        for other in of.iter().filter(|other| **other != kind) {
+            let live = cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, *other));
+            let mut fields: Vec<_> = live.map(|(field, ..)| field).collect();
+            fields.dedup();
+            plan.writes.extend(fields.into_iter().map(|field| (FieldBytes::from_slice(field.as_bytes()), None)));
+        }
         plan
+    }
+
+    /// Writes one more cell.
+    pub(crate) fn add(&mut self, field: FieldBytes, payload: Payload) {
+        self.writes.push((field, Some(payload)));
     }
 
     /// What is written, if that is one cell and nothing else.
@@ -132,11 +141,13 @@ impl Plan {
         }
         let nothing = Tree::default();
         for (name, value) in entries {
-            let place = place.child(name);
-            if place.as_ref().ancestors().count() > MAX_DEPTH {
-                return Err(EditError::TooDeep { path: text(&place) });
+            let child = place.child(name);
+            if child.as_ref().ancestors().count() > MAX_DEPTH {
+                // No path has so many segments, so its text is made from that of the one above.
+                let path = format!("{}/{}", text(place), name.replace('~', "~0").replace('/', "~1"));
+                return Err(EditError::TooDeep { path });
             }
-            self.update(&place, tree.children.get(name).unwrap_or(&nothing), value)?;
+            self.update(&child, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
         let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);

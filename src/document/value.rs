@@ -7,6 +7,7 @@ use crate::document::array::Array;
 use crate::document::nested::Nested;
 use crate::document::place::PlaceRef;
 use crate::error::EditError;
+use crate::escape::Escaped;
 use crate::kernel::Payload;
 
 /// Kinds of payloads. The numbers are part of the format.
@@ -24,8 +25,11 @@ pub(crate) mod kind {
     pub(crate) const UNIT: u8 = 16;
     /// The root of a node that was added by name.
     pub(crate) const NAME: u8 = 17;
-    /// The root of an edge: its ends, number and type.
+    /// The root of an edge whose writer saw both its ends: ends, number and type.
     pub(crate) const ENDS: u8 = 18;
+    // 19 and 21 are a vector and its later text: see `vector`.
+    /// The root of an edge whose writer did not see both: a byte that tells which, then the same.
+    pub(crate) const OPEN_ENDS: u8 = 20;
 }
 
 /// What one cell of a document holds: a scalar or an array. Borrowed from the state when read, from the caller when
@@ -339,7 +343,7 @@ impl fmt::Display for Value<'_> {
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Str(text) => write!(f, "{text:?}"),
             Self::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
-            Self::Array(array) => array.to_json().fmt(f),
+            Self::Array(array) => Escaped(array.to_json()).fmt(f),
             Self::Unknown { kind, bytes } => write!(f, "kind {kind}: 0x{}", hex(bytes)),
         }
     }

@@ -4,11 +4,12 @@ use crate::error::{EditError, VectorError};
 use crate::graph::keys::{self, EMBEDDINGS, Owner};
 use crate::graph::{Edge, Graph, Hidden, Node};
 use crate::kernel::{Cells, Edit, Field, Sibling};
-use crate::vector::{Embedding, Model, Vector};
+use crate::vector::{Embedding, Model, Vector, later_text, later_text_in};
 
 /// Embedding nodes and edges.
 impl Edit<'_, Graph> {
-    /// Sets the vector of a node or edge by a model. One write, whatever its length.
+    /// Sets the vector of a node or edge by a model. One write, whatever its length, and another if a
+    /// [later text](Self::embed_if_changed) was recorded for the vector before.
     ///
     /// It replaces every vector of that model that is seen there. One that somebody sets concurrently is kept beside it;
     /// then that of the later stamp shows. A vector that is not of the model's length is refused.
@@ -34,7 +35,9 @@ impl Edit<'_, Graph> {
     /// ```
     pub fn embed(&mut self, of: impl Into<Owner>, model: &Model, vector: &Vector) -> Result<(), EditError> {
         model.check_len(vector.dimension())?;
-        self.write_to(of.into(), &keys::embedding(model), vector.to_payload())
+        let (of, field) = (of.into(), keys::embedding(model));
+        self.write_to(of, &field, vector.to_payload())?;
+        self.erase(of.entity(), &keys::later_text(&field)).map(drop)
     }
 
     /// Sets the vector of a node or edge unless it hardly differs from the replicated one: unless the cosine between the
@@ -44,8 +47,28 @@ impl Edit<'_, Graph> {
     /// computed: so however small the steps, what is replicated is never further than the threshold from what was
     /// offered last. Where none shows, it is written; where concurrent ones are kept and it is not, they stay.
     ///
-    /// The cosine knows directions alone, so a vector that is merely longer is not written; one of zeros always is. The
-    /// vector that is kept keeps the hash of *its* text, by which it goes on being [stale](Embedding::is_stale).
+    /// The vector that is kept stands for the new text from then on: if the new vector has a text, and it is another than
+    /// that of the kept one, its hash is written (32 bytes, without the numbers). So the kept vector is not
+    /// [stale](Embedding::is_stale) for the new text. A vector of the same numbers and text writes nothing.
+    ///
+    /// The cosine knows directions alone, so a vector that is merely longer is not written. With a vector of zeros there
+    /// is no cosine: one of zeros is written beside any other, and not beside one of zeros.
+    ///
+    /// ```
+    /// use driftless::{Graph, Model, NodeId, Replica, Vector};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let (dog, model) = (NodeId::named("dog"), Model::new("tiny", 2)?);
+    /// replica.edit(|g| {
+    ///     g.add_node("dog")?;
+    ///     g.embed(dog, &model, &Vector::f32(&[1.0, 0.50])?.of_text("a dog"))
+    /// })?;
+    /// let vector = Vector::f32(&[1.0, 0.51])?.of_text("a dog."); // the text changed, and the vector hardly did
+    /// let (written, _) = replica.edit(|g| g.embed_if_changed(dog, &model, &vector, 0.999))?;
+    /// let shown = replica.state().node(dog).ok_or("added")?.embedding(&model).ok_or("embedded")?;
+    /// assert!(!written);
+    /// assert_eq!((shown.to_vec(), shown.is_stale("a dog.")), (vec![1.0, 0.5], Some(false)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn embed_if_changed(
         &mut self,
         of: impl Into<Owner>,
@@ -59,13 +82,19 @@ impl Edit<'_, Graph> {
         model.check_len(vector.dimension())?;
         let of = of.into();
         self.require(of)?;
+        let field = keys::embedding(model);
         let cells = self.state.cells(of.entity());
-        let shown = cells.and_then(|cells| Embeddings::new(cells).get(model));
-        let changed = shown.is_none_or(|shown| shown.cosine_to(vector) < threshold);
-        if changed {
+        let shown = cells.and_then(|cells| Embeddings::new(cells).shown_write(&field));
+        let Some((shown, sibling)) = shown.filter(|(shown, _)| shown.is_like(vector, threshold)) else {
             self.embed(of, model, vector)?;
+            return Ok(true);
+        };
+        let text = vector.text_hash().filter(|text| shown.text_hash() != Some(*text));
+        if let Some((text, kept)) = text.zip(sibling.payload.as_ref()) {
+            let record = later_text(text, kept);
+            self.write_to(of, &keys::later_text(&field), record)?;
         }
-        Ok(changed)
+        Ok(false)
     }
 
     /// Removes the vector of a node or edge by a model. Returns whether it had one. One that somebody sets concurrently
@@ -73,7 +102,9 @@ impl Edit<'_, Graph> {
     pub fn unembed(&mut self, of: impl Into<Owner>, model: &Model) -> Result<bool, EditError> {
         let of = of.into();
         self.require(of)?;
-        self.erase(of.entity(), &keys::embedding(model))
+        let field = keys::embedding(model);
+        self.erase(of.entity(), &keys::later_text(&field))?;
+        self.erase(of.entity(), &field)
     }
 }
 
@@ -92,20 +123,22 @@ impl<'a> Embeddings<'a> {
 
     /// The vector by a model: of concurrent ones, that of the latest stamp.
     pub fn get(&self, model: &Model) -> Option<Embedding<'a>> {
-        self.shown(&keys::embedding(model))
+        self.shown_write(&keys::embedding(model)).map(|(embedding, _)| embedding)
     }
 
     /// All concurrent vectors by a model, in the order of their dots, each with who wrote it and when.
     pub fn get_all(&self, model: &Model) -> impl Iterator<Item = (Embedding<'a>, &'a Sibling)> + use<'a> {
-        let key = keys::embedding(model);
-        self.fields().filter(move |(field, _)| field.as_bytes() == &key[..]).filter_map(read)
+        let (cells, key) = (self.cells, keys::embedding(model));
+        let cell = self.fields().filter(move |(field, _)| field.as_bytes() == &key[..]);
+        cell.filter_map(move |(field, sibling)| Some((embedding_in(cells, field, sibling)?, sibling)))
     }
 
     /// The vectors that show, one for each model, in the order of the models' names.
     pub fn iter(&self) -> impl Iterator<Item = Embedding<'a>> + use<'a> {
         let (cells, mut last) = (self.cells, None);
         let fields = self.fields().map(|(field, _)| field).filter(move |field| last.replace(*field) != Some(*field));
-        fields.filter_map(move |field| greatest(cells.siblings(field.as_bytes()).map(|sibling| (field, sibling))))
+        let shown = move |field: &'a Field| greatest(cells.siblings(field.as_bytes()).map(|sibling| (field, sibling)));
+        fields.filter_map(move |field| shown(field).map(|shown| with_later_text(cells, field.as_bytes(), shown).0))
     }
 
     /// Whether there is none.
@@ -113,8 +146,17 @@ impl<'a> Embeddings<'a> {
         self.iter().next().is_none()
     }
 
-    /// The vector at a key that shows.
-    pub(super) fn shown(&self, key: &[u8]) -> Option<Embedding<'a>> {
+    /// The numbers at a key that show: the text is that of the vector alone, whatever later one was recorded.
+    pub(super) fn shown_numbers(&self, key: &[u8]) -> Option<Embedding<'a>> {
+        self.shown_alone(key).map(|(embedding, _)| embedding)
+    }
+
+    /// The vector at a key that shows, and the write that it comes from.
+    fn shown_write(&self, key: &[u8]) -> Option<(Embedding<'a>, &'a Sibling)> {
+        self.shown_alone(key).map(|shown| with_later_text(self.cells, key, shown))
+    }
+
+    fn shown_alone(&self, key: &[u8]) -> Option<(Embedding<'a>, &'a Sibling)> {
         greatest(self.fields().filter(|(field, _)| field.as_bytes() == key))
     }
 
@@ -130,13 +172,27 @@ pub(crate) fn model_of(field: &Field) -> Option<Model> {
 }
 
 /// The vector that a sibling of a field holds, if it can be read.
-pub(crate) fn embedding_in<'a>(field: &'a Field, sibling: &'a Sibling) -> Option<Embedding<'a>> {
-    read((field, sibling)).map(|(embedding, _)| embedding)
+pub(crate) fn embedding_in<'a>(cells: &'a Cells, field: &'a Field, sibling: &'a Sibling) -> Option<Embedding<'a>> {
+    Some(with_later_text(cells, field.as_bytes(), read((field, sibling))?).0)
+}
+
+/// Gives a vector the later text that is recorded beside it: of concurrent ones, that of the latest stamp.
+fn with_later_text<'a>(
+    cells: &'a Cells,
+    key: &[u8],
+    (embedding, sibling): (Embedding<'a>, &'a Sibling),
+) -> (Embedding<'a>, &'a Sibling) {
+    let text = |record: &'a Sibling| later_text_in(record.payload.as_ref()?, sibling.payload.as_ref()?);
+    let records = cells.live(&keys::later_text(key)).filter_map(|record| Some((record.precedence(), text(record)?)));
+    match records.max_by_key(|(precedence, _)| *precedence) {
+        Some((_, text)) => (embedding.of_text(text), sibling),
+        None => (embedding, sibling),
+    }
 }
 
 /// Of those that can be read, the one that shows.
-fn greatest<'a>(cell: impl Iterator<Item = (&'a Field, &'a Sibling)>) -> Option<Embedding<'a>> {
-    cell.filter_map(read).max_by_key(|(_, sibling)| sibling.precedence()).map(|(embedding, _)| embedding)
+fn greatest<'a>(cell: impl Iterator<Item = (&'a Field, &'a Sibling)>) -> Option<(Embedding<'a>, &'a Sibling)> {
+    cell.filter_map(read).max_by_key(|(_, sibling)| sibling.precedence())
 }
 
 fn read<'a>((field, sibling): (&'a Field, &'a Sibling)) -> Option<(Embedding<'a>, &'a Sibling)> {

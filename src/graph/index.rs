@@ -87,10 +87,8 @@ impl Index {
 
     fn follow_edge(&mut self, state: &State, touched: &Touched) {
         let id = EdgeId::from(*touched.entity.id());
-        let (was, now) = (
-            Ends::among(id, touched.cell_was().payloads()),
-            Ends::among(id, touched.cell_now().payloads()),
-        );
+        let (was, now) =
+            (Ends::among(id, touched.cell_was().payloads()), Ends::among(id, touched.cell_now().payloads()));
         // Of one id there is one pair of ends.
         let ends = match (was, now) {
             (Some(_), None) if is(Bug::AdjacencyKept) => return,
@@ -98,7 +96,13 @@ impl Index {
                 for (hop, _) in hops(ends) {
                     self.hops.remove(&hop);
                 }
-                ends
+                // A node that is not missing is not missed for one edge fewer.
+                for node in [ends.source, ends.target] {
+                    if self.absent.contains(&node) {
+                        self.follow_end(node, false);
+                    }
+                }
+                return;
             }
             (None, Some(ends)) => {
                 self.hops.extend(hops(ends));

@@ -1,5 +1,7 @@
 //! Where in the cells of a graph what lies. The numbers are part of the format.
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{FieldBytes, kind};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, Field, Payload, Sibling};
@@ -13,6 +15,8 @@ const LABEL: u8 = 1;
 // 2 is for properties: see `document::place`.
 /// A field that begins with this is an embedding; its model follows: the name, a zero byte, the dimension.
 const EMBEDDING: u8 = 3;
+/// A field that begins with this is the later text of an embedding; its model follows in the same way.
+const LATER_TEXT: u8 = 4;
 
 pub(super) fn node(id: NodeId) -> Entity {
     Entity::new(NODE, *id.as_bytes())
@@ -23,7 +27,8 @@ pub(super) fn edge(id: EdgeId) -> Entity {
 }
 
 /// Whoever has properties: a node or an edge.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// A node.
     Node(NodeId),
@@ -124,35 +129,49 @@ impl<'a> Ends<'a> {
         EdgeId::numbered(self.source, self.edge_type, self.target, self.number)
     }
 
-    pub(super) fn to_payload(self) -> Payload {
-        let mut bytes = Vec::with_capacity(40 + self.edge_type.len());
+    /// Spells the ends, and which of them the writer sees.
+    pub(super) fn to_payload(self, seen: SeenEnds) -> Payload {
+        let mut bytes = Vec::with_capacity(41 + self.edge_type.len());
+        let kind = match seen.unseen() {
+            0 => kind::ENDS,
+            unseen => {
+                bytes.push(unseen);
+                kind::OPEN_ENDS
+            }
+        };
         bytes.extend_from_slice(self.source.as_bytes());
         bytes.extend_from_slice(self.target.as_bytes());
         bytes.extend_from_slice(&self.number.to_be_bytes());
         bytes.extend_from_slice(self.edge_type.as_bytes());
-        Payload::new(kind::ENDS, &bytes)
+        Payload::new(kind, &bytes)
     }
 
-    fn from_payload(payload: &'a Payload) -> Option<Self> {
-        if payload.kind() != kind::ENDS {
-            return None;
-        }
-        let (source, rest) = payload.bytes().split_first_chunk::<16>()?;
+    fn from_payload(payload: &'a Payload) -> Option<(Self, SeenEnds)> {
+        let (seen, rest) = match payload.kind() {
+            kind::ENDS => (SeenEnds::BOTH, payload.bytes()),
+            kind::OPEN_ENDS => {
+                let (unseen, rest) = payload.bytes().split_first()?;
+                (SeenEnds::of_unseen(*unseen)?, rest)
+            }
+            _ => return None,
+        };
+        let (source, rest) = rest.split_first_chunk::<16>()?;
         let (target, rest) = rest.split_first_chunk::<16>()?;
         let (number, edge_type) = rest.split_first_chunk::<8>()?;
-        Some(Self {
+        let ends = Self {
             source: NodeId::from(*source),
             target: NodeId::from(*target),
             number: u64::from_be_bytes(*number),
             edge_type: str::from_utf8(edge_type).ok()?,
-        })
+        };
+        Some((ends, seen))
     }
 
     /// The ends that a root tells of which the index says that they are right: then a single sibling needs no check.
     pub(super) fn of_checked(id: EdgeId, root: impl Iterator<Item = &'a Sibling> + Clone) -> Option<Self> {
         let mut live = root.clone().filter(|sibling| sibling.is_live());
         match (live.next(), live.next()) {
-            (Some(single), None) => single.payload.as_ref().and_then(Self::from_payload),
+            (Some(single), None) => single.payload.as_ref().and_then(Self::from_payload).map(|(ends, _)| ends),
             _ => Self::of(id, root),
         }
     }
@@ -165,7 +184,43 @@ impl<'a> Ends<'a> {
 
     /// The ends that the payloads of a root tell: see [`of`](Self::of).
     pub(super) fn among(id: EdgeId, root: impl Iterator<Item = &'a Payload>) -> Option<Self> {
-        root.filter_map(Self::from_payload).find(|ends| ends.id() == id)
+        let mut told = root.filter_map(Self::from_payload);
+        told.find(|(ends, _)| ends.id() == id).map(|(ends, _)| ends)
+    }
+
+    /// The ends that some writer of the edge had seen, of all that a root holds.
+    pub(super) fn seen(&self, root: impl Iterator<Item = &'a Sibling>) -> SeenEnds {
+        let told = root.filter_map(|s| s.payload.as_ref()).filter_map(Self::from_payload);
+        told.filter(|(ends, _)| ends == self).fold(SeenEnds::NONE, |all, (_, seen)| all.or(seen))
+    }
+}
+
+/// The ends of an edge that were there when it was written.
+///
+/// The marker tells an edge whose end somebody deleted from one whose end nobody has added yet. It is part of the live
+/// root, so equal versions read it alike, whatever tombstones were pruned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SeenEnds {
+    pub(super) source: bool,
+    pub(super) target: bool,
+}
+
+impl SeenEnds {
+    const BOTH: Self = Self { source: true, target: true };
+    const NONE: Self = Self { source: false, target: false };
+
+    /// Bit 0 for the source, bit 1 for the target.
+    fn unseen(self) -> u8 {
+        u8::from(!self.source) | u8::from(!self.target) << 1
+    }
+
+    /// An edge that sees both ends is of the other kind, so 0 spells nothing.
+    fn of_unseen(unseen: u8) -> Option<Self> {
+        matches!(unseen, 1..=3).then_some(Self { source: unseen & 1 == 0, target: unseen & 2 == 0 })
+    }
+
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { source: self.source || other.source, target: self.target || other.target }
     }
 }
 
@@ -193,9 +248,26 @@ pub(crate) fn embedding(model: &Model) -> FieldBytes {
     field
 }
 
+/// The field of the later text of the embeddings in a field.
+pub(super) fn later_text(embedding: &[u8]) -> FieldBytes {
+    let mut field = FieldBytes::from_slice(embedding);
+    field.iter_mut().take(1).for_each(|tag| *tag = LATER_TEXT);
+    field
+}
+
+/// The model whose embeddings' later text a field holds.
+pub(crate) fn later_text_of(field: &Field) -> Option<Model> {
+    let (name, dimension) = model_in(field.as_bytes().strip_prefix(&[LATER_TEXT])?)?;
+    Model::new(name, dimension).ok()
+}
+
 /// The name and dimension of the model that an embedding is of; `None` if there can be no such model.
 pub(super) fn embedding_of(field: &Field) -> Option<(&str, usize)> {
-    let (name, dimension) = field.as_bytes().strip_prefix(EMBEDDINGS)?.split_last_chunk()?;
+    model_in(field.as_bytes().strip_prefix(EMBEDDINGS)?)
+}
+
+fn model_in(key: &[u8]) -> Option<(&str, usize)> {
+    let (name, dimension) = key.split_last_chunk()?;
     let name = str::from_utf8(name.strip_suffix(&[0])?).ok()?;
     let dimension = usize::try_from(u32::from_be_bytes(*dimension)).ok()?;
     Model::check(name, dimension).ok().map(|()| (name, dimension))
@@ -226,10 +298,24 @@ mod tests {
         let sibling = |ends: Ends<'_>| Sibling {
             dot: crate::Dot { writer: crate::WriterId::from([1; 10]), counter: 1 },
             stamp: crate::Stamp::default(),
-            payload: Some(ends.to_payload()),
+            payload: Some(ends.to_payload(SeenEnds::BOTH)),
         };
         let (honest, forged) = (sibling(ends), sibling(Ends { target: a, ..ends }));
         assert_eq!(Ends::of(ends.id(), [&forged, &honest].into_iter()), Some(ends));
         assert_eq!(Ends::of(ends.id(), [&forged].into_iter()), None);
+    }
+
+    #[test]
+    fn each_pair_of_seen_ends_has_one_spelling() {
+        let ends = Ends { source: NodeId::named("a"), target: NodeId::named("b"), number: 7, edge_type: "knows" };
+        for (source, target) in [(false, false), (false, true), (true, false), (true, true)] {
+            let seen = SeenEnds { source, target };
+            assert_eq!(Ends::from_payload(&ends.to_payload(seen)), Some((ends, seen)));
+        }
+        let bytes = ends.to_payload(SeenEnds::BOTH);
+        for flags in [0, 4, 255] {
+            let forged = Payload::new(kind::OPEN_ENDS, &[&[flags], bytes.bytes()].concat());
+            assert_eq!(Ends::from_payload(&forged), None, "{flags}");
+        }
     }
 }

@@ -36,10 +36,11 @@ pub use embed::Embeddings;
 pub use keys::{NodeKey, Owner};
 pub use nearest::Neighbor;
 pub use read::{Edge, Hidden, Node};
+pub use restore::Restored;
 pub use walk::{Direction, Step, Walk};
 
 pub(crate) use embed::{embedding_in, model_of};
-pub(crate) use keys::{embedding as embedding_field, label_of, owner_of};
+pub(crate) use keys::{embedding as embedding_field, label_of, later_text_of, owner_of};
 
 /// A replicated property graph.
 ///

@@ -55,7 +55,7 @@ impl Graph {
         // The worst of the best is on top.
         let mut best = BinaryHeap::new();
         for node in self.nodes() {
-            let Some(embedding) = Embeddings::new(node.cells).shown(&key) else { continue };
+            let Some(embedding) = Embeddings::new(node.cells).shown_numbers(&key) else { continue };
             let score = embedding.score_of(&query);
             best.push(Ranked { nearness: query.nearness(score), neighbor: Neighbor { node: node.id(), score } });
             if best.len() > k {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::document::{AsPath, Properties, Value};
-use crate::graph::keys::{self, Ends, LABELS, Owner};
+use crate::graph::keys::{self, Ends, LABELS, Owner, SeenEnds};
 use crate::graph::{Graph, Walk};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Field};
@@ -30,8 +30,9 @@ impl Graph {
         self.stated_edges().filter(|edge| !self.is_dangling(edge))
     }
 
-    /// All edges that lack an end: somebody deleted it, or nobody has added it yet. They are hidden from traversal and
-    /// come back when the end does. O(log n) each.
+    /// All edges that lack an end: somebody deleted it, which is a [conflict](Self::conflicts), or nobody has added it yet,
+    /// which leaves the edge [unresolved](Self::unresolved). They are hidden from traversal and come back when the end
+    /// does. O(log n) each.
     pub fn dangling(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
         self.index.absent().flat_map(|node| {
             let leaving = self.index.hops(node, false, None).map(|(edge, _)| edge);
@@ -39,6 +40,45 @@ impl Graph {
             let arriving = self.index.hops(node, true, None).filter(|(_, source)| self.contains_node(*source));
             leaving.chain(arriving.map(|(edge, _)| edge)).filter_map(|edge| self.hop(edge))
         })
+    }
+
+    /// The dangling edges none of whose missing ends a writer of the edge had seen: as a rule the end is yet to come, in an
+    /// import or from a peer. They are no conflicts. O(log n) for each dangling edge.
+    ///
+    /// Whether a writer saw the end stands in the edge itself, so replicas that have seen the same list the same, whatever
+    /// they pruned. An edge that was linked before its end came stays unresolved if the end is deleted later;
+    /// [linking](crate::Edit::link) it again while the end is there says that it was.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let [page, target] = ["page", "target"].map(NodeId::named);
+    /// replica.edit(|g| {
+    ///     g.add_node("page")?;
+    ///     g.link(page, "links to", target)
+    /// })?;
+    /// assert_eq!((replica.state().unresolved().count(), replica.state().conflicts().count()), (1, 0));
+    ///
+    /// replica.edit(|g| {
+    ///     g.add_node("target")?;
+    ///     g.link(page, "links to", target)
+    /// })?;
+    /// replica.edit(|g| g.remove_node(target))?;
+    /// assert_eq!((replica.state().unresolved().count(), replica.state().conflicts().count()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unresolved(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
+        self.dangling().filter(|edge| self.lost_ends(edge).is_empty())
+    }
+
+    /// The ends of an edge that are missing though some writer of the edge had seen them: somebody deleted them.
+    pub(crate) fn lost_ends(&self, edge: &Edge<'_>) -> Vec<NodeId> {
+        let seen = edge.seen();
+        let ends = [(edge.source(), seen.source), (edge.target(), seen.target)];
+        let lost = ends.into_iter().filter(|(node, seen)| *seen && !self.contains_node(*node));
+        let mut lost: Vec<_> = lost.map(|(node, _)| node).collect();
+        lost.dedup();
+        lost
     }
 
     fn stated_edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
@@ -139,9 +179,12 @@ impl Graph {
     }
 
     /// The edges at a node in both directions, whether or not either end is there; a loop once.
-    pub(super) fn edges_at(&self, node: NodeId) -> BTreeSet<EdgeId> {
+    pub(super) fn edges_at(&self, node: NodeId) -> Vec<EdgeId> {
         let both = [false, true].into_iter().flat_map(|incoming| self.index.hops(node, incoming, None));
-        both.map(|(edge, _)| edge).collect()
+        let mut edges: Vec<_> = both.map(|(edge, _)| edge).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
     }
 
     #[cfg(feature = "testing")]
@@ -229,6 +272,11 @@ impl<'a> Edge<'a> {
     /// Which of several parallel edges it is; 0 unless it was linked by number.
     pub fn number(&self) -> u64 {
         self.ends.number
+    }
+
+    /// The ends that some writer of it had seen.
+    pub(super) fn seen(&self) -> SeenEnds {
+        self.ends.seen(self.cells.siblings(Field::ROOT.as_bytes()))
     }
 
     /// The value that shows at a path (RFC 6901): see [`Properties::get`].

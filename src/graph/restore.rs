@@ -9,6 +9,21 @@ use crate::graph::keys::{self, Ends, Owner};
 use crate::id::NodeId;
 use crate::kernel::{Crdt, Edit, Sibling, Touched, entity_differences};
 
+/// How much of a deleted node or edge an edit brought back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Restored {
+    /// It is there, and was: nothing had to come back.
+    WasThere,
+    /// Its root came back, and with it what was written by those who had not seen the deletion. All that the deletion had
+    /// seen is missing: labels, properties, vectors, and the name of a node that was not given by name. A snapshot from
+    /// before the deletion, here or on another replica, still holds it: see
+    /// [`restore_from`](crate::Edit::restore_from).
+    Survivors,
+    /// All that the snapshot holds came back, beside what survived.
+    Whole,
+}
+
 /// Going back.
 impl Edit<'_, Graph> {
     /// Makes one node or edge read as in a snapshot: [`revert_to`](Self::revert_to) for it alone. Returns how many writes
@@ -37,8 +52,8 @@ impl Edit<'_, Graph> {
         self.revert_entity(of.into().entity(), snapshot)
     }
 
-    /// Brings a deleted node or edge back with its contents of a snapshot. Returns whether anything was written: not on one
-    /// that is there. An error if the snapshot does not hold it.
+    /// Brings a deleted node or edge back with its contents of a snapshot: [`Restored::Whole`]. On one that is there nothing
+    /// is written. An error if the snapshot does not hold it.
     ///
     /// Written are its root, with a node's name or an edge's ends, and each label and property of the snapshot that nobody
     /// has written since the deletion or beside it: [hidden survivors](Graph::hidden) are newer and stay as they are.
@@ -68,14 +83,14 @@ impl Edit<'_, Graph> {
     /// assert_eq!(node.get("/born"), Some(1815.into())); // newer than the snapshot
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn restore_from(&mut self, snapshot: &Graph, owner: impl Into<Owner>) -> Result<bool, EditError> {
+    pub fn restore_from(&mut self, snapshot: &Graph, owner: impl Into<Owner>) -> Result<Restored, EditError> {
         let owner = owner.into();
         let holds = |graph: &Graph| match owner {
             Owner::Node(id) => graph.contains_node(id),
             Owner::Edge(id) => graph.contains_edge(id),
         };
         match owner {
-            _ if holds(self) => return Ok(false),
+            _ if holds(self) => return Ok(Restored::WasThere),
             _ if holds(snapshot) => {}
             Owner::Node(id) => return Err(EditError::NodeNotInSnapshot(id)),
             Owner::Edge(id) => return Err(EditError::EdgeNotInSnapshot(id)),
@@ -85,7 +100,7 @@ impl Edit<'_, Graph> {
         // The root of an edge may be live, with what is nobody's.
         cells.retain(|cell| cell.field.is_root() || !cell.is_now_live());
         revert(self, &cells)?;
-        Ok(true)
+        Ok(Restored::Whole)
     }
 }
 

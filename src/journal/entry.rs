@@ -1,9 +1,11 @@
 //! One changed cell.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::clock::Stamp;
-use crate::id::Dot;
+use crate::id::{Dot, WriterId};
 use crate::kernel::{Cell, Crdt, Sibling, Touched};
 
 /// How a change came to be here.
@@ -11,8 +13,10 @@ use crate::kernel::{Cell, Crdt, Sibling, Touched};
 pub enum Origin {
     /// By an edit of this replica.
     Edit,
-    /// By a merge of what others wrote, or a `repair`.
+    /// By a merge of what others wrote.
     Merge,
+    /// By a [`repair`](crate::Replica::repair).
+    Repair,
 }
 
 /// One cell that an edit or a merge changed: who did, when, from what to what.
@@ -39,6 +43,7 @@ pub struct Entry {
     origin: Origin,
     touched: Touched,
     writes: Writes,
+    device: Option<Arc<str>>,
     pub(super) kind: Kind,
 }
 
@@ -66,13 +71,15 @@ impl Entry {
         touched: Touched,
         kind: Kind,
         writes_of_root: impl FnOnce() -> Writes,
+        device: impl FnOnce(WriterId) -> Option<Arc<str>>,
     ) -> Self {
         // Not by dot alone: a repair may put another content under one.
         let mut writes: Writes = touched.come().map(|s| (s.dot, s.stamp)).collect();
         if writes.is_empty() && !touched.field.is_root() {
             writes = writes_of_root();
         }
-        Self { number, at, origin, touched, writes, kind }
+        let device = writes.first().and_then(|(dot, _)| device(dot.writer));
+        Self { number, at, origin, touched, writes, device, kind }
     }
 
     /// Its number: one more than that of the entry before.
@@ -95,6 +102,12 @@ impl Entry {
     /// tombstone, or a `repair` dropped it.
     pub fn writes(&self) -> &[(Dot, Stamp)] {
         &self.writes
+    }
+
+    /// The name of the device that the first of these writes was made on, if it was
+    /// [given one](crate::Replica::set_device).
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
     }
 
     /// The live siblings before.
@@ -127,7 +140,11 @@ impl Entry {
         };
         let writes = if self.writes.spilled() { size_of_val(&self.writes[..]) } else { 0 };
         let touched = &self.touched;
-        size_of::<Self>() + touched.field.as_bytes().len() + cell(touched.cell_was()) + cell(touched.cell_now()) + writes
+        size_of::<Self>()
+            + touched.field.as_bytes().len()
+            + cell(touched.cell_was())
+            + cell(touched.cell_now())
+            + writes
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::Stamp;
 use crate::document::{Nested, Property, Value, hex};
-use crate::id::{Dot, WriterId};
+use crate::id::Dot;
 use crate::journal::entry::{Entry, Origin};
 use crate::kernel::{Payload, Sibling};
 
@@ -26,6 +26,7 @@ const PACKED: u8 = 32;
 /// | `path` | the path, if it is one of a document, or null |
 /// | `change` | the change in words (its `Debug`), or null: for people, not for parsing |
 /// | `writes` | `{"writer", "counter", "millis", "tick"}` of each write that did it |
+/// | `device` | the name of the device that the first of them was made on, or null |
 /// | `was`, `now` | the live values before and after, the one that shows first |
 ///
 /// Values of documents and of standalone types are the JSON that they are; bytes by themselves are `{"bytes": "<hex>"}`, and
@@ -33,12 +34,13 @@ const PACKED: u8 = 32;
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let touched = self.touched();
-        let mut entry = serializer.serialize_struct("Entry", 11)?;
+        let mut entry = serializer.serialize_struct("Entry", 12)?;
         entry.serialize_field("number", &self.number())?;
         entry.serialize_field("at", &self.at_millis())?;
         let origin = match self.origin() {
             Origin::Edit => "edit",
             Origin::Merge => "merge",
+            Origin::Repair => "repair",
         };
         entry.serialize_field("origin", origin)?;
         entry.serialize_field("schema", self.kind.schema)?;
@@ -50,6 +52,7 @@ impl Serialize for Entry {
         entry.serialize_field("change", &(self.kind.describe)(touched))?;
         let writes = self.writes().iter().copied().map(Write::from).collect::<Vec<_>>();
         entry.serialize_field("writes", &writes)?;
+        entry.serialize_field("device", &self.device())?;
         entry.serialize_field("was", &shown(self.was()))?;
         entry.serialize_field("now", &shown(self.now()))?;
         entry.end()

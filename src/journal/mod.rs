@@ -155,9 +155,16 @@ impl Journal {
         }
     }
 
-    /// Records what a merge did, by its report.
-    pub(crate) fn record_merge(&mut self, touched: &[Touched], state: &State, since: &Version, at: u64) {
-        touched.iter().for_each(|touched| self.record(touched.clone(), state, since, Origin::Merge, at));
+    /// Records what a merge or a repair did, by its report.
+    pub(crate) fn record_merge(
+        &mut self,
+        touched: &[Touched],
+        state: &State,
+        since: &Version,
+        origin: Origin,
+        at: u64,
+    ) {
+        touched.iter().for_each(|touched| self.record(touched.clone(), state, since, origin, at));
     }
 
     fn record(&mut self, touched: Touched, state: &State, since: &Version, origin: Origin, at: u64) {
@@ -169,7 +176,7 @@ impl Journal {
         let entry = Entry::new(self.last, at, origin, touched, self.kind, || {
             let root = state.cells(entity).map(|cells| cells.siblings(Field::ROOT.as_bytes())).unwrap_or_default();
             root.filter(|sibling| !since.covers(sibling.dot)).map(|sibling| (sibling.dot, sibling.stamp)).collect()
-        });
+        }, |writer| state.version().shared_device(writer));
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         self.drop_oldest();

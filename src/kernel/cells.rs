@@ -167,8 +167,7 @@ impl Cells {
     fn from<'a>(&'a self, start: &[u8], including: bool) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
         let (few, many) = match &self.0 {
             Repr::Few(writes) => {
-                let before =
-                    |w: &Write| w.field.as_bytes() < start || (!including && w.field.as_bytes() == start);
+                let before = |w: &Write| w.field.as_bytes() < start || (!including && w.field.as_bytes() == start);
                 (&writes[writes.partition_point(before)..], None)
             }
             Repr::Many(many) => {

@@ -80,7 +80,7 @@ impl State {
             pruned.observe_all(self.derived.tombstones.iter().map(|(dot, _)| dot));
         }
         let (none, all) = (self.version.nothing(), self.version.clone());
-        let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned);
+        let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned).with_fingerprint(Some(self.fingerprint()));
         for (entity, cells) in self.entities() {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
             if siblings.peek().is_some() {
@@ -146,6 +146,8 @@ impl State {
             upto = upto.heads().iter().map(|head| Dot { counter: head.counter + 1, ..*head }).collect();
         }
         let mut delta = DeltaBuilder::new(schema, kind, since.clone(), upto, self.pruned.clone());
+        let fingerprint = Some(self.fingerprint()).filter(|_| !is(Bug::OverClaim));
+        delta = delta.with_fingerprint(fingerprint);
         for entity in changed {
             let Some(cells) = self.cells(entity) else { continue };
             // What a change of the root killed is told by sending all that is left.

@@ -8,6 +8,7 @@ use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, WriterId};
 use crate::kernel::dots::DotSet;
+use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::key::{Entity, Field, Payload, Sibling};
 use crate::version::{Birth, Version};
 
@@ -28,6 +29,10 @@ pub struct Delta {
     pub(crate) since: Version,
     pub(crate) upto: Version,
     pub(crate) pruned: Version,
+    /// The number of writes that `upto` covers and `since` does not.
+    pub(crate) news: u64,
+    /// What is alive at the sender at `upto`.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// How the writers began that `since` does not cover, by writer.
     pub(crate) births: Arc<Vec<Birth>>,
     /// The writers of all siblings in it, sorted.
@@ -178,9 +183,15 @@ impl Delta {
         &self.births
     }
 
-    /// The number of siblings that it carries with their content, tombstones among them.
+    /// The number of writes that it tells of: those that it covers and the receiver is not known to have seen, whether
+    /// alive, overwritten or deleted since; and, in a reconciled delta, the dead ones that it lists. O(1), or O(dead / 64).
     pub fn len(&self) -> usize {
-        self.writes.len()
+        let dead = match &self.kind {
+            DeltaKind::Reconciled { dead, .. } => dead.len() as u64,
+            _ => 0,
+        };
+        let listed = self.news.saturating_add(dead);
+        usize::try_from(listed).unwrap_or(usize::MAX)
     }
 
     /// A reconciled delta with these dead dots instead; any other as it is.
@@ -196,9 +207,10 @@ impl Delta {
         self.known.len() + self.writes.len()
     }
 
-    /// Whether it tells a receiver nothing new: an edit that wrote nothing returns such a delta.
+    /// True if it tells a receiver nothing new, so its [length](Self::len) is 0: an edit that wrote nothing returns such a
+    /// delta, and it need not be sent.
     pub fn is_empty(&self) -> bool {
-        self.kind == DeltaKind::Incremental && self.since == self.upto
+        self.len() == 0
     }
 
     pub(crate) fn part(&self, i: usize) -> PartRef<'_> {
@@ -299,8 +311,9 @@ impl DeltaBuilder {
     /// The versions are those of one state; the delta holds their heads.
     pub(crate) fn new(schema: &str, kind: DeltaKind, since: Version, upto: Version, pruned: Version) -> Self {
         debug_assert!(upto.includes(&since) && upto.includes(&pruned), "a delta that ends before it begins");
+        let news = upto.news(&since).into_iter().map(|(_, seen, upto)| upto - seen).sum();
         let births = Arc::new(upto.births_since(&since));
-        Self::with_births(schema, kind, [since, upto, pruned], births)
+        Self::with_births(schema, kind, [since, upto, pruned], births, news)
     }
 
     /// The same from what a delta says: versions by their heads, and all births that are wanted.
@@ -309,6 +322,7 @@ impl DeltaBuilder {
         kind: DeltaKind,
         [since, upto, pruned]: [Version; 3],
         births: Arc<Vec<Birth>>,
+        news: u64,
     ) -> Self {
         let delta = Delta {
             schema: schema.to_owned(),
@@ -316,6 +330,8 @@ impl DeltaBuilder {
             since,
             upto: upto.bare(),
             pruned: pruned.bare(),
+            news,
+            fingerprint: None,
             births,
             writers: Vec::new(),
             fields: FieldTable::default(),
@@ -325,6 +341,12 @@ impl DeltaBuilder {
         };
         let (fields, writers) = (HashMap::new(), HashMap::new());
         Self { delta, fields, met: vec![(Field::ROOT, u32::MAX); MET].into(), writers, last_writer: None }
+    }
+
+    /// Says what is alive at the sender.
+    pub(crate) fn with_fingerprint(mut self, fingerprint: Option<Fingerprint>) -> Self {
+        self.delta.fingerprint = fingerprint;
+        self
     }
 
     /// Adds a sibling of the entity that [`part`](Self::part) will end: as its dot alone if `since` covers it.

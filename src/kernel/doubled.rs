@@ -209,7 +209,7 @@ impl State {
             rescued.iter().map(|held| Birth { writer: held.sibling.dot.writer, parent: None, name: None }).collect();
         births.sort_by_key(|birth| birth.writer);
         let versions = [Version::new(), upto, Version::new()];
-        let mut delta = DeltaBuilder::with_births(schema, DeltaKind::Incremental, versions, births.into());
+        let mut delta = DeltaBuilder::with_births(schema, DeltaKind::Incremental, versions, births.into(), rescued.len() as u64);
         for of_entity in rescued.chunk_by(|a, b| a.entity == b.entity) {
             of_entity.iter().for_each(|held| delta.push_write(&held.field, &held.sibling));
             delta.part(of_entity[0].entity, false);

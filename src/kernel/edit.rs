@@ -15,6 +15,7 @@ use crate::kernel::cell::Cell;
 use crate::kernel::cells::Cells;
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
+use crate::kernel::visits;
 use crate::version::{Birth, Version};
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
@@ -86,6 +87,29 @@ use crate::version::{Birth, Version};
 pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// The name that deltas carry, so that none is merged into another type. Change it when old readers would
     /// misunderstand new cells; as a rule never.
+    ///
+    /// At most [`MAX_SCHEMA_LEN`](crate::kernel::MAX_SCHEMA_LEN) bytes: with a longer one nothing that makes a
+    /// [`Replica`](crate::Replica) of the type compiles.
+    ///
+    /// ```compile_fail
+    /// # use driftless::{Crdt, EditError, Replica, State, kernel::Touched};
+    /// #[derive(Clone, Default)]
+    /// struct Mine(State);
+    ///
+    /// impl Crdt for Mine {
+    ///     const SCHEMA: &'static str = str_of::<129>();
+    /// #   type Change = ();
+    /// #   fn state(&self) -> &State { &self.0 }
+    /// #   fn state_mut(&mut self) -> &mut State { &mut self.0 }
+    /// #   fn follow(&mut self, _: &Touched) {}
+    /// #   fn describe(_: &Touched) -> Option<()> { None }
+    /// }
+    /// # const fn str_of<const N: usize>() -> &'static str {
+    /// #     match std::str::from_utf8(&[b'a'; N]) { Ok(text) => text, Err(_) => "" }
+    /// # }
+    ///
+    /// Replica::<Mine>::new();
+    /// ```
     const SCHEMA: &'static str;
 
     /// What [`Replica::merge`](crate::Replica::merge) reports, in the terms of the type.
@@ -125,6 +149,9 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
         cells.iter().try_for_each(|cell| edit.put_back(cell).map(drop))
     }
 }
+
+/// The longest [name of a type](Crdt::SCHEMA) in bytes that a delta is read with.
+pub const MAX_SCHEMA_LEN: usize = 128;
 
 /// Where time and randomness come from. A replica asks nobody else, so a test or a simulator can replay it exactly.
 pub trait Environment: Send + Sync {
@@ -286,7 +313,7 @@ impl Go {
 pub struct Edit<'a, T> {
     target: &'a mut T,
     author: &'a mut Author,
-    log: &'a mut Vec<Before>,
+    log: &'a mut Log<T>,
     stamp: Option<Stamp>,
     made: usize,
 }
@@ -312,7 +339,7 @@ impl<T> Deref for Edit<'_, T> {
 
 impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
-    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Vec<Before>) -> Self {
+    pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Log<T>) -> Self {
         Self { target, author, log, stamp: None, made: 0 }
     }
 
@@ -321,11 +348,24 @@ impl<'a, T: Crdt> Edit<'a, T> {
         self.author.writer(&mut self.target.state_mut().version)
     }
 
+    /// A writer that goes on from this one, for the rest of the opening.
+    pub(crate) fn new_writer(&mut self) -> Result<WriterId, EditError> {
+        self.author.retire();
+        self.writer()
+    }
+
     /// What this replica wrote, in this opening and in those that it goes on from.
     pub(crate) fn own(&self) -> Own {
         let version = self.target.state().version();
-        let last = self.author.owner().map(|writer| Dot { writer, counter: version.get(writer) });
+        let last = self.author.owner().and_then(|writer| version.last_of(writer));
         Own(last.map(|last| (version.clone(), last)))
+    }
+
+    /// The counter of this replica's last write, or of the one that it goes on from; 0 if there is none.
+    pub(crate) fn last_counter(&self) -> u64 {
+        let version = self.target.state().version();
+        let of = |writer| version.get(writer).max(version.begins_after(writer));
+        self.author.owner().map_or(0, of)
     }
 
     /// The number of writes that this edit has made.
@@ -417,7 +457,69 @@ impl<'a, T: Crdt> Edit<'a, T> {
 
     fn follow(&mut self, touched: Touched) {
         self.target.follow(&touched);
-        self.log.push(touched.into_before());
+        self.log.push(touched, self.target);
+    }
+}
+
+/// How many changes of an edit are undone one by one: the cells of some hundred nodes.
+const SHORT: usize = 1024;
+
+/// What it takes to undo an edit.
+///
+/// The first 1,024 changes are kept one by one, so that a usual edit writes in place wherever no snapshot shares the
+/// memory. Then a snapshot is taken, and what comes after it is undone by going back to it. So undoing costs at most 1,024
+/// changes, O(log n) each, and the freeing of what was written, and the log of a huge edit takes no memory for each change.
+#[derive(Debug)]
+pub(crate) struct Log<T> {
+    changes: Vec<Before>,
+    snapshot: Option<T>,
+    /// True if changes are kept after the snapshot too: for the journal.
+    pub(crate) keeps_all: bool,
+}
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Self { changes: Vec::new(), snapshot: None, keeps_all: false }
+    }
+}
+
+impl<T: Crdt> Log<T> {
+    /// Adds a change that the target has just followed.
+    pub(crate) fn push(&mut self, touched: Touched, target: &T) {
+        if self.snapshot.is_none() || self.keeps_all {
+            self.changes.push(touched.into_before());
+        }
+        if self.snapshot.is_none() && self.changes.len() == SHORT {
+            self.snapshot = Some(target.clone());
+        }
+    }
+
+    /// All changes, if the log keeps all.
+    pub(crate) fn changes(&self) -> &[Before] {
+        &self.changes
+    }
+
+    /// Makes a target what it was before the first change, but for its version.
+    pub(crate) fn undo(&mut self, target: &mut T) {
+        if let Some(snapshot) = self.snapshot.take() {
+            *target = snapshot;
+            self.changes.truncate(SHORT);
+        }
+        if is(Bug::UndoForwards) {
+            self.changes.reverse();
+        }
+        for before in self.changes.drain(..).rev() {
+            visits::count(1);
+            let undone = target.state_mut().undo(before);
+            target.follow(&undone);
+        }
+    }
+
+    /// Forgets all changes; keeps room for the next ones.
+    pub(crate) fn clear(&mut self) {
+        self.snapshot = None;
+        self.changes.clear();
+        self.changes.shrink_to(SHORT);
     }
 }
 

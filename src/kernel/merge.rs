@@ -6,6 +6,7 @@ use std::mem;
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
+use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::kernel::cell::Cell;
 use crate::kernel::cells::Cells;
@@ -44,7 +45,7 @@ pub enum MergeError {
     #[error("the delta makes no sense: {0}; its sender is faulty or hostile: do not merge from it")]
     Invalid(&'static str),
     /// The delta belongs to another type.
-    #[error("a delta of type `{theirs}` cannot be merged into a `{ours}`")]
+    #[error("a delta of type `{}` cannot be merged into a `{ours}`", Escaped(.theirs))]
     Schema {
         /// The type of this replica.
         ours: &'static str,
@@ -81,6 +82,8 @@ impl State {
         let unless = |holds: bool, what| if holds { Ok(()) } else { Err(MergeError::Invalid(what)) };
         unless(upto.includes(&since), "it begins after it ends")?;
         unless(upto.includes(&pruned), "a pruned version beyond what was seen")?;
+        let told = upto.news(&since).into_iter().map(|(_, seen, upto)| upto - seen).sum::<u64>();
+        unless(told == delta.news || is(Bug::OverClaim), "another number of writes than its versions tell")?;
         // Nothing enters the table that no write needs: a peer cannot fill it.
         let needed = |birth: &Birth| upto.get(birth.writer) > 0;
         unless(delta.births.iter().all(needed), "the birth of a writer that wrote nothing")?;
@@ -154,6 +157,12 @@ impl<'a> Merging<'a> {
         self.dropped
     }
 
+    /// True if the write had not been seen here before the merge.
+    pub(crate) fn is_news(&self, dot: Dot) -> bool {
+        let place = self.delta.writers.binary_search(&dot.writer);
+        place.is_ok_and(|place| self.had[place] < dot.counter)
+    }
+
     /// Merges the next entity and says what it touched. Returns false once all is done.
     pub(crate) fn step(&mut self, state: &mut State, interner: &mut Interner, touched: &mut Vec<Touched>) -> bool {
         touched.clear();
@@ -162,7 +171,7 @@ impl<'a> Merging<'a> {
         }
         if self.next < self.delta.parts.len() {
             if self.next == 0 {
-                state.begin_batch(self.delta.len());
+                state.begin_batch(self.delta.writes.len());
             }
             let part = self.delta.part(self.next);
             self.next += 1;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
+use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::kernel::delta::{Delta, DeltaKind};
 use crate::kernel::doubled::{Dropped, Held, Move, Moves};
@@ -38,7 +39,7 @@ pub enum RepairError {
         theirs: Version,
     },
     /// The delta belongs to another type.
-    #[error("a delta of type `{theirs}` cannot repair a `{ours}`")]
+    #[error("a delta of type `{}` cannot repair a `{ours}`", Escaped(.theirs))]
     Schema {
         /// The type of this replica.
         ours: &'static str,

@@ -20,7 +20,7 @@ impl Delta {
         let (since, upto, pruned) = (rest.since.clone(), rest.upto.clone(), rest.pruned.clone());
         let births = Arc::clone(&rest.births);
         let mut joined =
-            DeltaBuilder::with_births(&rest.schema, rest.kind.clone(), [since, upto, pruned], Arc::clone(&births));
+            DeltaBuilder::with_births(&rest.schema, rest.kind.clone(), [since, upto, pruned], births, rest.news);
         let mut order = Vec::with_capacity(prefix.parts.len() + changes.parts.len() + rest.parts.len());
         let [from_prefix, from_joined, from_rest] = [0, 1, 2];
         let mut next = 0;

@@ -48,6 +48,7 @@ impl Delta {
                 && slice.since == whole.since
                 && slice.upto == whole.upto
                 && slice.pruned == whole.pruned
+                && (slice.fingerprint, slice.news) == (whole.fingerprint, whole.news)
                 && (i == 0 || slice.births.is_empty());
             let ascends = slice.parts.first().is_none_or(|first| last.is_none_or(|last| last < first.entity));
             if !fits || !ascends {
@@ -74,6 +75,8 @@ impl Delta {
             since: self.since.clone(),
             upto: self.upto.clone(),
             pruned: self.pruned.clone(),
+            news: self.news,
+            fingerprint: self.fingerprint,
             births: Arc::clone(&self.births),
             writers: Vec::new(),
             fields: FieldTable::default(),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
+
 /// The longest name of a device: enough for a host name's first part, and no trouble for any file system.
 pub const MAX_DEVICE_NAME_LEN: usize = 40;
 
@@ -30,8 +32,9 @@ pub struct DeviceName(Box<str>);
 /// Why a text is no name of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is no name for a device: 1 to {MAX_DEVICE_NAME_LEN} of a-z, 0-9 and `-`, a letter or digit first, and none of \
-     those that Windows reserves (con, nul, com1, …)"
+    "`{}` is no name for a device: 1 to {MAX_DEVICE_NAME_LEN} of a-z, 0-9 and `-`, a letter or digit first, and none of \
+     those that Windows reserves (con, nul, com1, …)",
+    Escaped(.0)
 )]
 pub struct DeviceNameError(String);
 

@@ -1,11 +1,9 @@
 //! Who has seen what, and which tombstones can go.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use crate::clock::Stamp;
+use crate::budget::Budget;
 use crate::codec::{DecodeError, decode_devices, encode_devices};
-use crate::id::Dot;
 use crate::kernel::Crdt;
 use crate::replica::Replica;
 use crate::standing::Standing;
@@ -18,8 +16,8 @@ use crate::version::Version;
 /// holds tombstones up only until the [`Budget`] is exceeded, and forgetting one that comes back after all is no harm.
 ///
 /// ```
-/// use driftless::sync::{Budget, Devices};
-/// use driftless::{Graph, NodeId, Prune, Replica};
+/// use driftless::sync::Devices;
+/// use driftless::{Budget, Graph, NodeId, Prune, Replica};
 /// let (mut laptop, mut phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
 /// laptop.edit(|g| g.add_node("person:ada"))?;
 /// let (_, removal) = laptop.edit(|g| g.remove_node(NodeId::named("person:ada")))?;
@@ -40,24 +38,6 @@ use crate::version::Version;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Devices {
     known: BTreeMap<String, Standing>,
-}
-
-/// How much may be held of tombstones that some device has not seen. Past any of these the oldest go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// How many.
-    pub count: usize,
-    /// How many bytes of memory, about.
-    pub bytes: u64,
-    /// How long, by their stamps.
-    pub age: Duration,
-}
-
-/// A hundred thousand, 16 MiB, ninety days: a device that is used every season never has to reconcile.
-impl Default for Budget {
-    fn default() -> Self {
-        Self { count: 100_000, bytes: 16 << 20, age: Duration::from_secs(90 * 24 * 60 * 60) }
-    }
 }
 
 impl Devices {
@@ -103,21 +83,7 @@ impl Devices {
     /// reconcile because of it anyway.
     pub fn plan<T: Crdt>(&self, replica: &Replica<T>, budget: &Budget, now_ms: u64) -> Version {
         let mut plan = self.seen_by_all(replica.version());
-        let tombstones = replica.state().state().dated_tombstones();
-        let mut held: Vec<(Stamp, Dot, u64)> =
-            tombstones.filter(|(dot, ..)| !plan.covers(*dot)).map(|(dot, stamp, bytes)| (stamp, dot, bytes)).collect();
-        held.sort_unstable();
-        let (mut count, mut bytes) = (held.len(), held.iter().map(|(.., bytes)| bytes).sum::<u64>());
-        let age = u64::try_from(budget.age.as_millis()).unwrap_or(u64::MAX);
-        let mut oldest = Vec::new();
-        for (stamp, dot, own) in held {
-            let expired = now_ms.saturating_sub(stamp.millis()) > age;
-            if count <= budget.count && bytes <= budget.bytes && !expired {
-                break;
-            }
-            oldest.push(dot);
-            (count, bytes) = (count - 1, bytes - own);
-        }
+        let oldest = budget.oldest(replica.state().state(), &plan, now_ms);
         plan.observe_all(oldest);
         plan
     }

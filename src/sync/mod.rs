@@ -9,6 +9,43 @@
 //! | `devices` | [`Devices`]: who has seen what, and which tombstones can go |
 //! | `device` | names of devices |
 //!
+//! | where to look for | |
+//! |---|---|
+//! | keeping a replica on disk | [Keep it](crate#keep-it) |
+//! | ending a session | [below](#ending-a-session), with code in [End a session](crate#end-a-session) |
+//! | async code | [below](#async-code), with code in [Use it in async](crate#use-it-in-async) |
+//! | channels that are no streams, such as queues and files | [Deltas by themselves](#deltas-by-themselves), [`Folder`] |
+//!
+//! # Ending a session
+//!
+//! [`blocking`] and [`in_memory`] end by themselves: they return once both sides hold the same. Either side may then hang up.
+//!
+//! A [`Session`] goes on until one side leaves, since peers may stay connected and hear of every edit:
+//!
+//! 1. The side that wants to leave calls [`close`](Session::close), usually after [`Event::Equal`]. Leaving earlier loses nothing:
+//!    what was merged stays, and the next session sends the rest.
+//! 2. It sends the last frame that [`poll_frame`](Session::poll_frame) returns, ends its side of the stream, and reads until the
+//!    peer has ended the other. A TCP stream that is closed while bytes are unread is reset, and the last frame can be lost.
+//! 3. The other side gets [`Event::Left`], and [`is_over`](Session::is_over) is true. It sends nothing more and hangs up.
+//!
+//! If both close at once, both are over, and each ignores the last frame of the other. An error ends a session, too:
+//! `poll_frame` first returns a frame that tells the peer of it, then the error.
+//!
+//! If a stream ends without [`Event::Left`], the connection broke. [`Session::into_staged`] returns the parts of a delta that
+//! have come; [`Options::with_staged`] hands them to the next session with this peer.
+//!
+//! # Async code
+//!
+//! A [`Session`] does no I/O, never waits and is [`Send`], so it runs in any runtime, behind a lock or in a task of its own. Around
+//! it stands a loop that takes what comes first: a frame of the peer, the time of [`poll_timeout`](Session::poll_timeout), an edit
+//! of the replica. After each it takes all events and sends all frames of `poll_frame`. Two rules:
+//!
+//! - Hold no lock on the replica across an `.await`.
+//! - Read while you write. Both sides send at the same time, up to 4 MiB ahead of what the other has acknowledged; if both
+//!   wait until all is written and neither reads, they wait for ever.
+//!
+//! The example `tokio-peers` of the repository is such a loop, over TCP.
+//!
 //! # Deltas by themselves
 //!
 //! A delta needs none of this. It is a message for publish and subscribe, a row in a queue, a file: send the bytes of what
@@ -48,7 +85,7 @@ mod reconcile;
 mod session;
 
 pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
-pub use devices::{Budget, Devices};
+pub use devices::Devices;
 pub use drivers::{SyncError, SyncErrorReason, Synced, blocking, blocking_with, in_memory};
 pub use folder::{
     Diverged, Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MAX_PARTS, MIN_CHAIN_LEN, MergedFile,

@@ -6,7 +6,7 @@ use im::OrdMap;
 
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Sibling, State, Touched};
-use crate::types::element::{from_bytes, to_bytes, to_payload, value_of};
+use crate::types::element::{from_key, to_key, to_payload, value_of};
 use crate::types::{Change, Element, crdt_basics, crdt_state};
 
 /// A map from keys to registers in which adding wins: inserted and removed concurrently, a key is there.
@@ -43,7 +43,7 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
     crdt_state!();
 
     fn follow(&mut self, touched: &Touched) {
-        let Some(key) = from_bytes(touched.field.as_bytes()) else { return };
+        let Some(key) = from_key(touched.field.as_bytes()) else { return };
         match touched.cell_now().find_latest(value_of) {
             Some(value) => drop(self.entries.insert(key, value)),
             None => drop(self.entries.remove(&key)),
@@ -51,7 +51,7 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
     }
 
     fn describe(touched: &Touched) -> Option<Change<K>> {
-        Change::of(from_bytes(touched.field.as_bytes())?, touched)
+        Change::of(from_key(touched.field.as_bytes())?, touched)
     }
 
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
@@ -68,7 +68,7 @@ impl<K: Element, V: Element> OrMap<K, V> {
 
     /// All concurrent values of a key, in the order of their dots.
     pub fn get_all(&self, key: &K) -> impl Iterator<Item = V> + '_ {
-        let cells = to_bytes(key).ok().and_then(|field| Some((field, self.state.cells(Entity::SELF)?)));
+        let cells = to_key(key).ok().and_then(|field| Some((field, self.state.cells(Entity::SELF)?)));
         let siblings = cells.map(|(field, cells)| cells.siblings(&field)).unwrap_or_default();
         siblings.filter_map(value_of)
     }
@@ -109,14 +109,14 @@ impl<'a, K: Element, V: Element> Edit<'a, OrMap<K, V>> {
     /// elsewhere at the same time.
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, EditError> {
         let before = self.get(&key).cloned();
-        self.write(Entity::SELF, &to_bytes(&key)?, to_payload(&value)?)?;
+        self.write(Entity::SELF, &to_key(&key)?, to_payload(&value)?)?;
         Ok(before)
     }
 
     /// Removes a key and returns the value that showed. A value inserted concurrently stays.
     pub fn remove(&mut self, key: &K) -> Result<Option<V>, EditError> {
         let before = self.get(key).cloned();
-        self.erase(Entity::SELF, &to_bytes(key)?)?;
+        self.erase(Entity::SELF, &to_key(key)?)?;
         Ok(before)
     }
 

@@ -7,13 +7,13 @@
 //! A value that a peer sent and that does not decode as the type's is kept, merged and sent on, and not read.
 
 mod counter;
+mod depth;
 mod element;
 mod flag;
 mod map;
 mod register;
 mod set;
 
-pub(crate) use counter::Totals;
 pub use counter::{GCounter, PnCounter};
 pub use element::Element;
 pub use flag::{DwFlag, EwFlag};
@@ -39,9 +39,7 @@ impl<K> Change<K> {
             (false, false) => None,
             (false, true) => Some(Self::Added(key)),
             (true, false) => Some(Self::Removed(key)),
-            (true, true) => {
-                (touched.has_other_payloads() || touched.shows_another()).then_some(Self::Changed(key))
-            }
+            (true, true) => (touched.has_other_payloads() || touched.shows_another()).then_some(Self::Changed(key)),
         }
     }
 }

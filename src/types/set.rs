@@ -6,7 +6,7 @@ use im::OrdSet;
 
 use crate::error::EditError;
 use crate::kernel::{Cell, Crdt, Edit, Entity, Payload, Sibling, State, Touched};
-use crate::types::element::{decides_against, from_bytes, kind, to_bytes};
+use crate::types::element::{decides_against, from_key, kind, to_key};
 use crate::types::{Change, Element, crdt_basics, crdt_state};
 
 macro_rules! set {
@@ -28,7 +28,7 @@ macro_rules! set {
             fn follow(&mut self, touched: &Touched) {
                 let holds: fn(&Cell) -> bool = $holds;
                 let (held, holds) = (holds(touched.cell_was()), holds(touched.cell_now()));
-                let element = || from_bytes::<T>(touched.field.as_bytes());
+                let element = || from_key::<T>(touched.field.as_bytes());
                 match (held, holds) {
                     (false, true) => drop(element().map(|element| self.elements.insert(element))),
                     (true, false) => drop(element().map(|element| self.elements.remove(&element))),
@@ -38,7 +38,7 @@ macro_rules! set {
 
             fn describe(touched: &Touched) -> Option<Change<T>> {
                 let holds: fn(&Cell) -> bool = $holds;
-                let element = || from_bytes::<T>(touched.field.as_bytes());
+                let element = || from_key::<T>(touched.field.as_bytes());
                 match (holds(touched.cell_was()), holds(touched.cell_now())) {
                     (false, true) => element().map(Change::Added),
                     (true, false) => element().map(Change::Removed),
@@ -118,13 +118,13 @@ impl<T: Element> Edit<'_, OrSet<T>> {
     /// same time.
     pub fn insert(&mut self, element: T) -> Result<bool, EditError> {
         let absent = !self.contains(&element);
-        self.write(Entity::SELF, &to_bytes(&element)?, Payload::new(kind::PRESENT, &[]))?;
+        self.write(Entity::SELF, &to_key(&element)?, Payload::new(kind::PRESENT, &[]))?;
         Ok(absent)
     }
 
     /// Removes an element and returns whether it was there. The same element inserted concurrently stays.
     pub fn remove(&mut self, element: &T) -> Result<bool, EditError> {
-        self.erase(Entity::SELF, &to_bytes(element)?)
+        self.erase(Entity::SELF, &to_key(element)?)
     }
 
     /// Removes every element with one write. What others insert concurrently stays.
@@ -163,7 +163,7 @@ impl<T: Element> Edit<'_, RwSet<T>> {
     /// Adds an element and returns whether it was absent. A removal made elsewhere at the same time wins.
     pub fn insert(&mut self, element: T) -> Result<bool, EditError> {
         let absent = !self.contains(&element);
-        self.write(Entity::SELF, &to_bytes(&element)?, Payload::new(kind::TRUE, &[]))?;
+        self.write(Entity::SELF, &to_key(&element)?, Payload::new(kind::TRUE, &[]))?;
         Ok(absent)
     }
 
@@ -171,7 +171,7 @@ impl<T: Element> Edit<'_, RwSet<T>> {
     /// the same time; the mark of it stays.
     pub fn remove(&mut self, element: &T) -> Result<bool, EditError> {
         let present = self.contains(element);
-        self.write(Entity::SELF, &to_bytes(element)?, Payload::new(kind::FALSE, &[]))?;
+        self.write(Entity::SELF, &to_key(element)?, Payload::new(kind::FALSE, &[]))?;
         Ok(present)
     }
 

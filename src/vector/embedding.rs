@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::VectorError;
+use crate::escape::Escaped;
 use crate::kernel::Payload;
 use crate::vector::compare::{Metric, Query};
 use crate::vector::make::{self, Vector};
@@ -43,6 +44,11 @@ impl<'a> Embedding<'a> {
         Some(Self { name, text, numbers })
     }
 
+    /// The same vector, made from a text of this hash.
+    pub(crate) fn of_text(self, text: u128) -> Self {
+        Self { text: Some(text), ..self }
+    }
+
     /// The name of the model that made it.
     pub fn model_name(&self) -> &'a str {
         self.name
@@ -79,6 +85,9 @@ impl<'a> Embedding<'a> {
     }
 
     /// The hash of the text that it was made from, XXH3-128 of its bytes; none if its writer gave none.
+    ///
+    /// If a later text gave hardly another vector, so that [`embed_if_changed`](crate::Edit::embed_if_changed) kept this
+    /// one, it is the hash of the later text.
     pub fn text_hash(&self) -> Option<u128> {
         self.text
     }
@@ -114,9 +123,16 @@ impl<'a> Embedding<'a> {
         }
     }
 
-    /// The cosine to a vector that is to be one of the same model.
-    pub(crate) fn cosine_to(&self, vector: &Vector) -> f32 {
-        Metric::Cosine.score(self.numbers, vector.numbers())
+    /// True if a vector of the same model has a cosine of at least `threshold` to this one, or the same numbers. The cosine
+    /// of a vector of zeros says nothing, so one is like another and like no other vector.
+    pub(crate) fn is_like(&self, vector: &Vector, threshold: f32) -> bool {
+        let (ours, theirs) = (self.numbers, vector.numbers());
+        let same = ours.precision == theirs.precision && ours.scale == theirs.scale && ours.bytes == theirs.bytes;
+        let is_zero = |numbers: Numbers<'_>| numbers.iter().all(|number| number == 0.0);
+        same || match (is_zero(ours), is_zero(theirs)) {
+            (false, false) => Metric::Cosine.score(ours, theirs) >= threshold,
+            (ours, theirs) => ours == theirs,
+        }
     }
 
     /// How it compares with a query for the same model.
@@ -125,7 +141,7 @@ impl<'a> Embedding<'a> {
     }
 }
 
-/// Equal if the stored bytes are: model, precision, text and numbers.
+/// Equal if model, precision, text and the stored bytes of the numbers are.
 impl PartialEq for Embedding<'_> {
     fn eq(&self, other: &Self) -> bool {
         let of = |e: &Self| (e.text, e.numbers.precision, e.numbers.scale.to_bits());
@@ -135,6 +151,6 @@ impl PartialEq for Embedding<'_> {
 
 impl fmt::Debug for Embedding<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Embedding({}: {} × {})", self.name, self.dimension(), self.precision())
+        write!(f, "Embedding({}: {} × {})", Escaped(self.name), self.dimension(), self.precision())
     }
 }

@@ -115,7 +115,7 @@ impl Vector {
     }
 }
 
-pub(super) fn hash(text: &str) -> u128 {
+pub(crate) fn hash(text: &str) -> u128 {
     xxh3_128(text.as_bytes())
 }
 

@@ -23,9 +23,11 @@
 //! | `payload` | a vector as a payload, and what is none |
 //! | `compare` | dot product, cosine, distance, over the stored bytes |
 //! | `embedding` | a vector as it is read |
+//! | `later` | a later text of a vector that was not written anew |
 
 mod compare;
 mod embedding;
+mod later;
 mod make;
 mod model;
 mod payload;
@@ -39,3 +41,5 @@ pub use model::{MAX_DIMENSION, MAX_MODEL_NAME_LEN, Model};
 pub use spelling::Precision;
 
 pub(crate) use compare::Query;
+pub(crate) use later::{later_text, later_text_in};
+pub(crate) use make::hash;

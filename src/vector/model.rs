@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::VectorError;
+use crate::escape::Escaped;
 use crate::kernel::MAX_PAYLOAD_LEN;
 use crate::vector::payload::MAX_HEADER_LEN;
 
@@ -25,10 +28,33 @@ pub const MAX_MODEL_NAME_LEN: usize = 1024;
 /// assert_eq!(Model::new("", 384), Err(VectorError::NoName));
 /// # Ok::<(), VectorError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Parts", into = "Parts")]
 pub struct Model {
     name: Arc<str>,
     dimension: u32,
+}
+
+/// How a model is serialised.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Model")]
+struct Parts {
+    name: String,
+    dimension: usize,
+}
+
+impl From<Model> for Parts {
+    fn from(model: Model) -> Self {
+        Self { name: model.name().to_owned(), dimension: model.dimension() }
+    }
+}
+
+impl TryFrom<Parts> for Model {
+    type Error = VectorError;
+
+    fn try_from(Parts { name, dimension }: Parts) -> Result<Self, VectorError> {
+        Self::new(&name, dimension)
+    }
 }
 
 impl Model {
@@ -84,7 +110,7 @@ pub(super) fn check_dimension(dimension: usize) -> Result<(), VectorError> {
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.dimension)
+        write!(f, "{} ({})", Escaped(&self.name), self.dimension)
     }
 }
 

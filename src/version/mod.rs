@@ -163,14 +163,31 @@ impl Version {
         }
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_device(&self, writer: WriterId) -> Option<Arc<str>> {
+        match &self.ground {
+            Ground::Whole { lineage, .. } => lineage.name(writer).cloned(),
+            Ground::Told(_) => None,
+        }
+    }
+
     /// Names the version: 64 bits of XXH3 over its heads. Finds equality; does not prove it.
     pub(crate) fn digest(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.head_bytes())
+    }
+
+    /// The same with 128 bits.
+    pub(crate) fn long_digest(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(&self.head_bytes())
+    }
+
+    fn head_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(18 * self.heads.len());
         for head in self.heads.iter() {
             bytes.extend_from_slice(head.writer.as_bytes());
             bytes.extend_from_slice(&head.counter.to_be_bytes());
         }
-        xxhash_rust::xxh3::xxh3_64(&bytes)
+        bytes
     }
 }
 
@@ -408,6 +425,15 @@ impl Version {
         let line = lineage.place(Dot { writer: owner, counter: last })?;
         let counter = counters.get(line as usize).copied().filter(|counter| *counter < MAX_COUNTER)?;
         lineage.dot_at(line, counter)
+    }
+
+    /// The last dot of a writer that is covered, or the one that it continues.
+    pub(crate) fn last_of(&self, writer: WriterId) -> Option<Dot> {
+        match (&self.ground, self.get(writer)) {
+            (Ground::Whole { lineage, .. }, 0) => lineage.parent(writer),
+            (_, 0) => None,
+            (_, counter) => Some(Dot { writer, counter }),
+        }
     }
 
     /// True if a dot lies on the path of another, or is it. O(lines + log writers).

@@ -47,6 +47,9 @@ pub(crate) trait Read {
     fn holds_anything(&self, thing: Thing) -> bool;
     fn roots(&self) -> BTreeSet<Thing>;
     fn dangles(&self, edge: Thing) -> bool;
+    /// The ends of an edge that no live root of it says were there, as its value has them: 1 the source, 2 the target.
+    fn unseen(&self, edge: Thing) -> i32;
+    fn lost(&self, edge: Thing) -> bool;
     fn hidden(&self) -> BTreeSet<Thing>;
     fn conflicts(&self) -> BTreeSet<(Thing, u8)>;
     fn edges(&self) -> BTreeSet<Thing> {
@@ -75,6 +78,15 @@ impl Read for View<'_> {
         !self.is_there(Thing::Node(s)) || !self.is_there(Thing::Node(t))
     }
 
+    fn unseen(&self, edge: Thing) -> i32 {
+        self.of(&(edge, Place::Root)).fold(3, |unseen, root| unseen & *root.value)
+    }
+
+    /// Whether an end is missing that some writer of the edge saw.
+    fn lost(&self, edge: Thing) -> bool {
+        missing_ends(self, edge) & !self.unseen(edge) != 0
+    }
+
     fn hidden(&self) -> BTreeSet<Thing> {
         self.all().map(|w| w.cell.0).filter(|t| !self.is_there(*t)).collect()
     }
@@ -91,12 +103,18 @@ impl Read for View<'_> {
     }
 }
 
+/// The ends of an edge that are not there: 1 the source, 2 the target.
+fn missing_ends(view: &View<'_>, edge: Thing) -> i32 {
+    let Thing::Edge(s, t, _) = edge else { return 0 };
+    i32::from(!view.is_there(Thing::Node(s))) | i32::from(!view.is_there(Thing::Node(t))) << 1
+}
+
 impl Model for Small {
     type Type = Graph;
     type Op = Op;
     type Cell = (Thing, Place);
     type Group = Thing;
-    /// Presence alone is 0.
+    /// Presence alone is 0; the root of an edge tells which ends its writer did not see.
     type Value = i32;
 
     fn group((thing, _): &Self::Cell) -> Thing {
@@ -109,8 +127,11 @@ impl Model for Small {
     }
 
     fn writes(op: &Op, view: &View<'_>, _: usize) -> Option<Writes<Self>> {
-        let root = |thing: Thing| Write::Put((thing, Place::Root), 0);
+        let root = |thing: Thing| Write::Put((thing, Place::Root), missing_ends(view, thing));
         let create = |thing: Thing| match (view.is_there(thing), view.holds_anything(thing)) {
+            (true, _) if view.unseen(thing) & !missing_ends(view, thing) != 0 && matches!(thing, Thing::Edge(..)) => {
+                vec![Write::Put((thing, Place::Root), view.unseen(thing) & missing_ends(view, thing))]
+            }
             (true, _) => vec![],
             (false, true) => vec![Write::Delete(thing), root(thing)],
             (false, false) => vec![root(thing)],
@@ -189,7 +210,8 @@ impl Model for Small {
         let facets = [
             ("conflicts", !view.conflicts().is_empty()),
             ("hidden survivors", !view.hidden().is_empty()),
-            ("dangling edges", view.edges().iter().any(|e| view.dangles(*e))),
+            ("dangling edges", view.edges().iter().any(|e| view.lost(*e))),
+            ("unresolved edges", view.edges().iter().any(|e| view.dangles(*e) && !view.lost(*e))),
         ];
         facets.into_iter().filter(|(_, holds)| *holds).map(|(what, _)| what).collect()
     }
@@ -253,6 +275,8 @@ pub(crate) fn check_members(view: &View<'_>, graph: &Graph) -> Result<(), String
     let (dangling, whole): (Vec<_>, Vec<_>) = edges.iter().partition(|e| view.dangles(**e));
     same("edges", ids(graph.edges()), owners(&whole))?;
     same("dangling edges", ids(graph.dangling()), owners(&dangling))?;
+    let unresolved: Vec<_> = dangling.iter().filter(|e| !view.lost(**e)).collect();
+    same("unresolved edges", ids(graph.unresolved()), owners(unresolved))?;
     same("edge count", graph.edge_count(), edges.len())?;
     same("hidden", graph.hidden().map(|h| h.owner()).collect(), owners(&view.hidden()))
 }
@@ -308,7 +332,7 @@ pub(crate) fn check_conflicts(view: &View<'_>, graph: &Graph) -> Result<(), Stri
     same("concurrent edits", of_kind(|kind| *kind == ConflictKind::ConcurrentEdit), edits)?;
     let hidden = whole(owners(&view.hidden()));
     same("edits of what was deleted", of_kind(|kind| *kind == ConflictKind::EditDelete), hidden)?;
-    let loose: Vec<Thing> = view.edges().into_iter().filter(|edge| view.dangles(*edge)).collect();
+    let loose: Vec<Thing> = view.edges().into_iter().filter(|edge| view.lost(*edge)).collect();
     let loose = whole(owners(&loose));
     same("edges without an end", of_kind(|kind| matches!(kind, ConflictKind::Dangling { .. })), loose)
 }

@@ -8,8 +8,7 @@
 //! | 2 | number of the part, from 0 |
 //! | 2 | number of parts |
 //! | 8 | random name that the parts share |
-//! | 8 | digest of the version |
-//! | 16 | fingerprint of the state |
+//! | 32 | statement: digest of the version, fingerprint of the state |
 //! | 8 | length of what follows the header |
 //! | 8 | checksum of what follows the header: XXH3-64 |
 //! | 8 | checksum of the header so far: XXH3-64 |
@@ -22,8 +21,8 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::DecodeError;
-use crate::kernel::{Crdt, Delta, Fingerprint};
-use crate::replica::Replica;
+use crate::kernel::{Delta, DeltaKind};
+use crate::statement::Statement;
 use crate::sync::folder::report::SkipReason;
 use crate::version::Version;
 
@@ -32,28 +31,10 @@ const MAGIC: [u8; 4] = *b"DRFF";
 /// The format that this version writes, and the only one so far.
 const FORMAT: u8 = 1;
 
-pub(super) const HEADER_LEN: usize = 66;
+pub(super) const HEADER_LEN: usize = 74;
 
 /// The largest number of files that one delta is written to.
 pub const MAX_PARTS: usize = 256;
-
-/// A version and the state that its device held at it: equal versions with unequal fingerprints are a divergence.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Statement {
-    pub(super) version: u64,
-    pub(super) fingerprint: Fingerprint,
-}
-
-impl Statement {
-    pub(super) fn of<T: Crdt>(replica: &Replica<T>) -> Self {
-        Self { version: replica.version().digest(), fingerprint: replica.fingerprint() }
-    }
-
-    /// True if both stand at one version and hold something else.
-    pub(super) fn contradicts(&self, other: &Self) -> bool {
-        self.version == other.version && self.fingerprint != other.fingerprint
-    }
-}
 
 /// The first bytes of a file, read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,16 +69,16 @@ impl FileHeader {
         }
         let number = |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         let (part, parts) = (number(6, 2) as u16, number(8, 2) as u16);
-        if number(58, 8) != xxh3_64(&header[..58]) {
+        if number(66, 8) != xxh3_64(&header[..66]) {
             return Err(SkipReason::Damaged(DecodeError::Checksum));
         }
         if part >= parts || usize::from(parts) > MAX_PARTS {
             return Err(SkipReason::Damaged(DecodeError::Malformed("a number of parts that no file has")));
         }
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&header[26..42]);
-        let statement = Statement { version: number(18, 8), fingerprint: Fingerprint::from_bytes(fingerprint) };
-        Ok(Self { part, parts, set: number(10, 8), statement, len: number(42, 8), checksum: number(50, 8) })
+        let mut statement = [0; 32];
+        statement.copy_from_slice(&header[18..50]);
+        let statement = Statement::from_bytes(statement);
+        Ok(Self { part, parts, set: number(10, 8), statement, len: number(50, 8), checksum: number(58, 8) })
     }
 
     fn write(&self) -> Vec<u8> {
@@ -107,8 +88,7 @@ impl FileHeader {
         header.extend_from_slice(&self.part.to_be_bytes());
         header.extend_from_slice(&self.parts.to_be_bytes());
         header.extend_from_slice(&self.set.to_be_bytes());
-        header.extend_from_slice(&self.statement.version.to_be_bytes());
-        header.extend_from_slice(&self.statement.fingerprint.to_bytes());
+        header.extend_from_slice(&self.statement.to_bytes());
         header.extend_from_slice(&self.len.to_be_bytes());
         header.extend_from_slice(&self.checksum.to_be_bytes());
         let checksum = xxh3_64(&header);
@@ -147,7 +127,7 @@ pub(super) fn open<'a>(bytes: &'a [u8], expected: &FileHeader) -> Result<Body<'a
     let Some((len, rest)) = body.split_first_chunk::<4>() else { return Err(malformed) };
     let Some((version, delta)) = rest.split_at_checked(u32::from_be_bytes(*len) as usize) else { return Err(malformed) };
     let upto = Version::from_bytes(version).map_err(SkipReason::Damaged)?;
-    if upto.digest() != expected.statement.version {
+    if !expected.statement.is_about(&upto) {
         return Err(malformed);
     }
     Ok(Body { upto: Some(upto), delta })
@@ -159,7 +139,7 @@ pub(super) fn decode(bytes: &[u8], statement: Statement) -> Result<Delta, SkipRe
         DecodeError::Format(_) | DecodeError::Flags(_) | DecodeError::UnknownKind(_) => SkipReason::TooNew(error),
         other => SkipReason::Damaged(other),
     })?;
-    match statement.version == delta.upto().digest() {
+    match statement.is_about(delta.upto()) {
         true => Ok(delta),
         false => Err(SkipReason::Damaged(DecodeError::Malformed("a statement about another version"))),
     }
@@ -207,7 +187,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn of(delta: &Delta, statement: Statement) -> Self {
-        let is_checkpoint = *delta.kind() == crate::kernel::DeltaKind::Complete;
+        let is_checkpoint = *delta.kind() == DeltaKind::Complete;
         Self { need: delta.need(), upto: delta.upto().clone(), statement, is_checkpoint, taken_at: None }
     }
 

@@ -28,8 +28,8 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// Syncing through a folder of files, which anything moves: git, Syncthing, a USB stick, a mounted object store.
 ///
 /// Each device writes to a directory of its own and only reads the others', so there is nothing for whatever moves the files to
-/// merge. A file holds a delta, which builds on those before it, and a *statement*: which version its device stood at, and the
-/// fingerprint of what it held there. Now and then a file is a *checkpoint* that holds everything, and those before it are
+/// merge. A file holds a delta, which builds on those before it, and a [statement](crate::Statement): which version its device stood
+/// at, and the fingerprint of what it held there. Now and then a file is a *checkpoint* that holds everything, and those before it are
 /// deleted. No name is ever given twice. Files may come late, twice, in any order, in part or damaged: what can be applied
 /// is, the rest is [reported](FolderReport::skipped) and tried again next time.
 ///
@@ -82,7 +82,7 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// A push costs what changed, with what was merged from others meanwhile; so the folder holds a thing once for each device that
 /// writes. A device that has nothing to say that another's files do not say already writes nothing. A checkpoint is O(n): it is
 /// written when the files since the last one are [as many bytes](MIN_CHAIN_LEN) or [too many](MAX_CHAIN_FILES), when another
-/// device pruned what our files do not tell of, and after a divergence. A sync reads the first 66 bytes of each file.
+/// device pruned what our files do not tell of, and after a divergence. A sync reads the first 74 bytes of each file.
 pub struct Folder<T> {
     pub(super) folder: PathBuf,
     pub(super) device: DeviceName,

@@ -13,7 +13,7 @@ use crate::codec::DecodeError;
 use crate::kernel::{Crdt, Delta, MergeError};
 use crate::replica::Replica;
 use crate::sync::folder::files::{self, Listing, Mark, Unit};
-use crate::sync::folder::format::{self, Statement, Summary};
+use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::Folder;
 use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
 
@@ -73,7 +73,7 @@ impl<T: Crdt> Folder<T> {
             }
             left = waiting.into_iter().map(|(unit, _)| unit).collect();
         }
-        let here = Statement::of(replica);
+        let here = replica.statement();
         let diverged = units.iter().filter(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&here)));
         report.diverged =
             diverged.map(|unit| Diverged { device: unit.device.clone(), path: unit.path().to_owned() }).collect();
@@ -142,7 +142,7 @@ impl<T: Crdt> Folder<T> {
         replica: &mut Replica<T>,
         report: &mut FolderReport,
     ) -> Result<(), SkipReason> {
-        if self.summary(unit).is_some_and(|summary| summary.statement == Statement::of(replica)) {
+        if self.summary(unit).is_some_and(|summary| summary.statement == replica.statement()) {
             self.mark_taken(unit, replica);
             return Ok(());
         }
@@ -156,18 +156,18 @@ impl<T: Crdt> Folder<T> {
 
     fn mark_taken(&mut self, unit: &Unit, replica: &Replica<T>) {
         if let Some(Known { content: Content::Delta(summary), .. }) = self.read.get_mut(unit.path()) {
-            summary.taken_at = Some(Statement::of(replica));
+            summary.taken_at = Some(replica.statement());
         }
     }
 
     /// Takes in all checkpoints again if a file contradicts the state. Returns true if that changed anything.
     fn settle(&mut self, units: &[Unit], replica: &mut Replica<T>, report: &mut FolderReport) -> bool {
-        let before = Statement::of(replica);
+        let before = replica.statement();
         if !units.iter().any(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&before))) {
             return false;
         }
         for unit in units {
-            let here = Statement::of(replica);
+            let here = replica.statement();
             let is_wanted = self.summary(unit).is_some_and(|summary| {
                 summary.is_checkpoint && summary.statement != here && summary.taken_at != Some(here)
             });
@@ -176,7 +176,7 @@ impl<T: Crdt> Folder<T> {
                 let _ = self.take_in(unit, &delta, replica, report);
             }
         }
-        Statement::of(replica) != before
+        replica.statement() != before
     }
 
     /// What is remembered of a unit.

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use crate::kernel::{Crdt, Delta};
 use crate::replica::Replica;
+use crate::statement::Statement;
 use crate::sync::device::DeviceName;
 use crate::sync::folder::chain::Chain;
 use crate::sync::folder::files::{self, Listing, Unit};
-use crate::sync::folder::format::{self, Statement, Summary};
+use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::{Folder, MAX_CHAIN_FILES, MIN_CHAIN_LEN};
 use crate::sync::folder::names;
 use crate::sync::folder::pull::{Content, Known};
@@ -61,7 +62,7 @@ impl<T: Crdt> Folder<T> {
         for leftover in leftovers {
             remove(&leftover, &mut report);
         }
-        let (ours, here) = (replica.version(), Statement::of(replica));
+        let (ours, here) = (replica.version(), replica.statement());
         let chain = Chain::of(own.iter().filter_map(|(unit, summary)| Some((summary.as_ref()?, unit.len()))), ours);
         let next = {
             let of_own = own.iter().filter_map(|(_, summary)| summary.as_ref());
@@ -214,7 +215,7 @@ impl<T: Crdt> Folder<T> {
     fn is_taken_in(&self, unit: &Unit, replica: &Replica<T>, report: &mut FolderReport) -> bool {
         let Ok((_, delta)) = self.read_unit(unit, &mut report.bytes_read) else { return false };
         let mut copy = replica.fork();
-        copy.take_in(&delta).is_ok() && Statement::of(&copy) == Statement::of(replica)
+        copy.take_in(&delta).is_ok() && copy.statement() == replica.statement()
     }
 
     /// Deletes the files of a delta of this device.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
+use crate::escape::Escaped;
 use crate::id::Dot;
 use crate::kernel::{Dropped, MergeError, RepairError};
 use crate::sync::device::{DeviceName, DeviceNameError};
@@ -31,7 +32,7 @@ pub struct FolderReport {
     /// Contents that lost their dots, or their lives, when a divergence was settled: see
     /// [`MergeReport::dropped`](crate::MergeReport::dropped).
     pub dropped_contents: Vec<Dropped>,
-    /// The bytes of all files that were read. Of a file that was read before and has not changed only the first 66 bytes
+    /// The bytes of all files that were read. Of a file that was read before and has not changed only the first 74 bytes
     /// are read, and not counted.
     pub bytes_read: u64,
     /// Writes whose stamp lies too far ahead of the local clock: see [`MergeReport::ahead`](crate::MergeReport::ahead).
@@ -115,7 +116,7 @@ pub enum SkipReason {
     #[error("{0}")]
     TooNew(#[source] DecodeError),
     /// A delta of another type.
-    #[error("it belongs to a `{found}`, and this is a `{ours}`; give each type a folder of its own")]
+    #[error("it belongs to a `{}`, and this is a `{ours}`; give each type a folder of its own", Escaped(.found))]
     Schema {
         /// The type that it names.
         found: String,

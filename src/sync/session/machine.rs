@@ -32,7 +32,9 @@ use crate::version::Version;
 /// Both sides say hello at once; none is client or server. All that is known of the peer comes from what it has said in this
 /// session, and can be thrown away: the next session begins where the replicas stand.
 ///
-/// [`blocking`](crate::sync::blocking) and [`in_memory`](crate::sync::in_memory) do all this for the usual cases.
+/// [`blocking`](crate::sync::blocking) and [`in_memory`](crate::sync::in_memory) do all this for the usual cases. How to
+/// [end a session](crate::sync#ending-a-session), and how to run one in [async code](crate::sync#async-code), is told in
+/// [`sync`](crate::sync).
 ///
 /// ```
 /// use std::time::Duration;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::escape::Escaped;
 use crate::kernel::{Delta, MergeError};
 use crate::report::{MergeReport, Repair};
 use crate::sync::device::DeviceName;
@@ -60,7 +61,7 @@ pub enum SessionError {
     /// The peer holds values of another type.
     #[error(
         "the peer holds another type than `{ours}`{}; connect replicas of one type",
-        theirs.as_ref().map(|name| format!(": `{name}`")).unwrap_or_default()
+        theirs.as_ref().map(|name| format!(": `{}`", Escaped(name))).unwrap_or_default()
     )]
     Schema {
         /// Our type.
@@ -123,7 +124,7 @@ pub enum SessionError {
     #[error("the peer does not answer; try again later")]
     Silence,
     /// The peer has left before all was done.
-    #[error("the peer left: {}", parting_text(.0))]
+    #[error("the peer left: {}", Escaped(parting_text(.0)))]
     Left(Parting),
 }
 

@@ -127,8 +127,10 @@ fn text_into_map(conflict: &Conflict<'_>) -> Resolution<'static> {
     let mut map = Map::new();
     for candidate in &conflict.candidates {
         match &candidate.content {
-            Content::Kind { kind: Kind::Map, reads } => map.extend(reads.as_object().cloned().unwrap_or_default()),
-            Content::Kind { reads, .. } => drop(map.insert("note".to_owned(), reads.clone())),
+            Content::Kind { kind: Kind::Map, reads } => {
+                map.extend(reads.to_json().as_object().cloned().unwrap_or_default())
+            }
+            Content::Kind { reads, .. } => drop(map.insert("note".to_owned(), reads.to_json())),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 pub(crate) const HELP: &str = "\
 Three replicas of one knowledge graph part, are edited, and meet again.
 
-Usage: cargo run --release --example mesh -- [OPTIONS]
+Usage: cargo run --release -p mesh -- [OPTIONS]
 
   --data FILE   what to import instead of the animals of WordNet: JSON lines of two forms,
                 {\"node\": \"n1\", \"pos\": \"noun\", \"lemmas\": [\"cat\"], \"gloss\": \"feline mammal\"}
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/wordnet-animals.jsonl").into();
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wordnet-animals.jsonl").into();
         Self { data, seed: 1, edits: 300, json: false, dot: None, help: false }
     }
 }

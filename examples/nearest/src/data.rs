@@ -6,7 +6,7 @@ use std::fs;
 use driftless::{Model, NodeId, VectorError};
 use serde_json::Value;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/wordnet-animals");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wordnet-animals");
 
 pub(crate) struct Concept {
     pub(crate) name: String,

@@ -26,7 +26,7 @@ use lexopt::prelude::*;
 const HELP: &str = "\
 The persona of an agent on three devices, edited apart and brought together.
 
-Usage: cargo run --example persona -- [OPTIONS]
+Usage: cargo run -p persona -- [OPTIONS]
 
   --json   the persona that all three agree on in the end, and nothing else
   --help   this text
