@@ -370,11 +370,22 @@ impl<T: Crdt> Replica<T> {
     /// What is refused is refused whole. Idempotent. O(n).
     ///
     pub fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
+        self.repair_by(theirs, false)
+    }
+
+    /// The same with the complete delta of a state that has seen what this replica has seen, or less: of what it had seen, the
+    /// two hold the same afterwards. Without a divergence nothing changes.
+    pub(crate) fn take_in(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
+        self.repair_by(theirs, true)
+    }
+
+    fn repair_by(&mut self, theirs: &Delta, may_be_older: bool) -> Result<Repair<T>, RepairError> {
         if theirs.schema() != T::SCHEMA {
             return Err(RepairError::Schema { ours: T::SCHEMA, theirs: theirs.schema().to_owned() });
         }
         let author = &mut self.author;
-        let mut repairing = Repairing::new(self.target.state(), theirs, author.writer, &mut author.interner)?;
+        let (state, interner) = (self.target.state(), &mut author.interner);
+        let mut repairing = Repairing::new(state, theirs, may_be_older, author.writer, interner)?;
         let before = self.target.clone();
         let (mut step, mut touched) = (Vec::new(), Vec::new());
         while repairing.step(self.target.state_mut(), &mut step) {

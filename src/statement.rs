@@ -33,6 +33,11 @@ impl Statement {
         Self { version: version.long_digest(), fingerprint }
     }
 
+    /// True if it was said by a replica at this version.
+    pub(crate) fn is_about(&self, version: &Version) -> bool {
+        self.version == version.long_digest()
+    }
+
     /// True if both have seen the same and do not hold the same.
     pub fn contradicts(&self, other: &Self) -> bool {
         self.version == other.version && self.fingerprint != other.fingerprint

@@ -77,23 +77,36 @@ pub(crate) struct Repairing {
 }
 
 impl Repairing {
-    /// Judges every dot that is alive here or there. O(n).
+    /// Judges every dot that is alive here or there and that `theirs` covers. O(n).
+    ///
+    /// With `may_be_older` the peer may have seen less than we have: then a dot that is alive there and dead here proves
+    /// nothing, since it may have died since.
     pub(crate) fn new(
         state: &State,
         theirs: &Delta,
+        may_be_older: bool,
         own: Option<WriterId>,
         interner: &mut Interner,
     ) -> Result<Self, RepairError> {
         if theirs.kind != DeltaKind::Complete {
             return Err(RepairError::Kind);
         }
-        if theirs.upto != state.version {
+        let is_older = may_be_older && theirs.upto != state.version;
+        let upto = state.version.resolve(&theirs.upto).filter(|upto| state.version.includes(upto));
+        let Some(upto) = upto.filter(|upto| is_older || *upto == state.version) else {
             return Err(RepairError::Version { ours: state.version.bare(), theirs: theirs.upto.clone() });
+        };
+        let (mut only_here, mut only_there) = differences(state, theirs);
+        if is_older {
+            only_here.retain(|dot, _| upto.covers(*dot));
+            only_there.retain(|dot, _| only_here.contains_key(dot));
         }
-        let (only_here, only_there) = differences(state, theirs);
         let differing = || only_here.keys().chain(only_there.keys());
         let own_differs = differing().any(|dot| Some(dot.writer) == own);
         let mut pruned = state.version.resolve(&theirs.pruned).unwrap_or_else(|| state.version.clone());
+        if may_be_older && only_here.is_empty() && only_there.is_empty() {
+            pruned = state.version.nothing();
+        }
         pruned.observe_all(differing().copied());
         let (mut dropped, mut moves) = (Vec::new(), Vec::new());
         for (dot, was) in only_here {

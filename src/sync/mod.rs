@@ -92,8 +92,8 @@ pub use drivers::{
     InMemoryError, SyncError, SyncErrorReason, Synced, blocking, blocking_durable, blocking_with, in_memory,
 };
 pub use folder::{
-    Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MIN_CHAIN_LEN, MergedFile, SkipReason,
-    SkippedFile, WrittenFile,
+    Diverged, Folder, FolderError, FolderReport, MAX_CHAIN_FILES, MAX_FILE_LEN, MAX_PARTS, MIN_CHAIN_LEN, MergedFile,
+    SkipReason, SkippedFile, WrittenFile,
 };
 pub use pump::{Exchange, Pump, PumpError};
 pub use reconcile::{Difference, ReconcileError, Reconciling, Step, Turn};

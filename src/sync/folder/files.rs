@@ -1,44 +1,62 @@
-//! Names, listing, reading, writing: all that touches the disk.
+//! Listing, reading, writing: all that touches the disk.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::sync::device::DeviceName;
+use crate::sync::folder::format::{FileHeader, HEADER_LEN};
+use crate::sync::folder::names::{self, Entry};
 use crate::sync::folder::report::{FolderError, SkipReason, SkippedFile};
 
 /// How many entries of a folder are looked at, over all devices: some two hundred devices with their longest chains.
 const MAX_ENTRIES: usize = 65_536;
 
-/// The digits of a file's number, so that names sort like numbers.
-const DIGITS: usize = 10;
+/// A temporary file is left alone for so long: another process may be writing it.
+const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
-/// A number for each second of three hundred years.
-pub(super) const MAX_NUMBER: u64 = 9_999_999_999;
-
-const EXTENSION: &str = ".drift";
-const TEMPORARY: &str = ".tmp";
-
-/// A file that may hold a delta.
+/// A file that may hold a delta, or a part of one.
 #[derive(Clone, Debug)]
 pub(super) struct FileEntry {
-    pub(super) device: DeviceName,
     pub(super) number: u64,
     pub(super) path: PathBuf,
     pub(super) mark: Mark,
 }
 
-/// By what a file that was read is known to be the same.
+/// By what a file that was read is known to be the same: its header has the checksum of all of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
     pub(super) len: u64,
     modified: Option<SystemTime>,
+    pub(super) header: FileHeader,
 }
 
-impl Mark {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self { len: metadata.len(), modified: metadata.modified().ok() }
+/// The files that hold one delta: one, or several parts.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) device: DeviceName,
+    /// By their parts. Not empty.
+    pub(super) files: Vec<FileEntry>,
+}
+
+impl Unit {
+    pub(super) fn is_complete(&self) -> bool {
+        self.files.len() == usize::from(self.header().parts)
+    }
+
+    pub(super) fn header(&self) -> &FileHeader {
+        &self.files[0].mark.header
+    }
+
+    /// The path of its first file.
+    pub(super) fn path(&self) -> &Path {
+        &self.files[0].path
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.files.iter().map(|file| file.mark.len).sum()
     }
 }
 
@@ -46,43 +64,56 @@ impl Mark {
 #[derive(Default)]
 pub(super) struct Listing {
     /// By device, then number.
-    pub(super) files: Vec<FileEntry>,
+    pub(super) units: Vec<Unit>,
+    /// What is not read because of its name or kind.
     pub(super) skipped: Vec<SkippedFile>,
-    /// Half-written files of our own.
+    /// Files of devices whose first bytes are not a header.
+    pub(super) headless: Vec<(DeviceName, SkippedFile)>,
+    /// Half-written files of our own that nobody is writing any longer.
     pub(super) leftovers: Vec<PathBuf>,
+    /// The highest number of a file of our own.
+    pub(super) highest: u64,
 }
 
 pub(super) fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FolderError + 'a {
     move |source| FolderError::Io { doing, path: path.to_owned(), source }
 }
 
-/// Lists the devices' directories; whatever else lies in the folder is not looked at. Links are not followed.
+/// Lists the devices' directories, and tells of all else that lies in the folder. Links are not followed.
 pub(super) fn list(folder: &Path, own: &DeviceName) -> Result<Listing, FolderError> {
     let (mut listing, mut room) = (Listing::default(), MAX_ENTRIES);
-    let entries = fs::read_dir(folder).map_err(failed("list", folder))?;
-    for entry in entries {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
         let entry = entry.map_err(failed("list", folder))?;
-        let device = entry.file_name().to_str().and_then(|name| name.parse::<DeviceName>().ok());
         if !spend(&mut room, folder, &mut listing) {
             break;
         }
-        let (Some(device), true) = (device, entry.file_type().is_ok_and(|kind| kind.is_dir())) else { continue };
         let path = entry.path();
-        if let Err(error) = list_device(&path, &device, device == *own, &mut room, &mut listing) {
+        let device = match names::in_folder(&entry) {
+            Entry::Device(device) => device,
+            Entry::Skipped(reason) => {
+                listing.skipped.push(SkippedFile { path, reason });
+                continue;
+            }
+            Entry::File(_) | Entry::Temporary | Entry::Hidden => continue,
+        };
+        if let Err(error) = list_device(&path, &device, own, &mut room, &mut listing, &mut files) {
             match device == *own {
                 true => return Err(failed("list", &path)(error)),
                 false => listing.skipped.push(SkippedFile { path, reason: SkipReason::Unreadable(error) }),
             }
         }
     }
-    listing.files.sort_unstable_by(|a, b| (&a.device, a.number).cmp(&(&b.device, b.number)));
+    listing.units = units(files);
     listing.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(listing)
 }
 
 fn spend(room: &mut usize, path: &Path, listing: &mut Listing) -> bool {
     if *room == 0 {
-        listing.skipped.push(SkippedFile { path: path.to_owned(), reason: SkipReason::TooMany(MAX_ENTRIES) });
+        if !listing.skipped.iter().any(|skipped| matches!(skipped.reason, SkipReason::TooMany(_))) {
+            listing.skipped.push(SkippedFile { path: path.to_owned(), reason: SkipReason::TooMany(MAX_ENTRIES) });
+        }
         return false;
     }
     *room -= 1;
@@ -92,54 +123,99 @@ fn spend(room: &mut usize, path: &Path, listing: &mut Listing) -> bool {
 fn list_device(
     directory: &Path,
     device: &DeviceName,
-    is_own: bool,
+    own: &DeviceName,
     room: &mut usize,
     listing: &mut Listing,
+    files: &mut Vec<(DeviceName, FileEntry)>,
 ) -> io::Result<()> {
+    let (skipped_before, mut is_devices) = (listing.skipped.len(), device == own);
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if !spend(room, directory, listing) {
             break;
         }
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_str();
-        if let Some(name) = name.and_then(|name| name.strip_suffix(TEMPORARY)) {
-            if is_own && number_of(name).is_some() {
-                listing.leftovers.push(path);
+        let path = entry.path();
+        match names::in_device(&entry) {
+            Entry::File(number) => {
+                is_devices = true;
+                if device == own {
+                    listing.highest = listing.highest.max(number);
+                }
+                match look_at(&path) {
+                    Ok(mark) => files.push((device.clone(), FileEntry { number, path, mark })),
+                    // Gone since.
+                    Err(SkipReason::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {}
+                    Err(reason) => listing.headless.push((device.clone(), SkippedFile { path, reason })),
+                }
             }
-            continue;
-        }
-        if name.is_some_and(|name| name.starts_with('.')) {
-            // What sync tools and desktops leave everywhere.
-            continue;
-        }
-        let Some(number) = name.and_then(number_of) else {
-            listing.skipped.push(SkippedFile { path, reason: SkipReason::Foreign });
-            continue;
-        };
-        // Of the link itself, if it is one.
-        match entry.metadata() {
-            Ok(metadata) if metadata.is_file() => {
-                let (device, mark) = (device.clone(), Mark::of(&metadata));
-                listing.files.push(FileEntry { device, number, path, mark });
+            Entry::Temporary => {
+                is_devices = true;
+                let modified = entry.metadata().and_then(|metadata| metadata.modified());
+                let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+                if device == own && age.is_some_and(|age| age > LEFTOVER_AGE) {
+                    listing.leftovers.push(path);
+                }
             }
-            Ok(_) => listing.skipped.push(SkippedFile { path, reason: SkipReason::NotAFile }),
-            // Gone since.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => listing.skipped.push(SkippedFile { path, reason: SkipReason::Unreadable(error) }),
+            Entry::Skipped(reason) => {
+                is_devices |= !matches!(reason, SkipReason::NotOurs);
+                listing.skipped.push(SkippedFile { path, reason });
+            }
+            Entry::Device(_) | Entry::Hidden => {}
         }
+    }
+    if !is_devices && listing.skipped.len() > skipped_before {
+        // A directory of the user's own whose name could be a device's: it is told of once, and not file by file.
+        let of_directory = |skipped: &SkippedFile| !matches!(skipped.reason, SkipReason::NotOurs);
+        let mut found = listing.skipped.split_off(skipped_before);
+        found.retain(of_directory);
+        listing.skipped.append(&mut found);
+        listing.skipped.push(SkippedFile { path: directory.to_owned(), reason: SkipReason::NotOurs });
     }
     Ok(())
 }
 
-fn name_of(number: u64) -> String {
-    format!("{number:0DIGITS$}{EXTENSION}")
+/// Length, time and header of a file.
+fn look_at(path: &Path) -> Result<Mark, SkipReason> {
+    let look = || {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        file.take(HEADER_LEN as u64).read_to_end(&mut header)?;
+        Ok((metadata, header))
+    };
+    let (metadata, header) = look().map_err(SkipReason::Unreadable)?;
+    let header = FileHeader::read(&header)?;
+    Ok(Mark { len: metadata.len(), modified: metadata.modified().ok(), header })
 }
 
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(EXTENSION)?;
-    let is_number = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| digits.parse().ok()).flatten()
+/// Puts parts of one delta together. A part that is there twice begins a unit of its own.
+fn units(mut files: Vec<(DeviceName, FileEntry)>) -> Vec<Unit> {
+    files.sort_unstable_by(|(a, x), (b, y)| (a, x.number, &x.path).cmp(&(b, y.number, &y.path)));
+    let mut sets: BTreeMap<(DeviceName, u64, u16), Vec<usize>> = BTreeMap::new();
+    let mut times: BTreeMap<(DeviceName, u64, u16, u16), usize> = BTreeMap::new();
+    let mut units: Vec<Unit> = Vec::with_capacity(files.len());
+    for (device, file) in files {
+        let header = file.mark.header;
+        if header.parts == 1 {
+            units.push(Unit { device, files: vec![file] });
+            continue;
+        }
+        let of_set = sets.entry((device.clone(), header.set, header.parts)).or_default();
+        let time = times.entry((device.clone(), header.set, header.parts, header.part)).or_default();
+        let unit = of_set.get(*time);
+        *time += 1;
+        match unit {
+            Some(i) => units[*i].files.push(file),
+            None => {
+                of_set.push(units.len());
+                units.push(Unit { device, files: vec![file] });
+            }
+        }
+    }
+    for unit in &mut units {
+        unit.files.sort_by_key(|file| file.mark.header.part);
+    }
+    units
 }
 
 /// All bytes of a file, unless they are more than `limit`.
@@ -158,7 +234,7 @@ pub(super) fn read(file: &FileEntry, limit: u64) -> Result<Vec<u8>, SkipReason> 
     }
 }
 
-/// Writes a file of our own: whole and durable, or not at all. One that is there is not touched.
+/// Writes a file of our own under a new name: whole and durable, or not at all.
 pub(super) fn write(folder: &Path, device: &DeviceName, number: u64, bytes: &[u8]) -> Result<FileEntry, FolderError> {
     let directory = folder.join(device.as_str());
     match fs::create_dir(&directory) {
@@ -166,26 +242,24 @@ pub(super) fn write(folder: &Path, device: &DeviceName, number: u64, bytes: &[u8
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed("make", &directory)(error)),
     }
-    if !fs::symlink_metadata(&directory).map_err(failed("look at", &directory))?.is_dir() {
-        return Err(FolderError::OwnFile { path: directory, reason: SkipReason::NotAFile });
+    let kind = fs::symlink_metadata(&directory).map_err(failed("look at", &directory))?.file_type();
+    if !kind.is_dir() {
+        let reason = if kind.is_symlink() { SkipReason::Link } else { SkipReason::NotAFile };
+        return Err(FolderError::OwnFile { path: directory, reason });
     }
-    let path = directory.join(name_of(number));
-    let temporary = directory.join(name_of(number) + TEMPORARY);
-    let result = write_new(&temporary, bytes).and_then(|()| match fs::symlink_metadata(&path) {
-        Ok(_) => Err(FolderError::Taken(path.clone())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::rename(&temporary, &path).map_err(failed("name", &path))
-        }
-        Err(error) => Err(failed("look at", &path)(error)),
-    });
+    let name = names::new_name(number);
+    let (path, temporary) = (directory.join(&name), directory.join(names::temporary_name(&name)));
+    let result = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, &path).map_err(failed("name", &path)));
     if result.is_err() {
-        // If that fails too, the next push tries again.
+        // If that fails too, a later push tries again.
         let _ = fs::remove_file(&temporary);
     }
     result?;
     sync_directory(&directory)?;
-    let mark = Mark::of(&fs::symlink_metadata(&path).map_err(failed("look at", &path))?);
-    Ok(FileEntry { device: device.clone(), number, path, mark })
+    match look_at(&path) {
+        Ok(mark) => Ok(FileEntry { number, path, mark }),
+        Err(reason) => Err(FolderError::OwnFile { path, reason }),
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {

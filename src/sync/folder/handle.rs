@@ -1,6 +1,6 @@
 //! A folder of files that anything moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::marker::PhantomData;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::kernel::Crdt;
 use crate::replica::{Prune, Replica};
 use crate::sync::device::DeviceName;
-use crate::sync::folder::files::{Mark, failed};
-use crate::sync::folder::pull::Content;
+use crate::sync::folder::files::failed;
+use crate::sync::folder::pull::Known;
 use crate::sync::folder::push::Write;
 use crate::sync::folder::report::{FolderError, FolderReport};
 
@@ -28,13 +28,15 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// Syncing through a folder of files, which anything moves: git, Syncthing, a USB stick, a mounted object store.
 ///
 /// Each device writes to a directory of its own and only reads the others', so there is nothing for whatever moves the files to
-/// merge. A file holds a delta, as [`Delta::to_bytes`](crate::Delta::to_bytes) writes it, and builds on the one before it; now and then one is
-/// a *checkpoint* that holds everything, and those before it are dropped. Files may come late, twice, in any order, in part or
-/// damaged: what can be applied is, the rest is [reported](FolderReport::skipped) and tried again next time.
+/// merge. A file holds a delta, which builds on those before it, and a [statement](crate::Statement): which version its device stood
+/// at, and the fingerprint of what it held there. Now and then a file is a *checkpoint* that holds everything, and those before it are
+/// deleted. No name is ever given twice. Files may come late, twice, in any order, in part or damaged: what can be applied
+/// is, the rest is [reported](FolderReport::skipped) and tried again next time.
 ///
-/// Nothing has to be kept between runs: what has been read is told by the replica's version, what has been written by the
-/// files. In memory, what was read is remembered by name, length and time of change, as its versions alone (some 50 bytes for each
-/// file and writer ever heard of), so that no file is read twice. The first sync reads every file once.
+/// Nothing has to be kept between runs: what has been read follows from the replica's version, what has been written from the
+/// files. So any saved state may be opened, of whatever age, in as many processes and under as many names as you like. In
+/// memory, what was read is remembered by name, length, time of change and header, as its versions alone (some 13 bytes for each
+/// head), so that no file is read twice. The first sync reads every file once.
 ///
 /// ```
 /// use driftless::sync::Folder;
@@ -60,27 +62,37 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// # What to keep to
 ///
 /// - One folder for each value: files of another type are left out.
-/// - A device's name is one installation's, for good, and one process uses it at a time.
-/// - Save the replica durably before it [pushes](Self::push), or give the lease up: a replica that crashed and
-///   resumed would write other things under the dots that are in the folder. One that syncs before its first write is told
-///   so ([`OwnDots`](FolderError::OwnDots), and then see [`reclaim`](Self::reclaim)); later it is told as long as one of the
-///   writes that collide still shows ([`OtherWrites`](FolderError::OtherWrites)).
+/// - A device's name is one installation's. If two use one name, sync tools may see conflicts in the directory's
+///   deletions; no data is lost by it.
+/// - Save the replica durably before it [pushes](Self::push): what a crash loses comes back out of the folder, but the next
+///   opening forks, and each version grows by one head (some 13 bytes) for good.
 /// - [Prune](Self::prune) through the folder.
 /// - The directory of a device that is gone for good may be deleted once another has synced.
+///
+/// # Divergence
+///
+/// Replicas at equal versions hold the same, unless a running process was copied with its memory, or a disk rots. A sync
+/// that reads a statement about the version of its replica with another fingerprint [reports](FolderReport::diverged) it and
+/// writes a checkpoint. Every reader joins each checkpoint into what it holds, even if it had seen all of that, by the rules of
+/// [`Replica::repair`]: so all devices come to hold the same, in whatever order files arrive, and a device that comes new to
+/// the folder as well.
 ///
 /// # What it costs
 ///
 /// A push costs what changed, with what was merged from others meanwhile; so the folder holds a thing once for each device that
 /// writes. A device that has nothing to say that another's files do not say already writes nothing. A checkpoint is O(n): it is
-/// written when the files since the last one are [as many bytes](MIN_CHAIN_LEN) or [too many](MAX_CHAIN_FILES), and
-/// when somebody else pruned what our files do not tell of.
+/// written when the files since the last one are [as many bytes](MIN_CHAIN_LEN) or [too many](MAX_CHAIN_FILES), when another
+/// device pruned what our files do not tell of, and after a divergence. A sync reads the first 74 bytes of each file.
 pub struct Folder<T> {
     pub(super) folder: PathBuf,
     pub(super) device: DeviceName,
     pub(super) limit: u64,
-    pub(super) read: BTreeMap<PathBuf, (Mark, Content)>,
-    /// The highest number that was ever written here: a file that somebody deleted gets no namesake.
-    pub(super) highest: u64,
+    /// What was read, by the path of the first part.
+    pub(super) read: BTreeMap<PathBuf, Known>,
+    /// What was reported already and is not worth reporting again.
+    pub(super) told: BTreeSet<PathBuf>,
+    /// True if a divergence was settled here and no checkpoint has been written since.
+    pub(super) settled: bool,
     of: PhantomData<fn() -> T>,
 }
 
@@ -92,11 +104,21 @@ impl<T: Crdt> Folder<T> {
     pub fn open(folder: impl Into<PathBuf>, device: &str) -> Result<Self, FolderError> {
         let (folder, device) = (folder.into(), device.parse::<DeviceName>()?);
         fs::read_dir(&folder).map_err(failed("open", &folder))?;
-        let (limit, read) = (MAX_FILE_LEN, BTreeMap::new());
-        Ok(Self { folder, device, limit, read, highest: 0, of: PhantomData })
+        Ok(Self {
+            folder,
+            device,
+            limit: MAX_FILE_LEN,
+            read: BTreeMap::new(),
+            told: BTreeSet::new(),
+            settled: false,
+            of: PhantomData,
+        })
     }
 
     /// Reads and writes files of up to `bytes`, instead of [`MAX_FILE_LEN`]. Decoding one takes up to eight times as much.
+    ///
+    /// A delta that is longer is written in parts, up to [`MAX_PARTS`](crate::sync::MAX_PARTS) files that are read together:
+    /// reading such a delta takes the memory of all its parts.
     #[must_use]
     pub fn with_file_limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
@@ -128,19 +150,24 @@ impl<T: Crdt> Folder<T> {
         Ok(report)
     }
 
-    /// Merges what the others' files hold, as far as it can be: in passes, until nothing more applies, since what is missing
-    /// in one device's files may be in another's. Reads one file at a time, and none that holds nothing new.
+    /// Merges what the files hold, as far as it can be: in passes, until nothing more applies, since what is missing in one
+    /// device's files may be in another's. Reads one delta at a time, and none that holds nothing new.
     ///
-    /// Fails only if the folder itself, or our own directory in it, cannot be listed.
+    /// Files of this device's own directory are read like all others: another opening may have written them.
+    ///
+    /// # Errors
+    /// If the folder itself, or this device's directory in it, cannot be listed.
     pub fn pull(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
         self.read_in(replica)
     }
 
-    /// Writes what our own files do not hold yet, unless another device's files do.
+    /// Writes what this device's files do not hold yet, unless another device's files do. If no file states where this
+    /// replica stands, one that says nothing else is written.
     ///
-    /// Refuses, with nothing written or deleted, if this replica turns out to be an old copy
-    /// ([`OwnFilesAhead`](FolderError::OwnFilesAhead), [`OwnDots`](FolderError::OwnDots)), or if a file of ours cannot be read
-    /// for another reason than damage.
+    /// Deletes files of this device, whichever opening wrote them, that a durable checkpoint of this device includes.
+    ///
+    /// # Errors
+    /// Nothing is written or deleted if a file of this device cannot be read for another reason than damage.
     pub fn push(&mut self, replica: &Replica<T>) -> Result<FolderReport, FolderError> {
         self.write_out(replica, Write::UnlessToldByOthers)
     }

@@ -1,23 +1,46 @@
-//! Reading what others wrote.
+//! Reading what the files hold, and repairing.
+//!
+//! 1. In passes, each delta that holds news and whose past has been seen is merged, until a pass merges nothing.
+//! 2. A checkpoint is *taken in* the first time that it is read, even if it holds no news: it is joined into the state by the
+//!    rules of a repair. Where no divergence is, that changes nothing.
+//! 3. If a file states that its device stands where the replica stands and holds something else, all checkpoints are taken
+//!    in once more, unless that was done from this very state.
+//!
+//! The invariant: after a pull the state is at least the join of all checkpoints that can be read, in the order in which a
+//! death is above every content, and contents are ordered canonically. A join does not depend on the order of arrival.
 
 use crate::codec::DecodeError;
 use crate::kernel::{Crdt, Delta, MergeError};
 use crate::replica::Replica;
-use crate::sync::folder::chain::Header;
-use crate::sync::folder::files::{self, FileEntry, Listing};
+use crate::sync::folder::files::{self, Listing, Mark, Unit};
+use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::Folder;
-use crate::sync::folder::report::{FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
+use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
 
-/// What is remembered of a file that was read.
+/// What is remembered of a delta that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Of all its files.
+    pub(super) marks: Vec<Mark>,
+    pub(super) content: Content,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    Delta(Header),
+    Delta(Summary),
     /// A delta of another type.
     Schema(String),
 }
 
-/// A file that was read, with its delta if it was read just now.
-pub(super) type Loaded = (Header, Option<Delta>);
+impl Known {
+    pub(super) fn new(unit: &Unit, content: Content) -> Self {
+        Self { marks: unit.files.iter().map(|file| file.mark.clone()).collect(), content }
+    }
+
+    fn is_of(&self, unit: &Unit) -> bool {
+        self.marks.iter().eq(unit.files.iter().map(|file| &file.mark))
+    }
+}
 
 enum Taken {
     /// Merged, or nothing new.
@@ -28,58 +51,81 @@ enum Taken {
 
 impl<T: Crdt> Folder<T> {
     pub(super) fn read_in(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
-        let Listing { files, skipped, .. } = self.list()?;
-        let mut report = FolderReport { skipped, ..FolderReport::default() };
-        let mut left = files;
+        let Listing { units, skipped, headless, .. } = self.list()?;
+        let mut report = FolderReport::default();
+        report.skipped = skipped.into_iter().filter(|skipped| self.is_to_be_told(skipped)).collect();
+        report.skipped.extend(headless.into_iter().map(|(_, skipped)| skipped));
+        let mut left: Vec<&Unit> = units.iter().collect();
         loop {
             let (merged, mut waiting) = (report.merged.len(), Vec::new());
-            for file in left {
-                match self.take(&file, replica, &mut report) {
+            for unit in left {
+                match self.take(unit, replica, &mut report) {
                     Ok(Taken::Done) => {}
-                    Ok(Taken::Not(reason)) => waiting.push((file, reason)),
-                    Err(reason) => report.skipped.push(SkippedFile { path: file.path, reason }),
+                    Ok(Taken::Not(reason)) => waiting.push((unit, reason)),
+                    Err(reason) => report.skipped.push(SkippedFile { path: unit.path().to_owned(), reason }),
                 }
             }
-            if waiting.is_empty() || merged == report.merged.len() {
-                let skipped = waiting.into_iter().map(|(file, reason)| SkippedFile { path: file.path, reason });
-                report.skipped.extend(skipped);
-                return Ok(report);
+            let settled = merged == report.merged.len() && self.settle(&units, replica, &mut report);
+            if merged == report.merged.len() && !settled {
+                let skipped = |(unit, reason): (&Unit, _)| SkippedFile { path: unit.path().to_owned(), reason };
+                report.skipped.extend(waiting.into_iter().map(skipped));
+                break;
             }
-            left = waiting.into_iter().map(|(file, _)| file).collect();
+            left = waiting.into_iter().map(|(unit, _)| unit).collect();
         }
+        let here = replica.statement();
+        let diverged = units.iter().filter(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&here)));
+        report.diverged =
+            diverged.map(|unit| Diverged { device: unit.device.clone(), path: unit.path().to_owned() }).collect();
+        Ok(report)
     }
 
-    /// Merges a file if it says anything new and can be merged by now.
+    /// True unless it was told before and nothing has to be done about it.
+    fn is_to_be_told(&mut self, skipped: &SkippedFile) -> bool {
+        !matches!(skipped.reason, SkipReason::NotOurs) || self.told.insert(skipped.path.clone())
+    }
+
+    /// Merges a delta if it says anything new and can be merged by now.
     fn take(
         &mut self,
-        file: &FileEntry,
+        unit: &Unit,
         replica: &mut Replica<T>,
         report: &mut FolderReport,
     ) -> Result<Taken, SkipReason> {
-        let (mut header, mut delta) = self.load(file, &mut report.bytes_read)?;
-        if delta.is_none() && hinders(&header, replica).is_none() {
-            if replica.version().includes(&header.upto) {
-                return Ok(Taken::Done);
+        let mut summary = self.load(unit, &mut report.bytes_read)?;
+        if let (None, Some(known)) = (&summary.1, self.summary(unit)) {
+            let is_done = replica.version().includes(&known.upto) && (!known.is_checkpoint || known.taken_at.is_some());
+            match hinders(known, replica) {
+                Some(reason) => return Ok(Taken::Not(reason)),
+                None if is_done => return Ok(Taken::Done),
+                None => {}
             }
-            self.read.remove(&file.path);
-            (header, delta) = self.load(file, &mut report.bytes_read)?;
+            self.read.remove(unit.path());
+            summary = self.load(unit, &mut report.bytes_read)?;
         }
-        if replica.version().includes(&header.upto) {
-            return Ok(Taken::Done);
-        }
-        if let Some(reason) = hinders(&header, replica) {
+        let (summary, delta) = summary;
+        if let Some(reason) = hinders(&summary, replica) {
             return Ok(Taken::Not(reason));
         }
         let Some(delta) = delta else { return Ok(Taken::Done) };
+        if replica.version().includes(&summary.upto) {
+            if summary.is_checkpoint {
+                self.take_in(unit, &delta, replica, report)?;
+            }
+            return Ok(Taken::Done);
+        }
         match replica.merge(&delta) {
             Ok(changes) => {
                 report.ahead.extend_from_slice(changes.ahead());
+                report.dropped_contents.extend_from_slice(changes.dropped());
+                self.settled |= !changes.dropped().is_empty();
                 report.merged.push(MergedFile {
-                    device: file.device.clone(),
-                    path: file.path.clone(),
-                    bytes: file.mark.len,
+                    device: unit.device.clone(),
+                    path: unit.path().to_owned(),
+                    bytes: unit.len(),
                     siblings: delta.len(),
                 });
+                self.mark_taken(unit, replica);
                 Ok(Taken::Done)
             }
             Err(MergeError::Gap { have, need }) => Ok(Taken::Not(SkipReason::Waiting { have, need })),
@@ -88,48 +134,112 @@ impl<T: Crdt> Folder<T> {
         }
     }
 
-    /// What is known of a file, or else what it says of itself.
-    pub(super) fn load(
+    /// Joins a checkpoint that holds no news into the state: what differs is a divergence.
+    fn take_in(
         &mut self,
-        file: &FileEntry,
-        bytes_read: &mut u64,
-    ) -> Result<Loaded, SkipReason> {
-        let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
-        match self.read.get(&file.path) {
-            Some((mark, Content::Delta(header))) if *mark == file.mark => return Ok((header.clone(), None)),
-            Some((mark, Content::Schema(found))) if *mark == file.mark => return Err(schema(found)),
-            _ => {}
+        unit: &Unit,
+        delta: &Delta,
+        replica: &mut Replica<T>,
+        report: &mut FolderReport,
+    ) -> Result<(), SkipReason> {
+        if self.summary(unit).is_some_and(|summary| summary.statement == replica.statement()) {
+            self.mark_taken(unit, replica);
+            return Ok(());
         }
-        let bytes = files::read(file, self.limit)?;
-        *bytes_read += bytes.len() as u64;
-        let delta = Delta::from_bytes(&bytes).map_err(|error| match error {
-            DecodeError::Truncated { .. } => SkipReason::Incomplete,
-            DecodeError::Format(_) | DecodeError::Flags(_) | DecodeError::UnknownKind(_) => SkipReason::TooNew(error),
-            other => SkipReason::Damaged(other),
-        })?;
+        let settled = replica.take_in(delta).map_err(SkipReason::Unrepaired)?;
+        report.ahead.extend_from_slice(settled.ahead());
+        report.dropped_contents.extend_from_slice(settled.dropped());
+        self.settled |= !settled.dropped().is_empty();
+        self.mark_taken(unit, replica);
+        Ok(())
+    }
+
+    fn mark_taken(&mut self, unit: &Unit, replica: &Replica<T>) {
+        if let Some(Known { content: Content::Delta(summary), .. }) = self.read.get_mut(unit.path()) {
+            summary.taken_at = Some(replica.statement());
+        }
+    }
+
+    /// Takes in all checkpoints again if a file contradicts the state. Returns true if that changed anything.
+    fn settle(&mut self, units: &[Unit], replica: &mut Replica<T>, report: &mut FolderReport) -> bool {
+        let before = replica.statement();
+        if !units.iter().any(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&before))) {
+            return false;
+        }
+        for unit in units {
+            let here = replica.statement();
+            let is_wanted = self.summary(unit).is_some_and(|summary| {
+                summary.is_checkpoint && summary.statement != here && summary.taken_at != Some(here)
+            });
+            if is_wanted && let Ok((_, delta)) = self.read_unit(unit, &mut report.bytes_read) {
+                // A checkpoint that holds news is merged by the next pass.
+                let _ = self.take_in(unit, &delta, replica, report);
+            }
+        }
+        replica.statement() != before
+    }
+
+    /// What is remembered of a unit.
+    pub(super) fn summary(&self, unit: &Unit) -> Option<&Summary> {
+        match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {
+            Some(Content::Delta(summary)) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// What is known of a delta, or else what it says of itself; with the delta, if it was read just now.
+    pub(super) fn load(&mut self, unit: &Unit, bytes_read: &mut u64) -> Result<(Summary, Option<Delta>), SkipReason> {
+        let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
+        match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {
+            Some(Content::Delta(summary)) => return Ok((summary.clone(), None)),
+            Some(Content::Schema(found)) => return Err(schema(found)),
+            None => {}
+        }
+        if !unit.is_complete() {
+            let (have, of) = (unit.files.len(), usize::from(unit.header().parts));
+            return Err(SkipReason::PartsMissing { have, of });
+        }
+        let (summary, delta) = self.read_unit(unit, bytes_read)?;
         // Only what is whole is remembered: what is not may be mended under the same length and time.
         if delta.schema() != T::SCHEMA {
             let found = delta.schema().to_owned();
             let reason = schema(&found);
-            self.read.insert(file.path.clone(), (file.mark.clone(), Content::Schema(found)));
+            self.read.insert(unit.path().to_owned(), Known::new(unit, Content::Schema(found)));
             return Err(reason);
         }
-        let header = Header::of(&delta);
-        self.read.insert(file.path.clone(), (file.mark.clone(), Content::Delta(header.clone())));
-        Ok((header, Some(delta)))
+        self.read.insert(unit.path().to_owned(), Known::new(unit, Content::Delta(summary.clone())));
+        Ok((summary, Some(delta)))
+    }
+
+    /// Reads a delta from all its files.
+    pub(super) fn read_unit(&self, unit: &Unit, bytes_read: &mut u64) -> Result<(Summary, Delta), SkipReason> {
+        let (statement, mut all) = (unit.header().statement, Vec::new());
+        for file in &unit.files {
+            let bytes = files::read(file, self.limit)?;
+            *bytes_read += bytes.len() as u64;
+            if file.mark.header.statement != statement {
+                return Err(SkipReason::Damaged(DecodeError::Malformed("parts that do not belong together")));
+            }
+            let body = format::open(&bytes, &file.mark.header)?;
+            all.extend_from_slice(body.delta);
+        }
+        let delta = format::decode(&all, statement)?;
+        Ok((Summary::of(&delta, statement), delta))
     }
 
     /// Lists the folder and forgets what is no longer there.
     pub(super) fn list(&mut self) -> Result<Listing, FolderError> {
         let listing = files::list(&self.folder, &self.device)?;
         let mut known = std::mem::take(&mut self.read);
-        self.read = listing.files.iter().filter_map(|file| known.remove_entry(&file.path)).collect();
+        self.read = listing.units.iter().filter_map(|unit| known.remove_entry(unit.path())).collect();
+        let mut told = std::mem::take(&mut self.told);
+        self.told = listing.skipped.iter().filter_map(|skipped| told.take(&skipped.path)).collect();
         Ok(listing)
     }
 }
 
-/// Why what a file holds cannot be merged as things stand.
-fn hinders<T: Crdt>(header: &Header, replica: &Replica<T>) -> Option<SkipReason> {
-    let (have, need) = (replica.version(), &header.need);
+/// Why a delta cannot be merged as things stand.
+fn hinders<T: Crdt>(summary: &Summary, replica: &Replica<T>) -> Option<SkipReason> {
+    let (have, need) = (replica.version(), &summary.need);
     (!have.includes(need)).then(|| SkipReason::Waiting { have: have.bare(), need: need.clone() })
 }

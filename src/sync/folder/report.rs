@@ -9,8 +9,8 @@ use crate::clock::Stamp;
 use crate::codec::DecodeError;
 use crate::escape::Escaped;
 use crate::id::Dot;
+use crate::kernel::{Dropped, MergeError, RepairError};
 use crate::sync::device::{DeviceName, DeviceNameError};
-use crate::kernel::MergeError;
 use crate::version::Version;
 
 /// What a sync did: what was merged, left out, written.
@@ -23,29 +23,48 @@ use crate::version::Version;
 pub struct FolderReport {
     /// The files that were merged, in this order.
     pub merged: Vec<MergedFile>,
-    /// The files that were left out. What is on its way (`Incomplete`, `Waiting`) needs nothing but time.
+    /// All that lies in the folder and was not read. `Incomplete`, `PartsMissing` and `Waiting` need nothing but time;
+    /// `NotOurs` is told once.
     pub skipped: Vec<SkippedFile>,
-    /// The bytes of all files that were read. What was read before and has not changed is not read again.
+    /// Devices that have seen exactly what this replica has, and hold something else, as their files say. Each is settled
+    /// once that device has synced, by itself.
+    pub diverged: Vec<Diverged>,
+    /// Contents that lost their dots, or their lives, when a divergence was settled: see
+    /// [`MergeReport::dropped`](crate::MergeReport::dropped).
+    pub dropped_contents: Vec<Dropped>,
+    /// The bytes of all files that were read. Of a file that was read before and has not changed only the first 74 bytes
+    /// are read, and not counted.
     pub bytes_read: u64,
     /// Writes whose stamp lies too far ahead of the local clock: see [`MergeReport::ahead`](crate::MergeReport::ahead).
     pub ahead: Vec<(Dot, Stamp)>,
     /// The file that was written, if there was anything to write.
     pub written: Option<WrittenFile>,
-    /// How many old files of our own were dropped, since a checkpoint stands for them.
+    /// How many old files of this device were deleted, since a checkpoint of this device includes them.
     pub dropped: usize,
     /// Why [`sync`](crate::sync::Folder::sync) wrote nothing, though it read.
     pub unwritten: Option<FolderError>,
 }
 
-/// A file of another device that was merged.
+/// A device that has seen exactly what this replica has seen, and holds something else: a process was copied with its
+/// memory, or a disk or a memory is rotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diverged {
+    /// The device.
+    pub device: DeviceName,
+    /// The file that says so.
+    pub path: PathBuf,
+}
+
+/// A file that was merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MergedFile {
-    /// Whose it is.
+    /// The device that wrote it.
     pub device: DeviceName,
-    /// Where it lies.
+    /// The file; the first, if there are several parts.
     pub path: PathBuf,
-    /// Its length.
+    /// The length of all parts.
     pub bytes: u64,
     /// The number of siblings that it carries with their content.
     pub siblings: usize,
@@ -55,11 +74,13 @@ pub struct MergedFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrittenFile {
-    /// Where it lies.
+    /// The file; the first, if there are several parts.
     pub path: PathBuf,
-    /// Its length.
+    /// The length of all parts.
     pub bytes: u64,
-    /// Whether it holds everything, and so stands for all files before it.
+    /// The number of parts: more than one if the file limit is too low for a single file.
+    pub parts: usize,
+    /// True if it holds everything, and so replaces all files before it.
     pub is_checkpoint: bool,
 }
 
@@ -110,19 +131,53 @@ pub enum SkipReason {
         /// The longest there may be.
         limit: u64,
     },
-    /// A name that driftless does not give, in a device's directory: most often what a sync tool calls a conflict, which
-    /// means that two installations use one device name.
-    #[error("not a name that driftless gives; if a sync tool made it of a conflict, two installations have one name")]
-    Foreign,
-    /// A link, a directory or a device where a file was expected; links are not followed.
-    #[error("not a plain file; links are not followed")]
+    /// Some of the files that hold one delta are not here.
+    #[error("{have} of the {of} files that belong together are here; the others have not arrived")]
+    PartsMissing {
+        /// The number of files that are here.
+        have: usize,
+        /// The number of files that belong together.
+        of: usize,
+    },
+    /// An empty file, a file of zeros, or a `.name.icloud`: a cloud service keeps the content elsewhere.
+    #[error("only a placeholder is here; have the cloud service keep the whole folder on this device")]
+    Placeholder,
+    /// A name that differs from one of driftless's by case: something that moved it changed that.
+    #[error("its name was changed; rename it to `{expected}`")]
+    OtherCase {
+        /// The name that it must have had.
+        expected: String,
+    },
+    /// A directory that is no device's and holds files of driftless: most often what a sync tool made of two that it took for a
+    /// conflict.
+    #[error("a copy of a device's directory; move its files into the directory of that device, and delete it")]
+    CopiedDirectory,
+    /// A file that is named almost as driftless names files.
+    #[error(
+        "a copy or a renamed file of driftless; if one of the same content lies beside it, delete this one, else give it          its name back"
+    )]
+    CopiedFile,
+    /// A file of driftless that does not lie in a device's directory, or lies deeper.
+    #[error("it lies at the wrong level; move it into the directory, in this folder, of the device that wrote it")]
+    Misplaced,
+    /// A link. Links are not followed.
+    #[error("a link, which is not followed; put the directory or the file itself here")]
+    Link,
+    /// A directory, a pipe or the like under the name of a file.
+    #[error("not a file; remove it")]
     NotAFile,
+    /// Something of the user's own, or of another program.
+    #[error("not a file of driftless, and left alone; a folder of its own for driftless keeps both apart")]
+    NotOurs,
     /// More entries than are looked at.
     #[error("more than {0} entries; the rest were not looked at")]
     TooMany(usize),
     /// Whole, and refused all the same.
     #[error(transparent)]
     Refused(MergeError),
+    /// A checkpoint that holds no news and cannot be compared with what is held here.
+    #[error(transparent)]
+    Unrepaired(RepairError),
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
@@ -148,28 +203,22 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file of our own cannot be read, and what we would write next depends on it. Nothing was written.
-    #[error("{}, a file of our own: {reason}", path.display())]
+    /// A file of this device cannot be read, and what would be written next depends on it. Nothing was written.
+    #[error("{}, a file of this device: {reason}", path.display())]
     OwnFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: SkipReason,
     },
-    /// Somebody else writes under our device's name at this very moment.
-    #[error("{} is there already: another process uses this device's name; let it end, or take another", .0.display())]
-    Taken(PathBuf),
-    /// What is to be written is larger than others would read.
+    /// More than fits into [`MAX_PARTS`](crate::sync::MAX_PARTS) files that others would read.
     #[error(
-        "a file of {len} bytes is larger than the limit of {limit}; raise it with `with_file_limit` on every device"
+        "{len} bytes do not fit into files of the limit of {limit}; raise it with `with_file_limit` on every device"
     )]
     TooLarge {
-        /// Its length.
+        /// The length of all that is to be written.
         len: u64,
         /// The longest there may be.
         limit: u64,
     },
-    /// Numbers of files are used up.
-    #[error("the numbers of files are used up under this device's name; take another")]
-    NumbersUsedUp,
 }
