@@ -529,9 +529,8 @@ fn past_the_file_limit_pushing_goes_on_in_parts() {
     fs::rename(&a.files()[2], &away).unwrap();
     let report = b.sync();
     assert!(report.merged.is_empty());
-    let missing = |s: &driftless::sync::SkippedFile| {
-        matches!(s.reason, SkipReason::PartsMissing { have, of } if have + 1 == of)
-    };
+    let missing =
+        |s: &driftless::sync::SkippedFile| matches!(s.reason, SkipReason::PartsMissing { have, of } if have + 1 == of);
     assert_eq!(report.skipped.iter().filter(|skipped| missing(skipped)).count(), 1, "{:?}", report.skipped);
     fs::rename(&away, away.with_extension("drift")).unwrap();
     assert_eq!(b.clean_sync().merged.len(), 1);
@@ -953,8 +952,7 @@ struct Hits {
 impl World {
     fn new(seed: u64, copies: bool) -> Self {
         let folders = [temporary(), temporary()];
-        let devices: Vec<_> =
-            DEVICES.iter().map(|(name, home)| Device::new(folders[*home].path(), name)).collect();
+        let devices: Vec<_> = DEVICES.iter().map(|(name, home)| Device::new(folders[*home].path(), name)).collect();
         let mut world = Self {
             rng: Seeded(seed),
             folders,

@@ -24,7 +24,7 @@ use driftless::testing::TestEnvironment;
 use driftless::{
     ConflictKind, Crdt, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
     MaxRegister, MergeError, MinRegister, Model, MvRegister, NodeId, OrMap, OrSet, Owner, PnCounter, Properties, Prune,
-    Replica, WriterId, RwSet, Value, Vector, Version,
+    Replica, RwSet, Value, Vector, Version, WriterId,
 };
 use serde_json::json;
 

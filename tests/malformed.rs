@@ -26,8 +26,8 @@ use driftless::sync::{Devices, Turn};
 use driftless::testing::{TestEnvironment, reread_frame};
 use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, DwFlag, EditError, EwFlag, GCounter, Graph, Kind, Lease,
-    LwwRegister, MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, WriterId, RwSet,
-    Value, Version,
+    LwwRegister, MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, RwSet, Value, Version,
+    WriterId,
 };
 use memory::{alone, peak_of};
 use serde::{Deserialize, Serialize};
@@ -415,8 +415,7 @@ fn large_messages() -> Vec<(&'static str, Vec<u8>, usize)> {
     let dots: DotSet = (1..15_000).map(|n| Dot { writer: id(1), counter: 64 * n }).collect();
     let writers: DotSet = (0..2_000).map(|n| Dot { writer: id(n), counter: 1 }).collect();
     let mut devices = Devices::new();
-    (0..600)
-        .for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect::<Version>()));
+    (0..600).for_each(|n| devices.acknowledge(format!("device {n}"), version.iter().take(3).collect::<Version>()));
     let mut unknown = Devices::new();
     (0..10_000).for_each(|n| unknown.acknowledge(format!("{n:x}"), Version::new()));
     let mut turn = vec![5, 0, 0xd0, 0x86, 0x03];

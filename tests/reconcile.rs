@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use driftless::sync::{Difference, ReconcileError, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
-use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, WriterId, Version};
+use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, Version, WriterId};
 use proptest::prelude::*;
 
 /// Four round trips.
@@ -238,7 +238,8 @@ fn side(writers: u64) -> impl Strategy<Value = Side> {
         let mut random = Random(seed);
         let version: Version = writers.iter().map(|(r, upto, _)| (replica(*r), *upto)).collect();
         let share = writers.first().map_or(50, |(_, _, share)| *share);
-        let dots = version.iter().flat_map(|(replica, upto)| (1..=upto).map(move |counter| Dot { writer: replica, counter }));
+        let dots =
+            version.iter().flat_map(|(replica, upto)| (1..=upto).map(move |counter| Dot { writer: replica, counter }));
         let live = dots.filter(|_| random.below(100) < share).collect();
         Side { live, version }
     })

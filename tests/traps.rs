@@ -35,7 +35,7 @@ use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, EdgeId, EditError, Graph, MergeError, NodeId, OrMap, OrSet, Prune,
-    Replica, WriterId, Stamp, Value, Version,
+    Replica, Stamp, Value, Version, WriterId,
 };
 use memory::{alone, peak_of};
 use serde_json::json;

@@ -5,7 +5,7 @@ mod damage;
 
 use damage::seal;
 use driftless::kernel::{MAX_FIELD_LEN, MAX_PAYLOAD_LEN};
-use driftless::{DecodeError, Delta, DeltaKind, Dot, DotSet, WriterId, Version};
+use driftless::{DecodeError, Delta, DeltaKind, Dot, DotSet, Version, WriterId};
 use serde::Serialize;
 use serde_bytes::Bytes;
 

@@ -168,9 +168,12 @@ fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, Standing>) {
     let nothing = Version::new();
     let changes: Vec<_> = devices
         .iter()
-        .map(|(name, Standing { version, pruned })| (name, [version, pruned].map(|v| HeadsChange::between(&nothing, v))))
+        .map(|(name, Standing { version, pruned })| {
+            (name, [version, pruned].map(|v| HeadsChange::between(&nothing, v)))
+        })
         .collect();
-    let mut table: Vec<_> = changes.iter().flat_map(|(_, [a, b])| versions::writers(a).chain(versions::writers(b))).collect();
+    let mut table: Vec<_> =
+        changes.iter().flat_map(|(_, [a, b])| versions::writers(a).chain(versions::writers(b))).collect();
     table.sort_unstable();
     table.dedup();
     write(out, &(devices.len() as u64));

@@ -102,11 +102,6 @@ impl DotIndex {
         before.chain(hot).chain(after.into_iter().flatten()).map(|(place, block)| (*place, block))
     }
 
-    /// The blocks of a writer past one counter, up to another: number, dots among them, block. O(log n + blocks).
-    pub(crate) fn words(&self, writer: WriterId, after: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.blocks_of(writer, after, upto).map(|(number, word, _)| (number, word))
-    }
-
     fn blocks_of(&self, writer: WriterId, after: u64, upto: u64) -> impl Iterator<Item = (u64, u64, &Block)> + '_ {
         let ((first, bit), (last, end)) = (place(after), place(upto));
         self.range((writer, first), (writer, last)).filter(move |_| after < upto).map(move |((_, number), block)| {

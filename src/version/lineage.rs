@@ -110,11 +110,6 @@ impl Lineage {
         self.lines.get(line as usize)?.attached
     }
 
-    /// True if the birth of this writer is known.
-    pub(crate) fn knows(&self, writer: WriterId) -> bool {
-        self.writers.contains_key(&writer)
-    }
-
     /// How a known writer began.
     pub(crate) fn birth(&self, writer: WriterId) -> Option<Birth> {
         let written = self.writers.get(&writer)?;

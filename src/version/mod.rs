@@ -306,17 +306,10 @@ impl Version {
             }
         }
         let ends = counters.iter().zip(inner).enumerate().filter(|(_, (counter, inner))| **counter > 0 && !inner);
-        let mut heads: Vec<Dot> = ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
+        let mut heads: Vec<Dot> =
+            ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
         heads.sort_unstable();
         self.heads = Arc::new(heads);
-    }
-
-    /// Covers a dot that the table knows, and its path. O(lines · log writers).
-    pub(crate) fn observe(&mut self, dot: Dot) {
-        if !self.covers(dot) {
-            self.cover(dot);
-            self.find_heads();
-        }
     }
 
     /// Covers many dots.
@@ -338,9 +331,8 @@ impl Version {
             return self.observe_all(other.heads.to_vec());
         };
         let Ground::Whole { counters, .. } = &mut self.ground else { return };
-        let at_most = |a: &[u64], b: &[u64]| {
-            a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0))
-        };
+        let at_most =
+            |a: &[u64], b: &[u64]| a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0));
         if at_most(theirs, counters) {
             return;
         }

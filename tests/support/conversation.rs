@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use driftless::sync::{Reconciling, Step, Turn};
-use driftless::{Dot, DotSet, WriterId, Version};
+use driftless::{Dot, DotSet, Version, WriterId};
 
 /// A conversation of two that reconcile, up to one of its turns.
 #[derive(Clone)]

@@ -178,7 +178,10 @@ impl Story {
     }
 
     fn restart(&mut self) -> Result<(), Box<dyn Error>> {
-        self.page.chapter("The laptop sleeps and wakes", &["It is saved and opened again: from now on it writes under a writer that goes on from the one before."]);
+        self.page.chapter(
+            "The laptop sleeps and wakes",
+            &["It is saved and opened again: from now on it writes under a writer that goes on from the one before."],
+        );
         let before = self.devices[LAPTOP].snapshot();
         let bytes = self.devices[LAPTOP].restart()?;
         self.page.line(format!("saved in {bytes} bytes"));

@@ -225,7 +225,9 @@ impl<T: Crdt> Session<T> {
             let receiver = self.said.last().point.standing.version();
             Staged::new(match basis.header.form {
                 StreamForm::Whole => decode(basis, &slices).ok()?,
-                StreamForm::Resumed => resume(self.options.staged.as_deref()?.clone(), basis, &slices, receiver).ok()?,
+                StreamForm::Resumed => {
+                    resume(self.options.staged.as_deref()?.clone(), basis, &slices, receiver).ok()?
+                }
                 StreamForm::Repair | StreamForm::Reconciled(_) => return None,
             })
         });
