@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use driftless::sync::{self, Devices, Options, Session};
-use driftless::testing::TestEnvironment;
+use driftless::testing::{TestEnvironment, twin};
 use driftless::{Edit, Graph, NodeId, Prune, Replica};
 use frames::{session_file, session_in_file};
 
@@ -76,8 +76,7 @@ fn scenes() -> Vec<Scene> {
     };
     let contradicting = || {
         let [mut one, _] = two();
-        let (bytes, lease) = one.save();
-        let mut other = Replica::<Graph>::resume_with(TestEnvironment::new(7), &bytes, lease).unwrap();
+        let mut other = twin(&one, TestEnvironment::new(7));
         add(&mut one, 50..51);
         add(&mut other, 51..52);
         [one, other]

@@ -12,7 +12,7 @@ use driftless::sync::{
     self, Amount, Checkpoint, Counters, Devices, Event, Options, PART_LEN, Parting, Progress, Session, SessionError,
     Staged, SyncErrorReason,
 };
-use driftless::testing::TestEnvironment;
+use driftless::testing::{TestEnvironment, twin};
 use driftless::{Document, Graph, NodeId, Prune, Replica};
 use frames::{ANNOUNCE, ASK, HELLO, PART, TURN, kind};
 
@@ -469,8 +469,7 @@ const CONVERSATIONS: [(&str, Begin); 5] = [
     }),
     ("repair", || {
         let (mut a, _) = two();
-        let (bytes, lease) = a.save();
-        let mut b = Replica::<Graph>::resume_with(TestEnvironment::new(7), &bytes, lease).unwrap();
+        let mut b = twin(&a, TestEnvironment::new(7));
         a.edit(|g| g.add_node("a")).unwrap();
         b.edit(|g| g.add_node("b")).unwrap();
         (a, b, PART_LEN)
@@ -619,7 +618,7 @@ fn who_has_missed_all_that_was_announced_of_late_is_told_where_we_stand() {
     let mut pair = Pair::new(a, b);
     pair.run();
     // What b prunes it announces; a hears nothing of it.
-    let id = pair.sides[1].replica.id().unwrap();
+    let id = pair.sides[1].replica.writer().unwrap();
     for counter in 41..=80 {
         let version = [(id, counter)].into_iter().collect();
         pair.sides[1].replica.prune(Prune::Upto(&version));
@@ -627,7 +626,7 @@ fn who_has_missed_all_that_was_announced_of_late_is_told_where_we_stand() {
     }
     assert!(pair.sent.len() > 40);
     // What a says of itself builds on what b has said long ago.
-    let own = pair.sides[0].replica.id().unwrap();
+    let own = pair.sides[0].replica.writer().unwrap();
     let version = [(own, pair.sides[0].replica.version().get(own))].into_iter().collect();
     assert!(pair.sides[0].replica.prune(Prune::Upto(&version)) > 0);
     let before = pair.sent.len();

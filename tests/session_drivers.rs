@@ -100,7 +100,7 @@ fn each_merge_is_durable_before_the_peer_hears_of_it() {
         assert!(matches!(event, Event::Merged { .. }) && has(b, "of a"));
         std::thread::sleep(std::time::Duration::from_millis(50));
         assert!(!on_a.is_finished(), "acknowledged before it was durable");
-        saved.push(b.state().state().version().clone());
+        saved.push(b.version().clone());
         Ok(())
     });
     assert_eq!(synced.unwrap().merged.len(), 1);

@@ -155,6 +155,12 @@ pub mod bugs {
     pub use crate::bugs::{Bug, with};
 }
 
+/// A replica once more, as if its process had been copied with its memory: both go on as one writer, and write one dot with
+/// two contents.
+pub fn twin<T: crate::Crdt>(replica: &crate::Replica<T>, environment: impl crate::Environment + 'static) -> crate::Replica<T> {
+    replica.twin_with(environment)
+}
+
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
