@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use driftless::sync::{Budget, Devices};
 use driftless::testing::{TestEnvironment, repair_checksum};
-use driftless::{Crdt, CutError, Graph, NodeId, Prune, Replica, WriterId, Version};
+use driftless::{Crdt, CutError, Graph, NodeId, Prune, Replica, Version, WriterId};
 use proptest::prelude::*;
 
 const EVER: Budget = Budget { count: usize::MAX, bytes: u64::MAX, age: Duration::MAX };
@@ -105,7 +105,7 @@ fn devices() -> impl Strategy<Value = Devices> {
     prop::collection::btree_map("[a-zé]{0,6}", version, 0..5).prop_map(|map| {
         let mut devices = Devices::new();
         for (name, version) in map {
-            let version: Version = version.into_iter().map(|(r, c)| (WriterId::from([r; 16]), c)).collect();
+            let version: Version = version.into_iter().map(|(r, c)| (WriterId::from([r; 10]), c)).collect();
             devices.acknowledge(name, version);
         }
         devices

@@ -3,12 +3,12 @@
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
+use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Sibling};
 use crate::kernel::state::State;
 use crate::kernel::visits;
-use crate::id::Dot;
 use crate::version::Version;
 
 /// Why a delta could not be cut.

@@ -184,27 +184,11 @@ impl Version {
         Self { heads: Arc::default(), ground }
     }
 
-    /// The table of writers. Empty for a version that came from elsewhere.
-    pub(crate) fn lineage(&self) -> Lineage {
-        match &self.ground {
-            Ground::Whole { lineage, .. } => lineage.clone(),
-            Ground::Told(_) => Lineage::default(),
-        }
-    }
-
     fn whole_ground(&self) -> (Lineage, Arc<Vec<u64>>) {
         match &self.ground {
             Ground::Whole { lineage, counters } => (lineage.clone(), Arc::clone(counters)),
             Ground::Told(_) => (Lineage::default(), Arc::default()),
         }
-    }
-
-    /// The same by a later table, which knows at least as much.
-    fn under(mut self, table: &Lineage) -> Self {
-        if let Ground::Whole { lineage, .. } = &mut self.ground {
-            *lineage = table.clone();
-        }
-        self
     }
 
     /// The version of nothing under the table of this one.
@@ -305,7 +289,8 @@ impl Version {
             }
         }
         let ends = counters.iter().zip(inner).enumerate().filter(|(_, (counter, inner))| **counter > 0 && !inner);
-        let mut heads: Vec<Dot> = ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
+        let mut heads: Vec<Dot> =
+            ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
         heads.sort_unstable();
         self.heads = Arc::new(heads);
     }
@@ -337,9 +322,8 @@ impl Version {
             return self.observe_all(other.heads.to_vec());
         };
         let Ground::Whole { counters, .. } = &mut self.ground else { return };
-        let at_most = |a: &[u64], b: &[u64]| {
-            a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0))
-        };
+        let at_most =
+            |a: &[u64], b: &[u64]| a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0));
         if at_most(theirs, counters) {
             return;
         }
