@@ -105,7 +105,7 @@ fn devices() -> impl Strategy<Value = Devices> {
     prop::collection::btree_map("[a-zé]{0,6}", version, 0..5).prop_map(|map| {
         let mut devices = Devices::new();
         for (name, version) in map {
-            let version: Version = version.into_iter().map(|(r, c)| (WriterId::from([r; 16]), c)).collect();
+            let version: Version = version.into_iter().map(|(r, c)| (WriterId::from([r; 10]), c)).collect();
             devices.acknowledge(name, version);
         }
         devices

@@ -608,7 +608,7 @@ impl<'s> World<'s> {
     fn open(&mut self, by: usize) -> Result<(), TestCaseError> {
         self.environments += 1;
         let environment = TestEnvironment::new(self.environments);
-        let mut opened = Replica::load_with(environment, &self.replicas[by].save()).unwrap();
+        let mut opened = Replica::<Graph>::load_with(environment, &self.replicas[by].save()).unwrap();
         prop_assert!(opened.state() == self.replicas[by].state());
         prop_assert!(opened.state().conflicts().eq(self.replicas[by].state().conflicts()));
         let _ = opened.edit(|g| write_property(g, 0, "/x", 0, 1));

@@ -91,7 +91,7 @@ proptest! {
             for entry in journal.entries().filter(|_| !pruning) {
                 for (dot, _) in entry.writes() {
                     prop_assert!(replica.version().covers(*dot));
-                    let is_own = Some(dot.writer) == replica.id();
+                    let is_own = Some(dot.writer) == replica.writer();
                     prop_assert_eq!(is_own, entry.origin() == Origin::Edit);
                 }
             }

@@ -161,6 +161,11 @@ pub fn twin<T: crate::Crdt>(replica: &crate::Replica<T>, environment: impl crate
     replica.twin_with(environment)
 }
 
+/// The version of a replica that has seen so many writes of each of these writers, none of which goes on from another.
+pub fn version_of_roots(heads: impl IntoIterator<Item = (crate::WriterId, u64)>) -> crate::Version {
+    crate::Version::rooted(heads)
+}
+
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
