@@ -519,11 +519,11 @@ impl<T: Crdt> Log<T> {
         }
     }
 
-    /// Forgets all changes; keeps room for the next ones.
+    /// Forgets all changes; keeps room for the next ones, some 20 KB.
     pub(crate) fn clear(&mut self) {
         self.snapshot = None;
         self.changes.clear();
-        self.changes.shrink_to(SHORT);
+        self.changes.shrink_to(SHORT / 4);
     }
 }
 
