@@ -249,7 +249,8 @@ pub(super) fn write(folder: &Path, device: &DeviceName, number: u64, bytes: &[u8
     }
     let name = names::new_name(number);
     let (path, temporary) = (directory.join(&name), directory.join(names::temporary_name(&name)));
-    let result = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, &path).map_err(failed("name", &path)));
+    let result =
+        write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, &path).map_err(failed("name", &path)));
     if result.is_err() {
         // If that fails too, a later push tries again.
         let _ = fs::remove_file(&temporary);

@@ -67,7 +67,8 @@ impl FileHeader {
         if header[5] != 0 {
             return Err(SkipReason::TooNew(DecodeError::Flags(header[5])));
         }
-        let number = |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        let number =
+            |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         let (part, parts) = (number(6, 2) as u16, number(8, 2) as u16);
         if number(66, 8) != xxh3_64(&header[..66]) {
             return Err(SkipReason::Damaged(DecodeError::Checksum));
@@ -125,7 +126,9 @@ pub(super) fn open<'a>(bytes: &'a [u8], expected: &FileHeader) -> Result<Body<'a
     }
     let malformed = SkipReason::Damaged(DecodeError::Malformed("a part without its version"));
     let Some((len, rest)) = body.split_first_chunk::<4>() else { return Err(malformed) };
-    let Some((version, delta)) = rest.split_at_checked(u32::from_be_bytes(*len) as usize) else { return Err(malformed) };
+    let Some((version, delta)) = rest.split_at_checked(u32::from_be_bytes(*len) as usize) else {
+        return Err(malformed);
+    };
     let upto = Version::from_bytes(version).map_err(SkipReason::Damaged)?;
     if !expected.statement.is_about(&upto) {
         return Err(malformed);
@@ -162,12 +165,14 @@ pub(super) fn files_of(delta: &Delta, statement: Statement, set: u64, limit: u64
     let version = delta.upto().bare().to_bytes();
     let mut lead = u32::try_from(version.len()).ok()?.to_be_bytes().to_vec();
     lead.extend_from_slice(&version);
-    let room = usize::try_from(limit).unwrap_or(usize::MAX).checked_sub(HEADER_LEN + lead.len()).filter(|room| *room > 0)?;
+    let room =
+        usize::try_from(limit).unwrap_or(usize::MAX).checked_sub(HEADER_LEN + lead.len()).filter(|room| *room > 0)?;
     let parts = bytes.len().div_ceil(room);
     if parts > MAX_PARTS {
         return None;
     }
-    let files = (0..).zip(bytes.chunks(room)).map(|(part, chunk)| seal((part, parts as u16), &[&lead[..], chunk].concat()));
+    let files =
+        (0..).zip(bytes.chunks(room)).map(|(part, chunk)| seal((part, parts as u16), &[&lead[..], chunk].concat()));
     Some(files.collect())
 }
 

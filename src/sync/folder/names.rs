@@ -152,7 +152,8 @@ mod tests {
         assert_ne!(name, new_name(7));
         assert!(is_temporary(&temporary_name(&name)));
         assert_eq!(number_of(&new_name(u64::MAX)), Some(MAX_NUMBER));
-        for bad in ["0000000001.drift", "1-0123456789abcdef.drift", "0000000001-0123456789ABCDEF.drift", "", "-.drift"] {
+        for bad in ["0000000001.drift", "1-0123456789abcdef.drift", "0000000001-0123456789ABCDEF.drift", "", "-.drift"]
+        {
             assert_eq!(number_of(bad), None, "{bad}");
         }
     }

@@ -86,12 +86,7 @@ impl<T: Crdt> Folder<T> {
     }
 
     /// Merges a delta if it says anything new and can be merged by now.
-    fn take(
-        &mut self,
-        unit: &Unit,
-        replica: &mut Replica<T>,
-        report: &mut FolderReport,
-    ) -> Result<Taken, SkipReason> {
+    fn take(&mut self, unit: &Unit, replica: &mut Replica<T>, report: &mut FolderReport) -> Result<Taken, SkipReason> {
         let mut summary = self.load(unit, &mut report.bytes_read)?;
         if let (None, Some(known)) = (&summary.1, self.summary(unit)) {
             let is_done = replica.version().includes(&known.upto) && (!known.is_checkpoint || known.taken_at.is_some());

@@ -73,8 +73,8 @@ impl<T: Crdt> Folder<T> {
             let is_told = |files: &Vec<(Summary, u64)>| {
                 Chain::of(files.iter().map(|(summary, len)| (summary, *len)), ours).reach.includes(ours)
             };
-            let is_written = chain.reach.includes(ours)
-                || write == Write::UnlessToldByOthers && others.values().any(is_told);
+            let is_written =
+                chain.reach.includes(ours) || write == Write::UnlessToldByOthers && others.values().any(is_told);
             match () {
                 () if ours.is_empty() => Next::Nothing,
                 () if !is_settled && (self.settled || all().any(|summary| summary.statement.contradicts(&here))) => {
