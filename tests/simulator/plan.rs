@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::random::Random;
 
 pub(crate) struct Plan {
-    /// Whether two ever go on under one id, each for itself: by an old lease that came back with an old state, or by writes
-    /// that had left before they were durable.
+    /// Whether processes are ever copied with their memory, so that two go on as one writer.
     pub(crate) clones: bool,
     /// Which replicas send and acknowledge only what is durable.
     pub(crate) waits: Vec<bool>,

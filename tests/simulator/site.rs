@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::sync::Devices;
 use driftless::testing::TestEnvironment;
-use driftless::{Edit, EditError, Graph, Lease, NodeId, Replica, Version};
+use driftless::{Delta, Edit, EditError, Graph, NodeId, Replica, Version};
 
 use crate::random::Random;
 
@@ -23,15 +23,16 @@ pub(crate) struct Site {
     /// Whether a save is to come.
     pub(crate) save_due: bool,
     pub(crate) waits: bool,
-    /// What is durable was once replaced by an older state.
+    /// What is durable was once replaced by an older state, or by another's.
     pub(crate) set_back: bool,
+    /// What was written and merged since the last save, with whether it was written here; none if some of it is missing.
+    pub(crate) log: Option<Vec<(bool, Delta)>>,
     pub(crate) devices: Devices,
 }
 
 #[derive(Clone)]
 pub(crate) struct Save {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) lease: Option<Lease>,
     pub(crate) version: Version,
 }
 
@@ -42,7 +43,8 @@ impl Site {
         let replica = Replica::with_environment(environment);
         let (disk, devices) = (Vec::new(), Devices::new());
         let ahead = DAY + ahead.map_or(0, |ahead| ahead % (2 * DAY));
-        Self { replica, clock, ahead, disk, save_due: false, waits, set_back: false, devices }
+        let log = Some(Vec::new());
+        Self { replica, clock, ahead, disk, save_due: false, waits, set_back: false, log, devices }
     }
 
     pub(crate) fn set_clock(&self, now: u64) {
@@ -54,24 +56,47 @@ impl Site {
     }
 
     pub(crate) fn save(&mut self) {
-        let (bytes, lease) = self.replica.save();
-        let version = self.replica.version().clone();
-        self.disk.push(Save { bytes, lease, version });
+        let (bytes, version) = (self.replica.save(), self.replica.version().clone());
+        self.disk.push(Save { bytes, version });
         self.save_due = false;
+        self.log = Some(Vec::new());
     }
 
     pub(crate) fn is_saved(&self) -> bool {
         self.disk.last().is_some_and(|save| save.version == *self.replica.version())
     }
 
-    pub(crate) fn open(&mut self, seed: u64, save: &Save, lease: Option<Lease>, now: u64) -> Result<(), String> {
+    /// Opens a save of whatever age, of whatever site.
+    pub(crate) fn open(&mut self, seed: u64, save: &Save, now: u64) -> Result<(), String> {
         let environment = TestEnvironment::new(seed);
         self.clock = environment.clock();
         self.set_clock(now);
-        self.replica = Replica::resume_with(environment, &save.bytes, lease)
-            .map_err(|e| format!("a save cannot be opened: {e}"))?;
+        self.replica =
+            Replica::load_with(environment, &save.bytes).map_err(|e| format!("a save cannot be opened: {e}"))?;
+        if *self.replica.version() != save.version {
+            return Err(format!("saved at {:?}, opened at {:?}", save.version, self.replica.version()));
+        }
         self.save_due = false;
+        self.log = Some(Vec::new());
         Ok(())
+    }
+
+    /// Goes through the first so many entries of a log again.
+    pub(crate) fn replay(&mut self, log: &[(bool, Delta)]) -> Result<(), String> {
+        for (is_own, delta) in log {
+            let report = if *is_own { self.replica.replay(delta) } else { self.replica.merge(delta) };
+            report.map_err(|e| format!("a log cannot be replayed: {e}"))?;
+        }
+        self.log = Some(log.to_vec());
+        Ok(())
+    }
+
+    /// Process and memory of another: both go on as one writer, and do not know it.
+    pub(crate) fn copy_process(&mut self, seed: u64, other: &mut Self, now: u64) -> Result<(), String> {
+        other.save();
+        let save = other.disk.last().cloned().ok_or("just saved")?;
+        self.ahead = other.ahead;
+        [&mut *self, other].into_iter().try_for_each(|site| site.open(seed, &save, now))
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What every normal run must have had some of.
-pub(crate) const HAZARDS: [&str; 30] = [
+pub(crate) const HAZARDS: [&str; 32] = [
     "frames lost",
     "frames duplicated",
     "frames reordered",
@@ -21,10 +21,12 @@ pub(crate) const HAZARDS: [&str; 30] = [
     "crashes",
     "crashes that lost writes",
     "old backups",
-    "old backups with their lease",
+    "copies of saves to other sites",
+    "replays",
+    "replays of a part",
+    "processes copied with their memory",
+    "writers found to be shared",
     "restarts of one end of a session",
-    "rotations",
-    "rotations during other sessions",
     "repairs",
     "reconciliations",
     "reconciliations begun by both",

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::kernel::{Dropped, Entity, Field, Sibling, Touched};
+use driftless::kernel::{Entity, Field, Sibling};
 use driftless::{Crdt, Dot, Version, WriterId};
 
 /// A live sibling and its cell.
@@ -22,13 +22,7 @@ struct Write {
     held: Held,
     /// By anybody, of any write under this dot.
     ended: bool,
-    /// A repair has said that it did so.
-    dropped: bool,
-    /// A merge has, and said so.
-    buried: bool,
-    /// It is written under another dot now, where it was written.
-    renamed: bool,
-    /// Nobody had it when the one who had it crashed.
+    /// Since the last crash nobody has had it.
     lost: bool,
 }
 
@@ -45,41 +39,31 @@ pub(crate) struct Truth {
     edits: Vec<Edit>,
     /// Dots that were overwritten in the edit that minted them.
     stillborn: BTreeSet<Dot>,
-    minted: BTreeMap<WriterId, u64>,
 }
 
 impl Truth {
-    /// An edit, or a rotation, by what the writer held before and after.
-    pub(crate) fn record(&mut self, before: (&Version, &Alive), after: (&Version, &Alive), rotates: bool) {
+    /// An edit, by what the writer held before and after.
+    pub(crate) fn record(&mut self, writer: WriterId, before: (&Version, &Alive), after: (&Version, &Alive)) {
         let ended: Vec<&Held> =
             before.1.iter().filter(|(dot, held)| after.1.get(dot) != Some(held)).map(|(_, held)| held).collect();
         let places: Vec<usize> = ended.iter().flat_map(|held| self.find(held)).collect();
-        if rotates {
-            places.iter().for_each(|place| self.writes[*place].renamed = true);
-        }
-        for (replica, upto) in after.0.iter() {
-            let since = before.0.get(replica);
-            if upto <= since {
-                continue;
-            }
-            for counter in since + 1..=upto {
-                let dot = Dot { writer: replica, counter };
-                match after.1.get(&dot) {
-                    Some(held) => self.write(held.clone()),
-                    None => drop(self.stillborn.insert(dot)),
-                }
-            }
-            self.minted.entry(replica).and_modify(|most| *most = upto.max(*most)).or_insert(upto);
-            if !rotates {
-                self.edits.push(Edit { last: Dot { writer: replica, counter: upto }, ended: places.clone() });
+        let last = Dot { writer, counter: after.0.get(writer) };
+        let is_new = |dot: &Dot| after.0.covers(*dot) && !before.0.covers(*dot);
+        let minted = (1..=last.counter).rev().map(|counter| Dot { writer, counter }).take_while(is_new);
+        for dot in minted {
+            match after.1.get(&dot) {
+                Some(held) => self.write(held.clone()),
+                None => drop(self.stillborn.insert(dot)),
             }
         }
-        if !rotates {
-            for held in ended {
-                for place in self.by_dot.get(&held.2.dot).into_iter().flatten() {
-                    self.writes[*place].ended = true;
-                }
+        for place in &places {
+            let dot = self.writes[*place].held.2.dot;
+            for place in self.by_dot.get(&dot).into_iter().flatten() {
+                self.writes[*place].ended = true;
             }
+        }
+        if is_new(&last) {
+            self.edits.push(Edit { last, ended: places });
         }
     }
 
@@ -90,70 +74,40 @@ impl Truth {
         }
         let ended = self.by_dot.get(&dot).into_iter().flatten().any(|place| self.writes[*place].ended);
         self.by_dot.entry(dot).or_default().push(self.writes.len());
-        self.writes.push(Write { held, ended, dropped: false, buried: false, renamed: false, lost: false });
+        self.writes.push(Write { held, ended, lost: false });
     }
 
+    /// The write that is held: under its dot, or written again under one that is derived, because another holds its dot.
     fn find(&self, held: &Held) -> Option<usize> {
-        self.by_dot.get(&held.2.dot)?.iter().copied().find(|place| self.writes[*place].held == *held)
-    }
-
-    /// What a writer wrote past a counter never left it, and it goes on from there.
-    pub(crate) fn forget(&mut self, replica: WriterId, past: u64) {
-        let goes = |dot: &Dot| dot.writer == replica && dot.counter > past;
-        self.by_dot.retain(|dot, _| !goes(dot));
-        self.stillborn.retain(|dot| !goes(dot));
-        self.edits.retain(|edit| !goes(&edit.last));
-        self.minted.entry(replica).and_modify(|most| *most = past.min(*most));
+        match held.2.dot.writer.is_derived() {
+            true => self.writes.iter().position(|write| is_again(held, &write.held)),
+            false => self.by_dot.get(&held.2.dot)?.iter().copied().find(|place| self.writes[*place].held == *held),
+        }
     }
 
     /// What somebody held who crashed, and who is left does not.
     pub(crate) fn lose(&mut self, version: &Version, held: &Alive, left: &[(&Version, Alive)], clones: bool) {
-        for places in self.by_dot.values() {
-            for place in places {
-                let write = &mut self.writes[*place];
-                let dot = write.held.2.dot;
-                write.lost |= match clones {
-                    true => {
-                        held.get(&dot) == Some(&write.held)
-                            && left.iter().all(|(_, left)| left.get(&dot) != Some(&write.held))
-                    }
-                    false => version.covers(dot) && !left.iter().any(|(version, _)| version.covers(dot)),
-                };
-            }
+        for write in &mut self.writes {
+            let dot = write.held.2.dot;
+            write.lost |= match clones {
+                true => has(held, &write.held) && !left.iter().any(|(_, left)| has(left, &write.held)),
+                false => version.covers(dot) && !left.iter().any(|(version, _)| version.covers(dot)),
+            };
         }
     }
 
-    pub(crate) fn drop_by_repair(&mut self, dropped: &[Dropped]) -> Result<(), String> {
-        for Dropped { was, .. } in dropped {
-            let held = (was.entity, was.field.clone(), was.sibling.clone());
-            let place = self.find(&held).ok_or_else(|| format!("a repair dropped what nobody wrote: {held:?}"))?;
-            self.writes[place].dropped = true;
+    /// What somebody holds alive who has seen this much. Where processes were copied, only that it was written.
+    pub(crate) fn check(&mut self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
+        let is_known = |dot: &Dot| self.by_dot.contains_key(dot) || self.stillborn.contains(dot);
+        if let Some(head) = version.heads().iter().find(|head| !is_known(head) && !(clones && head.writer.is_derived()))
+        {
+            return Err(format!("{head:?} is known, and nobody wrote it"));
         }
-        Ok(())
-    }
-
-    /// What a merge changed, by its own report. Returns how many writes it ended whose dot somebody else holds otherwise.
-    pub(crate) fn bury(&mut self, touched: &[Touched]) -> u64 {
-        let mut contested = 0;
-        for cell in touched {
-            for was in cell.was().iter().filter(|was| was.is_live() && !cell.now().contains(was)) {
-                let held = (cell.entity, cell.field.clone(), was.clone());
-                if let Some(place) = self.find(&held) {
-                    self.writes[place].buried = true;
-                    contested += u64::from(self.by_dot[&was.dot].len() > 1);
-                }
-            }
-        }
-        contested
-    }
-
-    /// What somebody holds alive who has seen this much. Where ids were cloned, only that it was written.
-    pub(crate) fn check(&self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
-        for (replica, counter) in version.iter() {
-            let minted = self.minted.get(&replica).copied().unwrap_or(0);
-            if counter > minted {
-                return Err(format!("{counter} writes of {replica} are known, and it made {minted}"));
-            }
+        for write in self.writes.iter_mut().filter(|write| write.lost) {
+            write.lost = match clones {
+                true => !has(found, &write.held),
+                false => !version.covers(write.held.2.dot),
+            };
         }
         if clones {
             return match found.values().find(|held| self.find(held).is_none()) {
@@ -181,15 +135,13 @@ impl Truth {
         }
     }
 
-    /// When all are equal: every write that somebody held durably is there, or somebody has ended it who had seen it.
+    /// When all are equal: every write that anybody has had since the last crash is there, or somebody has ended it who had
+    /// seen it. Of two contents under one dot, whoever ended the one had seen the other, as far as anybody can tell.
     pub(crate) fn check_end(&self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
-        for (dot, place) in self.by_dot.iter().flat_map(|(dot, places)| places.iter().map(move |place| (*dot, *place)))
-        {
-            let Write { held, ended, dropped, buried, renamed, lost } = &self.writes[place];
-            // A merge takes whatever another held under the same dot for this, so what ended that ends this.
-            let is_told = *dropped || *renamed || (*buried && self.by_dot[&dot].len() > 1);
+        for Write { held, ended, lost } in &self.writes {
+            let dot = held.2.dot;
             let is_there = match clones {
-                true => found.get(&dot) == Some(held) || *ended || is_told || self.stillborn.contains(&dot),
+                true => has(found, held) || *ended || self.stillborn.contains(&dot),
                 false => version.covers(dot),
             };
             if !is_there && !lost {
@@ -199,4 +151,14 @@ impl Truth {
         }
         Ok(())
     }
+}
+
+/// Whether a content stands under a derived dot that was written under another.
+fn is_again(derived: &Held, was: &Held) -> bool {
+    let same = |a: &Sibling, b: &Sibling| (a.stamp, &a.payload) == (b.stamp, &b.payload);
+    derived.2.dot.writer.is_derived() && (derived.0, &derived.1) == (was.0, &was.1) && same(&derived.2, &was.2)
+}
+
+fn has(found: &Alive, held: &Held) -> bool {
+    found.get(&held.2.dot) == Some(held) || found.values().any(|derived| is_again(derived, held))
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use driftless::sync::{Budget, Checkpoint, DeviceName, Event, Options, Session, SessionError, Staged};
-use driftless::{Crdt, Graph, MergeError, Prune};
+use driftless::sync::{Checkpoint, DeviceName, Event, Options, Session, SessionError, Staged};
+use driftless::{Budget, Crdt, Delta, Graph, Prune, Version};
 
 use crate::frame::{self, Begins};
 use crate::plan::Plan;
@@ -138,14 +138,14 @@ impl World {
         let text = "0123456789".repeat(self.plan.text_len / 10);
         for n in 0..writers.max(usize::from(nodes > 0)) {
             let who = n % self.sites.len();
-            self.record(who, false, |site, _| {
+            self.record(who, |site, _| {
                 let edit = site.replica.edit(|g| {
                     (n..nodes.max(n + 1)).step_by(writers.max(1)).try_for_each(|n| {
                         let node = g.add_node(&base_name(n))?;
                         g.set(node, "/text", &text)
                     })
                 });
-                edit.map(drop).map_err(|e| e.to_string())
+                edit.map(|(_, delta)| delta).map_err(|e| e.to_string())
             })?;
             if writers > 0 {
                 // The next write of this site is another writer's.
@@ -154,7 +154,7 @@ impl World {
                 let site = &mut self.sites[who];
                 site.save();
                 let save = site.disk.pop().ok_or("just saved")?;
-                site.open(seed, &save, None, now)?;
+                site.open(seed, &save, now)?;
             }
         }
         for from in 0..self.sites.len() {
@@ -245,25 +245,28 @@ impl World {
             }
             62..=65 => self.leave(who),
             66..=71 => self.prune(who),
-            72..=79 => self.crash(who),
+            72..=78 => self.crash(who),
+            79 if self.plan.clones => self.copy_process(who),
             80..=89 if self.plan.partitions => self.break_links(who),
             _ => self.save(who),
         }
     }
 
-    /// Does something to a replica that mints dots, and tells the truth of it.
+    /// An edit, of which the truth is told.
     fn record(
         &mut self,
         who: usize,
-        rotates: bool,
-        work: impl FnOnce(&mut Site, &mut Random) -> Result<(), String>,
+        work: impl FnOnce(&mut Site, &mut Random) -> Result<Delta, String>,
     ) -> Result<(), String> {
         let site = &mut self.sites[who];
         site.set_clock(self.now);
         let before = (site.replica.version().clone(), alive(site.replica.state()));
-        work(site, &mut self.random)?;
+        let delta = work(site, &mut self.random)?;
+        site.log.iter_mut().for_each(|log| log.push((true, delta.clone())));
         let after = (site.replica.version().clone(), alive(site.replica.state()));
-        self.truth.record((&before.0, &before.1), (&after.0, &after.1), rotates);
+        if let Some(writer) = site.replica.writer() {
+            self.truth.record(writer, (&before.0, &before.1), (&after.0, &after.1));
+        }
         if before.0 != after.0 {
             self.tally.add("edits", 1);
             self.changed(who)?;
@@ -273,10 +276,10 @@ impl World {
 
     fn edit(&mut self, who: usize) -> Result<(), String> {
         let Plan { nodes, text_len, .. } = self.plan;
-        self.record(who, false, |site, random| {
+        self.record(who, |site, random| {
             let ops = 1 + random.below(4);
             let edit = site.replica.edit(|g| (0..ops).try_for_each(|_| write(g, random, nodes, text_len)));
-            edit.map(drop).map_err(|e| format!("an edit was refused: {e}"))
+            edit.map(|(_, delta)| delta).map_err(|e| format!("an edit was refused: {e}"))
         })?;
         self.note(|world| format!("{who} edits: {:?}", world.sites[who].replica.fingerprint()));
         Ok(())
@@ -357,65 +360,108 @@ impl World {
         Ok(())
     }
 
-    /// A crash and what comes back: the last save or an old one, with its lease or without.
-    fn crash(&mut self, who: usize) -> Result<(), String> {
-        let clones = self.plan.clones;
-        if self.random.percent(20) {
-            self.save(who)?;
-        }
-        let site = &self.sites[who];
-        let last = site.disk.len() - 1;
-        let old = (self.random.percent(30) && last > 0).then(|| self.random.below(last));
-        let save: Save = site.disk[old.unwrap_or(last)].clone();
-        let proves_continuity = old.is_none() && (site.waits || site.is_saved());
-        let lease = match (clones, old) {
-            (true, _) => save.lease.filter(|_| self.random.percent(75)),
-            (false, None) => save.lease.filter(|_| proves_continuity && self.random.percent(80)),
-            // One that was kept elsewhere: it proves nothing.
-            (false, Some(_)) => {
-                site.disk[last].lease.filter(|lease| Some(*lease) != save.lease && self.random.percent(50))
-            }
-        };
-        let had = (site.replica.version().clone(), alive(site.replica.state()), site.replica.id());
-        self.tally.add("crashes", 1);
-        self.tally.add("crashes that lost writes", u64::from(had.0 != save.version));
-        if old.is_some() {
-            self.tally.add("old backups", 1);
-            self.tally.add("old backups with their lease", u64::from(lease.is_some() && lease == save.lease));
-        }
+    /// All sessions of a site are gone, without a word.
+    fn forget_sessions(&mut self, who: usize) -> Result<(), String> {
         let keys: Vec<Key> = self.ends.keys().copied().filter(|key| key.0 == who).collect();
-        let keeps_staged = self.random.percent(30);
         for key in keys {
             self.tally.add("restarts of one end of a session", u64::from(self.ends.contains_key(&(key.1, key.0))));
             self.end(key, None)?;
         }
-        if !keeps_staged {
+        if self.random.percent(70) {
             self.staged.retain(|key, _| key.0 != who);
         }
+        Ok(())
+    }
+
+    /// A crash and what comes back: the last save, with what a log has of what came after it; an old save; or another site's.
+    fn crash(&mut self, who: usize) -> Result<(), String> {
+        if self.random.percent(20) {
+            self.save(who)?;
+        }
+        let copied =
+            self.random.percent(15).then(|| (who + 1 + self.random.below(self.sites.len() - 1)) % self.sites.len());
+        let disk = &self.sites[copied.unwrap_or(who)].disk;
+        let last = disk.len() - 1;
+        let old = (self.random.percent(30) && last > 0).then(|| self.random.below(last));
+        let save: Save = disk[old.unwrap_or(last)].clone();
+        let site = &self.sites[who];
+        let had = (site.replica.version().clone(), alive(site.replica.state()));
+        let mut log = site.log.clone().filter(|log| copied.is_none() && old.is_none() && !log.is_empty());
+        self.tally.add("crashes", 1);
+        self.tally.add("old backups", u64::from(old.is_some()));
+        self.tally.add("copies of saves to other sites", u64::from(copied.is_some()));
+        self.forget_sessions(who)?;
         if self.random.percent(30) {
             self.sites[who].devices = Default::default();
         }
         self.seeds += 1;
         let (seed, now) = (self.seeds, self.now);
         let site = &mut self.sites[who];
-        site.open(seed, &save, lease, now)?;
-        let resumes = site.replica.id().is_some();
-        if !clones && resumes != (lease.is_some() && old.is_none()) {
-            return Err(format!("{who} goes on under {:?} by {lease:?} and {:?}", site.replica.id(), save.lease));
+        site.open(seed, &save, now)?;
+        if old.is_some() || copied.is_some() {
+            site.disk.push(save);
+            site.set_back = true;
         }
-        site.disk.push(Save { lease: lease.filter(|_| resumes), ..save });
-        if old.is_some() {
-            (site.set_back, site.disk) = (true, site.disk.split_off(0));
+        if let Some(log) = log.as_mut().filter(|_| self.random.percent(50)) {
+            let all = self.random.percent(70);
+            let kept = if all { log.len() } else { self.random.below(log.len()) };
+            log.truncate(kept);
+            site.replay(log)?;
+            self.tally.add(if all { "replays" } else { "replays of a part" }, 1);
+            if all && *site.replica.version() != had.0 {
+                return Err(format!(
+                    "{who} replays all and stands at {:?}, not at {:?}",
+                    site.replica.version(),
+                    had.0
+                ));
+            }
         }
-        self.note(|world| format!("{who} crashes and is back, from {old:?}, as {:?}", world.sites[who].replica.id()));
-        if let (Some(id), true) = (self.sites[who].replica.id(), proves_continuity && !clones) {
-            let past = self.sites[who].replica.version().get(id);
-            self.truth.forget(id, past);
+        self.tally.add("crashes that lost writes", u64::from(!site.replica.version().includes(&had.0)));
+        self.note(|world| {
+            let site = &world.sites[who].replica;
+            format!("{who} crashes and is back, from {copied:?} {old:?}, at {:?}", site.version())
+        });
+        self.lose(&had)?;
+        self.changed(who)
+    }
+
+    /// Two go on from one state as one writer, as a virtual machine does that is resumed twice.
+    fn copy_process(&mut self, who: usize) -> Result<(), String> {
+        let other = (who + 1 + self.random.below(self.sites.len() - 1)) % self.sites.len();
+        self.note(|_| format!("{other} becomes a copy of the process of {who}"));
+        self.tally.add("processes copied with their memory", 1);
+        [who, other].into_iter().try_for_each(|who| self.forget_sessions(who))?;
+        let site = &self.sites[other];
+        let had = (site.replica.version().clone(), alive(site.replica.state()));
+        self.seeds += 1;
+        let (low, high) = (who.min(other), who.max(other));
+        let (lower, higher) = self.sites.split_at_mut(high);
+        let (lower, higher) = (&mut lower[low], &mut higher[0]);
+        let (of, copy) = if who == low { (lower, higher) } else { (higher, lower) };
+        copy.copy_process(self.seeds, of, self.now)?;
+        copy.set_back = true;
+        copy.disk.extend(of.disk.last().cloned());
+        self.lose(&had)?;
+        // What they write first was written before the one was copied.
+        for who in [who, other] {
+            self.record(who, |site, _| {
+                let edit = site.replica.edit(|g| g.add_node("before the copy"));
+                edit.map(|(_, delta)| delta).map_err(|e| e.to_string())
+            })?;
         }
+        let (a, b) = (&self.sites[who].replica, &self.sites[other].replica);
+        match (a.writer(), a.version(), a.state()) == (b.writer(), b.version(), b.state()) {
+            true => Ok(()),
+            false => Err(format!("{other} is no copy of {who}")),
+        }
+    }
+
+    /// What of it nobody has now.
+    fn lose(&mut self, had: &(Version, Alive)) -> Result<(), String> {
         let left: Vec<_> =
             self.sites.iter().map(|site| (site.replica.version(), alive(site.replica.state()))).collect();
-        self.truth.lose(&had.0, &had.1, &left, clones);
-        self.check(who)
+        self.truth.lose(&had.0, &had.1, &left, self.plan.clones);
+        Ok(())
     }
 
     // ---- sessions ----
@@ -502,8 +548,17 @@ impl World {
             match event {
                 Event::Met { .. } | Event::Left => {}
                 Event::Merged { report, .. } => {
-                    let contested = self.truth.bury(report.touched());
-                    self.tally.add("writes under cloned dots ended by merges", contested);
+                    self.tally.add("writers found to be shared", u64::from(report.shared_writer().is_some()));
+                    self.tally.add(
+                        "contents written again",
+                        report.dropped().iter().filter(|d| d.rescued.is_some()).count() as u64,
+                    );
+                    if !self.plan.clones && (report.has_diverged() || !report.dropped().is_empty()) {
+                        return Err(format!(
+                            "{key:?} merged, dropped {:?}, and no process was copied",
+                            report.dropped()
+                        ));
+                    }
                     merged = true;
                     self.tally.add("deltas merged", 1);
                     let link = self.links.entry((key.1, key.0)).or_default();
@@ -515,9 +570,10 @@ impl World {
                     self.tally.add("repairs", 1);
                     self.note(|_| format!("{key:?} repaired: {:?}", repair.dropped()));
                     if !self.plan.clones {
-                        return Err(format!("{key:?} repaired, and no id was cloned"));
+                        return Err(format!("{key:?} repaired, and no process was copied"));
                     }
-                    self.truth.drop_by_repair(repair.dropped())?;
+                    self.tally.add("writers found to be shared", u64::from(repair.shared_writer().is_some()));
+                    self.sites[key.0].log = None;
                 }
                 Event::Equal => {
                     self.note(|_| format!("{key:?} equal"));
@@ -563,7 +619,6 @@ impl World {
             Some(SessionError::Left(_)) => self.tally.add("sessions that the peer broke off", 1),
             Some(SessionError::Nonsense(_)) if self.plan.damage > 0 => self.tally.add("sessions ended by nonsense", 1),
             Some(SessionError::Contradiction) if self.plan.clones => self.tally.add("contradictions that stayed", 1),
-            Some(SessionError::Merge(MergeError::OwnDots { .. })) if self.plan.clones => self.rotate(key.0)?,
             Some(error) => return Err(format!("{key:?} ended: {error}")),
         }
         let again = self.random.within(10, 300);
@@ -574,14 +629,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    fn rotate(&mut self, who: usize) -> Result<(), String> {
-        self.tally.add("rotations", 1);
-        self.tally.add("rotations during other sessions", u64::from(self.ends.keys().any(|key| key.0 == who)));
-        self.record(who, true, |site, _| site.replica.rotate().map(drop).map_err(|e| format!("no rotation: {e}")))?;
-        self.note(|world| format!("{who} rotates to {:?}", world.sites[who].replica.id()));
-        self.changed(who)
     }
 
     /// A replica is another than it was: it is looked at, and so are all its sessions soon.
@@ -604,7 +651,18 @@ impl World {
         let replica = &self.sites[who].replica;
         let found: Alive = alive(replica.state());
         let checked = self.truth.check(replica.version(), &found, self.plan.clones);
-        checked.map_err(|e| format!("replica {who}: {e}\nat {:?}", replica.version()))
+        checked.map_err(|e| format!("replica {who}: {e}\nat {:?}", replica.version()))?;
+        for (other, site) in self.sites.iter().enumerate().filter(|(other, _)| *other != who) {
+            let prints = replica.fingerprint() == site.replica.fingerprint();
+            let is_compared = replica.version() == site.replica.version() && (prints || !self.plan.clones);
+            if is_compared && !(prints && replica.state() == site.replica.state()) {
+                return Err(format!(
+                    "{who} and {other} have seen the same and do not hold the same: {:?}",
+                    replica.version()
+                ));
+            }
+        }
+        Ok(())
     }
 
     // ---- the network ----
@@ -690,6 +748,16 @@ impl World {
         // What it fails with comes again when it is polled.
         let _ = end.session.handle_frame(&mut site.replica, bytes, now);
         let changed = before != (site.replica.version().clone(), site.replica.fingerprint());
+        if !site.replica.version().includes(&before.0) {
+            return Err(format!("{key:?} has unlearned: {:?} before {:?}", before.0, site.replica.version()));
+        }
+        if changed && let Some(log) = &mut site.log {
+            match site.replica.delta_since(&before.0) {
+                Ok(delta) => log.push((false, delta)),
+                // Something was pruned by what came: only a save holds it all.
+                Err(_) => site.log = None,
+            }
+        }
         let standing = end.session.standing();
         // What is merged may say no more than what was pruned, and is to be saved all the same.
         let merged = self.take_events(key)?;
