@@ -16,7 +16,7 @@ impl Conversation {
 
     /// Two that cover so many dots of each of two writers, and of whom each holds all but a few.
     pub(crate) fn new(dots: u64, dead: [&[u64]; 2]) -> Self {
-        let ids = [WriterId::from([3; 16]), WriterId::from([4; 16])];
+        let ids = [WriterId::from([3; 10]), WriterId::from([4; 10])];
         let version: Version = ids.iter().map(|id| (*id, dots)).collect();
         let sides = dead.map(|dead| {
             let dots = ids.iter().flat_map(|id| (1..=dots).map(|counter| Dot { writer: *id, counter }));
