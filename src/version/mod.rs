@@ -6,6 +6,7 @@ mod lineage;
 pub(crate) mod tests;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -238,6 +239,7 @@ impl Version {
         }
         let mut meet = self.nothing();
         let Ground::Whole { lineage, counters } = &self.ground else { return meet };
+        let mut walked = HashSet::new();
         let mut add = |dot: Dot| {
             let counter = dot.counter.min(lineage.covered(dot.writer, counters));
             if counter > 0 {
@@ -249,13 +251,13 @@ impl Version {
             if add(dot) {
                 continue;
             }
-            // Down its path, as far as either knows it, to where we join it.
+            // Down its path, as far as either knows it, to where we join it, or to where another head's path went before.
             let theirs = match &other.ground {
                 Ground::Whole { lineage, .. } => lineage,
                 Ground::Told(_) => lineage,
             };
             let mut next = theirs.parent(dot.writer);
-            while let Some(dot) = next.filter(|dot| !add(*dot)) {
+            while let Some(dot) = next.filter(|dot| !add(*dot) && walked.insert(dot.writer)) {
                 next = theirs.parent(dot.writer);
             }
         }
@@ -383,6 +385,12 @@ impl Version {
             news.extend(lineage.between(line as Line, seen.max(begin), *upto));
         }
         news
+    }
+
+    /// The number of writes that this version covers beyond `since`, of the same table. Births and counters are what peers
+    /// claim, so the sum stops at the largest number there is.
+    pub(crate) fn writes_since(&self, since: &Self) -> u64 {
+        self.news(since).into_iter().fold(0, |sum: u64, (_, seen, upto)| sum.saturating_add(upto - seen))
     }
 
     /// The stretches of writers that are covered (writer, counter before the first, last), if they are fewer than `limit`.

@@ -75,7 +75,7 @@ pub(crate) fn conversations() -> Vec<(&'static str, Conversation)> {
     // A first turn whose check is of something else, though all that it asks about is equal: as if a fingerprint collided.
     let mut collided = Conversation::new(400, [&[], &[]]);
     let mut bytes = collided.turns[0].to_bytes();
-    bytes[25] ^= 1;
+    bytes[27] ^= 1;
     collided.turns[0] = Turn::from_bytes(&bytes).unwrap();
     all.extend(collided.all().into_iter().skip(1));
     // By what the first byte says.
