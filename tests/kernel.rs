@@ -86,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => who.clone().prop_map(|by| Step::PruneAll { by }),
         22 => (who.clone(), who.clone(), prop::bool::weighted(0.15), prop::option::weighted(0.4, who.clone()))
             .prop_map(|(from, to, complete, astray)| Step::Send { from, to, complete, astray }),
-        26 => (any::<usize>(), prop::bool::weighted(0.3), prop::option::weighted(0.3, any::<usize>()))
+        26 => (any::<usize>(), prop::bool::weighted(0.3), prop::option::weighted(0.5, any::<usize>()))
             .prop_map(|(which, again, join)| Step::Deliver { which, again, join }),
         4 => (who.clone(), who.clone(), any::<bool>(), prop_oneof![1 => Just(0), 2 => 0..10usize])
             .prop_map(|(who, of, own, back)| Step::Restart { who, of: if own { who } else { of }, back }),

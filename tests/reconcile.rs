@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use driftless::sync::{Difference, ReconcileError, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
-use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, WriterId, Version};
+use driftless::testing::version_of_roots;
+use driftless::{CutError, Dot, DotSet, Graph, NodeId, Prune, Replica, Version, WriterId};
 use proptest::prelude::*;
 
 /// Four round trips.
@@ -110,7 +111,8 @@ fn words(dots: impl Iterator<Item = Dot>) -> usize {
 }
 
 fn replica(n: u64) -> WriterId {
-    WriterId::from(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes())
+    let number = u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    WriterId::from(*number.to_be_bytes().last_chunk().unwrap())
 }
 
 /// Numbers that only look random, the same each time.
@@ -131,7 +133,7 @@ fn world(random: &mut Random, writers: u64, each: u64) -> (Vec<Dot>, Version) {
     let dots = (0..writers).flat_map(|r| (1..=each).map(move |counter| Dot { writer: replica(r), counter }));
     let mut dots: Vec<Dot> = dots.filter(|_| random.below(5) > 0).collect();
     dots.sort_unstable();
-    (dots, (0..writers).map(|r| (replica(r), each)).collect())
+    (dots, version_of_roots((0..writers).map(|r| (replica(r), each))))
 }
 
 fn without(random: &mut Random, dots: &[Dot], removals: usize) -> DotSet {
@@ -201,7 +203,7 @@ fn neighbouring_removals_cost_less_than_scattered_ones() {
 #[test]
 fn whatever_differs_a_descent_is_never_much_more_than_the_bitmaps() {
     for (stride, keep) in [(64, 1), (256, 1), (256, 64), (1024, 64), (1024, 256), (4096, 2048), (16_384, 256), (1, 1)] {
-        let version: Version = [(replica(1), 500_000)].into_iter().collect();
+        let version = version_of_roots([(replica(1), 500_000)]);
         let dot = |counter| Dot { writer: replica(1), counter };
         let all = Side { live: (1..=500_000).map(dot).collect(), version: version.clone() };
         let some = (1..=500_000).filter(|c| c % stride >= keep).map(dot).collect();
@@ -218,7 +220,7 @@ fn whatever_differs_a_descent_is_never_much_more_than_the_bitmaps() {
 fn who_holds_nothing_is_told_everything_at_most_twice() {
     let mut twice = 0;
     for blocks in (1..40).chain((40..4_000).step_by(60)) {
-        let version: Version = [(replica(1), blocks * 64 - 1)].into_iter().collect();
+        let version = version_of_roots([(replica(1), blocks * 64 - 1)]);
         let dots = (1..blocks * 64).map(|counter| Dot { writer: replica(1), counter });
         let all = Side { live: dots.collect(), version: version.clone() };
         let none = Side { live: DotSet::new(), version };
@@ -236,9 +238,13 @@ fn side(writers: u64) -> impl Strategy<Value = Side> {
     let writer = (0..writers, prop_oneof![1u64..70, 1u64..3000], 0u64..100);
     (prop::collection::vec(writer, 0..12), any::<u64>()).prop_map(|(writers, seed)| {
         let mut random = Random(seed);
-        let version: Version = writers.iter().map(|(r, upto, _)| (replica(*r), *upto)).collect();
+        let version = version_of_roots(writers.iter().map(|(r, upto, _)| (replica(*r), *upto)));
         let share = writers.first().map_or(50, |(_, _, share)| *share);
-        let dots = version.iter().flat_map(|(replica, upto)| (1..=upto).map(move |counter| Dot { writer: replica, counter }));
+        let of = |head: &Dot| {
+            let writer = head.writer;
+            (1..=head.counter).map(move |counter| Dot { writer, counter })
+        };
+        let dots = version.heads().iter().flat_map(of);
         let live = dots.filter(|_| random.below(100) < share).collect();
         Side { live, version }
     })
@@ -258,10 +264,8 @@ fn sides() -> impl Strategy<Value = (Side, Side)> {
         }
         let later = |counter| Dot { writer: replica(1), counter: base.version.get(replica(1)) + counter };
         a.extend((1..=more).map(later));
-        let mut version = base.version.clone();
-        if more > 0 {
-            version.observe(later(more));
-        }
+        let heads = base.version.heads().iter().copied().chain((more > 0).then(|| later(more)));
+        let version = version_of_roots(heads.map(|head| (head.writer, head.counter)));
         let a = Side { live: a.into_iter().collect(), version };
         let b = Side { live: b.into_iter().collect(), version: base.version };
         (a, b)
@@ -341,16 +345,16 @@ fn turns(a: &Side, b: &Side, nonce: [u8; 16]) -> Vec<Turn> {
 
 #[test]
 fn sides_that_mean_different_versions_find_out_at_once() {
-    let a = Side { live: DotSet::new(), version: [(replica(1), 5)].into_iter().collect() };
+    let a = Side { live: DotSet::new(), version: version_of_roots([(replica(1), 5)]) };
     let (_, first) = Reconciling::ask(&a.live, &a.version, &a.version, [0; 16]).unwrap();
-    let older = [(replica(1), 4)].into_iter().collect();
+    let older = version_of_roots([(replica(1), 4)]);
     let answer = Reconciling::answer(&a.live, &a.version, &older, &first);
     assert_eq!(answer.map(|_| ()).unwrap_err(), ReconcileError::Versions);
 }
 
 #[test]
 fn more_writes_than_can_be_told_apart_are_refused() {
-    let version = [(replica(1), u64::MAX)].into_iter().collect();
+    let version = version_of_roots((0..1024).map(|n| (replica(n), (1 << 53) - 1)));
     let asked = Reconciling::ask(&DotSet::new(), &version, &version, [0; 16]);
     assert_eq!(asked.map(|_| ()).unwrap_err(), ReconcileError::TooMany);
 }
@@ -358,7 +362,7 @@ fn more_writes_than_can_be_told_apart_are_refused() {
 /// Few dots in a long history: the stretches are large and the bytes few.
 #[test]
 fn a_long_history_of_which_little_is_left_costs_little() {
-    let version: Version = [(replica(1), 1 << 50), (replica(2), 1 << 40)].into_iter().collect();
+    let version = version_of_roots([(replica(1), 1 << 50), (replica(2), 1 << 40)]);
     let mut random = Random(5);
     let dots: Vec<Dot> = (0..10_000).map(|_| Dot { writer: replica(1), counter: 1 + random.below(1 << 50) }).collect();
     let a = Side { live: dots.iter().copied().collect(), version: version.clone() };

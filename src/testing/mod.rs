@@ -155,6 +155,11 @@ pub mod bugs {
     pub use crate::bugs::{Bug, with};
 }
 
+/// The version of a replica that has seen so many writes of each of these writers, none of which goes on from another.
+pub fn version_of_roots(heads: impl IntoIterator<Item = (crate::WriterId, u64)>) -> crate::Version {
+    crate::Version::rooted(heads)
+}
+
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
 pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);

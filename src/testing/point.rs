@@ -40,9 +40,11 @@ impl Ids {
             return Ok(());
         }
         let id = replica.writer().ok_or("a replica that wrote has a writer")?;
-        let after = replica.version().get(id).checked_sub(count).ok_or("fewer writes than were made")?;
+        let last = replica.version().get(id);
+        let after = last.checked_sub(count).ok_or("how many writes its writer made: fewer than the model says")?;
         let born = *self.0[writer].get_or_insert(Born { id, after });
-        same("the writer of an opening, and after which counter its writes begin", Born { id, after }, born)
+        same("the writer of an opening", id, born.id)?;
+        same("how many writes its writer made", last.saturating_sub(born.after), count)
     }
 
     /// How many writes of each writer a version of a replica covers.

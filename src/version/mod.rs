@@ -3,7 +3,7 @@
 mod change;
 mod lineage;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -569,6 +569,22 @@ impl Version {
             contributions.push(contribution);
         }
         contributions
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Version {
+    /// The version of a replica that has seen so many writes of each of these writers, none of which goes on from another.
+    /// What cannot be is left out.
+    pub(crate) fn rooted(heads: impl IntoIterator<Item = (WriterId, u64)>) -> Self {
+        let mut version = Self::whole();
+        for (writer, counter) in heads {
+            let learnt = version.learn(&[Birth { writer, parent: None, name: None }], &[Dot { writer, counter }]);
+            version.adopt(&learnt.unwrap_or_else(|_| version.clone()));
+            version.cover(Dot { writer, counter });
+        }
+        version.find_heads();
+        version
     }
 }
 

@@ -8,18 +8,6 @@ use super::*;
 
 type Plain = BTreeMap<WriterId, u64>;
 
-/// The version of somebody who has seen so many writes of each of these writers, all of them roots.
-pub(crate) fn rooted(heads: impl IntoIterator<Item = (WriterId, u64)>) -> Version {
-    let heads: Vec<Dot> = heads.into_iter().map(|(writer, counter)| Dot { writer, counter }).collect();
-    let mut writers: Vec<WriterId> = heads.iter().map(|head| head.writer).collect();
-    writers.sort_unstable();
-    writers.dedup();
-    let births: Vec<Birth> = writers.into_iter().map(|writer| Birth { writer, parent: None, name: None }).collect();
-    let mut version = Version::whole().learn(&births, &heads).unwrap();
-    version.observe_all(heads);
-    version
-}
-
 /// How the writer of a write comes about.
 #[derive(Clone, Copy, Debug)]
 enum By {

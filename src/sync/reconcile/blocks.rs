@@ -210,7 +210,6 @@ mod tests {
     use super::*;
     use crate::id::Dot;
     use crate::version::MAX_COUNTER;
-    use crate::version::tests::rooted;
 
     fn replica(n: u8) -> WriterId {
         WriterId::from([n; 10])
@@ -227,7 +226,7 @@ mod tests {
             dots in dots(),
             both in prop::collection::vec((0u8..6, prop_oneof![1u64..200, Just(63), Just(64), Just(127), Just(128)]), 0..6),
         ) {
-            let both = rooted(both.into_iter().map(|(r, c)| (replica(r), c)));
+            let both = Version::rooted(both.into_iter().map(|(r, c)| (replica(r), c)));
             let universe = Universe::new(&both).unwrap();
             let row = universe.in_a_row(&dots.iter().copied().collect());
             let covered: DotSet = dots.into_iter().filter(|dot| both.covers(*dot)).collect();
@@ -238,7 +237,7 @@ mod tests {
 
         #[test]
         fn fingerprints_of_stretches_are_those_of_their_words(a in dots(), b in dots(), cut in 0u64..20, nonce: [u8; 16]) {
-            let universe = Universe::new(&rooted((0..6).map(|r| (replica(r), 200)))).unwrap();
+            let universe = Universe::new(&Version::rooted((0..6).map(|r| (replica(r), 200)))).unwrap();
             let bits = |dots: Vec<Dot>| universe.in_a_row(&dots.into_iter().collect());
             let (a, b) = (Row::new(bits(a), nonce), Row::new(bits(b), nonce));
             let (low, high) = (a.fingerprint(&(0..cut)), a.fingerprint(&(cut..24)));
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn dots_outside_are_none() {
-        let universe = Universe::new(&rooted([(replica(1), 64), (replica(2), 3)])).unwrap();
+        let universe = Universe::new(&Version::rooted([(replica(1), 64), (replica(2), 3)])).unwrap();
         assert_eq!(universe.blocks(), 3);
         for number in [0, 65, 127, 128, 132, 192, u64::MAX] {
             assert_eq!(universe.dots(&Bits::from_numbers([number])), None, "{number}");
@@ -259,7 +258,7 @@ mod tests {
             assert!(universe.dots(&Bits::from_numbers([number])).is_some(), "{number}");
         }
         let writer = |n: u16| WriterId::from([[0; 8].as_slice(), &n.to_be_bytes()].concat().try_into().unwrap_or([0; 10]));
-        let many = |n: u16| Universe::new(&rooted((0..n).map(|n| (writer(n), MAX_COUNTER))));
+        let many = |n: u16| Universe::new(&Version::rooted((0..n).map(|n| (writer(n), MAX_COUNTER))));
         assert!(many(1023).is_some());
         assert!(many(1024).is_none());
     }

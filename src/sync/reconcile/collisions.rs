@@ -5,7 +5,7 @@ use crate::kernel::DotSet;
 use crate::sync::reconcile::bits::Bits;
 use crate::sync::reconcile::descent::{Difference, ReconcileError, Reconciling, Step};
 use crate::sync::reconcile::turn::{Says, Turn};
-use crate::version::tests::rooted;
+use crate::version::Version;
 
 const ALL: u64 = 100_000;
 
@@ -16,7 +16,7 @@ fn dots(keep: impl Fn(u64) -> bool) -> DotSet {
 
 /// Lets two talk, with some turns altered on the way, and returns what both learn and how many turns it took.
 fn talk(mut alter: impl FnMut(&mut Turn)) -> Result<(Difference, Difference, usize), ReconcileError> {
-    let version = rooted([(WriterId::from([1; 10]), ALL)]);
+    let version = Version::rooted([(WriterId::from([1; 10]), ALL)]);
     let (a, b) = (dots(|c| c % 7 > 0), dots(|c| c % 7 > 0 && c != 50_000 || c == 70_000));
     let (mut asking, first) = Reconciling::ask(&a, &version, &version, [0; 16])?;
     let (mut answering, mut step) = Reconciling::answer(&b, &version, &version, &first)?;
@@ -65,7 +65,7 @@ fn a_difference_that_was_missed_is_found_by_the_check() {
 /// A stretch differs and none of its parts seems to: everything is said.
 #[test]
 fn a_stretch_of_which_no_part_differs_makes_both_say_everything() {
-    let version = rooted([(WriterId::from([1; 10]), ALL)]);
+    let version = Version::rooted([(WriterId::from([1; 10]), ALL)]);
     let (a, b) = (dots(|c| c % 7 > 0), dots(|c| c % 7 > 0 && c != 50_000));
     let (mut asking, first) = Reconciling::ask(&a, &version, &version, [0; 16]).unwrap();
     let (mut answering, step) = Reconciling::answer(&b, &version, &version, &first).unwrap();
@@ -89,7 +89,7 @@ fn a_stretch_of_which_no_part_differs_makes_both_say_everything() {
 /// The first turn of a peer with other dots, for the same nonce.
 fn same_but_first(first: &Turn, live: &DotSet) -> Turn {
     let Says::Start { nonce, .. } = &first.says else { panic!() };
-    let version = rooted([(WriterId::from([1; 10]), ALL)]);
+    let version = Version::rooted([(WriterId::from([1; 10]), ALL)]);
     Reconciling::ask(live, &version, &version, *nonce).unwrap().1
 }
 
