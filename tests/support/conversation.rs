@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use driftless::sync::{Reconciling, Step, Turn};
+use driftless::testing::version_of_roots;
 use driftless::{Dot, DotSet, WriterId, Version};
 
 /// A conversation of two that reconcile, up to one of its turns.
@@ -17,7 +18,7 @@ impl Conversation {
     /// Two that cover so many dots of each of two writers, and of whom each holds all but a few.
     pub(crate) fn new(dots: u64, dead: [&[u64]; 2]) -> Self {
         let ids = [WriterId::from([3; 10]), WriterId::from([4; 10])];
-        let version: Version = ids.iter().map(|id| (*id, dots)).collect();
+        let version = version_of_roots(ids.map(|id| (id, dots)));
         let sides = dead.map(|dead| {
             let dots = ids.iter().flat_map(|id| (1..=dots).map(|counter| Dot { writer: *id, counter }));
             let live = dots.enumerate().filter(|(i, _)| !dead.contains(&(*i as u64))).map(|(_, dot)| dot);
