@@ -180,7 +180,7 @@ fn what_this_version_does_not_know_is_kept_merged_and_passed_on() {
         })
         .unwrap();
     here.merge(&later.delta_since(here.version()).unwrap()).unwrap();
-    let (bytes, _) = here.save();
+    let bytes = here.save();
     let reopened = Replica::<Graph>::load(&bytes).unwrap();
     another.merge(&reopened.delta_since(another.version()).unwrap()).unwrap();
     assert_eq!(another.state(), later.state());

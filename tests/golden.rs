@@ -1,8 +1,9 @@
 //! Messages of every kind as files, in `tests/golden`: they stay readable, and mean what they meant.
 //!
-//! From now on the format only changes with a version step: a test here that fails means that files and saved states in the
-//! world cannot be read any longer, or are read as something else. Whoever changes the format raises its version, keeps
-//! reading the old one, and adds files beside these; none of them is ever written anew.
+//! The files are of format 2; format 1, which was never released, is refused, and one file of it (`format-1`) shows so. From
+//! the first release on the format only changes with a version step: a test here that fails means that files and saved
+//! states in the world cannot be read any longer, or are read as something else. Whoever changes the format raises its
+//! version, keeps reading the old one, and adds files beside these; none of them is ever written anew.
 //!
 //! `cargo test --test golden -- --ignored` writes files that are missing; to see one change, delete it first.
 //!
@@ -22,7 +23,7 @@ use driftless::kernel::{Entity, Payload};
 use driftless::sync::{self, Devices, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
 use driftless::{
-    ConflictKind, Crdt, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
+    ConflictKind, Crdt, DecodeError, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
     MaxRegister, MergeError, MinRegister, Model, MvRegister, NodeId, OrMap, OrSet, Owner, PnCounter, Properties, Prune,
     Replica, RwSet, Value, Vector, Version, WriterId,
 };
@@ -66,6 +67,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
     let whole = conversations().into_iter().find(|(name, _)| *name == "turn: whole").unwrap().1;
     all.insert("turn-whole".into(), whole.last().to_bytes());
     all.insert("later".into(), later().to_bytes());
+    all.insert("openings".into(), openings().complete().to_bytes());
     all.insert("devices".into(), devices().to_bytes());
     all
 }
@@ -160,7 +162,7 @@ fn graph() -> BTreeMap<String, Vec<u8>> {
     a.merge(&b.delta_since(a.version()).unwrap()).unwrap();
 
     let incremental = a.delta_since(&at_base.0).unwrap();
-    let (state, _) = a.save();
+    let state = a.save();
     let (version, dots) = (a.version().to_bytes(), a.live_dots().to_bytes());
     a.prune(Prune::All);
     let complete = a.complete();
@@ -181,7 +183,12 @@ fn graph() -> BTreeMap<String, Vec<u8>> {
 /// Devices of which much, little and nothing is known.
 fn devices() -> Devices {
     let mut devices = Devices::new();
-    let (mut told, mut teller) = (merged::<Graph>(&["graph-base"]), merged::<Graph>(&["graph-complete"]));
+    let all = graph();
+    let [mut told, mut teller] = ["graph-base", "graph-complete"].map(|name| {
+        let mut replica = Replica::<Graph>::with_environment(TestEnvironment::new(99));
+        replica.merge(&Delta::from_bytes(&all[name]).unwrap()).unwrap();
+        replica
+    });
     let (_, with_pruned) = sync::in_memory(&mut told, &mut teller).unwrap();
     devices.acknowledge("phone", with_pruned.standing);
     devices.acknowledge("téléphone", version());
@@ -247,6 +254,28 @@ fn standalone() -> Vec<(&'static str, Delta)> {
         ("g-counter", by_two::<GCounter>(|c| c.add(2), |c| c.add(1 << 40))),
         ("pn-counter", by_two::<PnCounter>(|c| c.add(2), |c| c.subtract(5))),
     ]
+}
+
+/// A state that was opened again and again, on two devices with names, of which the second went on from an old copy.
+fn openings() -> Replica<Graph> {
+    let open = |seed, saved: &[u8], device: &str| {
+        let mut replica = Replica::<Graph>::load_with(TestEnvironment::new(seed), saved).unwrap();
+        replica.set_device(device);
+        replica
+    };
+    let mut laptop = Replica::<Graph>::with_environment(TestEnvironment::new(10));
+    laptop.set_device("laptop");
+    let (mut seed, mut copy) = (10, Vec::new());
+    for name in ["one", "two", "three"] {
+        laptop.edit(|g| g.add_node(name)).unwrap();
+        copy = if name == "two" { laptop.save() } else { copy };
+        seed += 1;
+        laptop = open(seed, &laptop.save(), "laptop");
+    }
+    let mut phone = open(20, &copy, "téléphone");
+    phone.edit(|g| g.add_node("four").and_then(|_| g.add_node("five"))).unwrap();
+    laptop.merge(&phone.delta_since(laptop.version()).unwrap()).unwrap();
+    laptop
 }
 
 fn conversation() -> Conversation {
@@ -317,7 +346,7 @@ fn the_same_content_is_written_as_the_same_bytes_as_ever() {
     let files = std::fs::read_dir(directory()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
     for file in files.map(|entry| entry.file_name().into_string().unwrap()) {
         let is_text = ["graph-base.txt", "graph.txt"].contains(&&file[..]);
-        let is_written = file.strip_suffix(".drift").is_some_and(|name| written.contains_key(name));
+        let is_written = file.strip_suffix(".drift").is_some_and(|name| name == "format-1" || written.contains_key(name));
         assert!(is_text || is_written, "{file} is nobody's");
     }
 }
@@ -429,20 +458,23 @@ fn a_graph_in_a_reconciled_delta_reads_as_ever() {
 }
 
 #[test]
-fn a_saved_graph_reads_as_ever_and_its_lease_goes_on() {
+fn a_saved_graph_reads_as_ever_and_its_next_opening_goes_on() {
     let bytes = golden("graph-state");
-    let opened = Replica::<Graph>::load(&bytes).unwrap();
+    let mut opened = Replica::<Graph>::load(&bytes).unwrap();
     reads(opened.state(), END);
-    assert_eq!((opened.id(), opened.state().state().tombstones_len()), (None, 5));
-    // By the first of the two, saved for the first time.
-    let lease = format!("{FIRST}:{}:1", version().get(FIRST.parse().unwrap()));
-    let resumed = Replica::<Graph>::resume(&bytes, Some(lease.parse().unwrap())).unwrap();
-    assert_eq!(resumed.id(), Some(FIRST.parse().unwrap()));
-    reads(resumed.state(), END);
+    assert_eq!((opened.writer(), opened.state().state().tombstones_len()), (None, 5));
+    assert_eq!(opened.save(), bytes);
+    // From the first of the two: the version has no further head.
+    let [first, second] = [FIRST, SECOND].map(|id| id.parse::<WriterId>().unwrap());
+    opened.edit(|g| g.add_node("after")).unwrap();
+    let heads: Vec<_> = opened.version().heads().iter().map(|head| (head.writer, head.counter)).collect();
+    let mut expected = [(opened.writer().unwrap(), version().get(first) + 1), (second, version().get(second))];
+    expected.sort();
+    assert_eq!(heads, expected);
 }
 
-const FIRST: &str = "910a2dec-8902-4cc1-beeb-8da1658eec67";
-const SECOND: &str = "975835de-1c97-46ce-bfc8-46100bfc1e42";
+const FIRST: &str = "110a2dec89025cc1beeb";
+const SECOND: &str = "175835de1c9756cebfc8";
 
 fn version() -> Version {
     [(FIRST, 43), (SECOND, 8)].into_iter().map(|(id, counter)| (id.parse().unwrap(), counter)).collect()
@@ -467,6 +499,44 @@ const DOTS: (&[u64], &[u64]) = (
     &[1, 2, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 27, 28, 29, 30, 32, 35, 36, 38, 39, 41, 42],
     &[1, 2, 3, 5, 6, 7],
 );
+
+#[test]
+fn what_continues_what_and_on_which_device_reads_as_ever() {
+    let read = merged::<Graph>(&["openings"]);
+    let writers = |replica: &Replica<Graph>| {
+        let mut writers: Vec<_> = replica.live_dots().iter().collect();
+        writers.sort_by_key(|dot| (dot.counter, dot.writer));
+        writers.into_iter().map(|dot| (dot.counter, replica.version().device(dot.writer).map(str::to_owned))).collect()
+    };
+    let on = |counter, device: &str| (counter, Some(device.to_owned()));
+    let found: Vec<_> = writers(&read);
+    let mut expected = [on(1, "laptop"), on(2, "laptop"), on(3, "laptop"), on(3, "téléphone"), on(4, "téléphone")];
+    expected.sort();
+    let mut sorted = found.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected);
+    // Two branches, however many openings there were.
+    assert_eq!((read.version().len(), read.version().writers()), (2, 4));
+}
+
+/// Nothing of another format is taken for what it is not: neither what was written before this one, nor what is to come.
+#[test]
+fn a_file_of_the_format_before_or_of_a_later_one_is_refused_and_named() {
+    let before = golden("format-1");
+    assert_eq!(Delta::from_bytes(&before), Err(DecodeError::Format(1)));
+    let mut later = golden("graph-complete");
+    later[4] = 3;
+    driftless::testing::repair_checksum(&mut later);
+    assert_eq!(Delta::from_bytes(&later), Err(DecodeError::Format(3)));
+    let mut state = golden("graph-state");
+    for format in [0, 1, 3, u8::MAX] {
+        state[4] = format;
+        driftless::testing::repair_checksum(&mut state);
+        assert_eq!(Replica::<Graph>::load(&state).err(), Some(DecodeError::Format(format)));
+    }
+    let error = DecodeError::Format(3).to_string();
+    assert!(error.contains("format version 3") && error.contains("reads format 2") && error.contains("update"), "{error}");
+}
 
 #[test]
 fn a_list_of_devices_reads_as_ever() {
@@ -539,7 +609,7 @@ fn a_conversation_of_two_that_reconcile_comes_to_the_same_as_ever() {
     let Step::Done { difference, last } = asking.handle(&turns[3]).unwrap() else { panic!("not done") };
     assert_eq!(last.as_ref(), Some(&turns[4]));
     let dots: Vec<_> = difference.only_here().iter().map(|dot| (dot.writer, dot.counter)).collect();
-    assert_eq!(dots, [(WriterId::from([3; 16]), 71), (WriterId::from([4; 16]), 2_001)]);
+    assert_eq!(dots, [(WriterId::from([3; 10]), 71), (WriterId::from([4; 10]), 2_001)]);
     assert!(difference.only_there().is_empty());
     let Step::Done { difference, last: None } = answering.handle(&turns[4]).unwrap() else { panic!("not done") };
     assert_eq!(difference.only_there().len(), 2);
@@ -597,7 +667,7 @@ fn what_a_later_version_wrote_is_relayed_verbatim() {
     // Sent on to whoever has nothing it is the same message; saved and opened again, too.
     let nothing = Version::new();
     assert_eq!(here.delta_since(&nothing).unwrap().to_bytes(), file);
-    let saved = here.save().0;
+    let saved = here.save();
     holds_all_that_is_unknown(&saved);
     let mut reopened = Replica::<Graph>::load(&saved).unwrap();
     all_that_is_unknown_is_there(reopened.state());
@@ -617,7 +687,7 @@ fn what_a_later_version_wrote_is_relayed_verbatim() {
     all_that_is_unknown_is_there(reopened.state());
     let sent = reopened.delta_since(&nothing).unwrap();
     holds_all_that_is_unknown(&sent.to_bytes());
-    holds_all_that_is_unknown(&reopened.save().0);
+    holds_all_that_is_unknown(&reopened.save());
     let joined = delta("later").join(&beside).unwrap();
     holds_all_that_is_unknown(&joined.to_bytes());
     for delta in [sent, reopened.complete(), joined] {

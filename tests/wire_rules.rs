@@ -5,7 +5,8 @@ mod damage;
 
 use damage::seal;
 use driftless::kernel::{MAX_FIELD_LEN, MAX_PAYLOAD_LEN};
-use driftless::{DecodeError, Delta, DeltaKind, Dot, DotSet, Version, WriterId};
+use driftless::testing::{Raw, TestEnvironment};
+use driftless::{Crdt, DecodeError, Delta, DeltaKind, Dot, DotSet, MergeError, Replica, Version, WriterId};
 use serde::Serialize;
 use serde_bytes::Bytes;
 
@@ -21,14 +22,41 @@ type Write = (u32, u32, u64, u64, u16, Vec<u8>);
 struct Spelled {
     kind: u8,
     schema: String,
-    /// Id, then counters in `since`, `upto`, `pruned`, `at`.
-    writers: Vec<(Vec<u8>, [u64; 4])>,
+    fingerprint: Option<Vec<u8>>,
+    news: u64,
+    /// Ids of the writers of siblings.
+    writers: Vec<Vec<u8>>,
+    /// Ids that versions and dead dots name.
+    table: Vec<Vec<u8>>,
+    /// `since`, told from nothing; `upto`, `pruned` and `at`, told from `since`.
+    versions: Vec<SpelledVersion>,
+    chains: Vec<Chain>,
     fields: Vec<Vec<u8>>,
     /// A writer's place, and its words with their blocks.
     dead: Vec<(u32, Vec<(u64, u64)>)>,
     parts: Vec<SpelledPart>,
-    /// What is announced beyond what follows: writers, fields, dead, parts, known, writes.
-    announced: [u64; 6],
+    /// What is announced beyond what follows: fields, dead, parts, known, writes.
+    announced: [u64; 5],
+}
+
+#[derive(Clone, Default)]
+struct SpelledVersion {
+    /// Gaps before the places of heads that are gone.
+    gone: Vec<u64>,
+    /// Place of the writer, counter.
+    come: Vec<(u64, u64)>,
+    /// What is announced beyond what follows: gone, come.
+    announced: [u64; 2],
+}
+
+/// Births, each at a dot of the writer before.
+#[derive(Clone)]
+struct Chain {
+    parent: Option<Vec<u8>>,
+    ids: Vec<Vec<u8>>,
+    /// How far the counter goes on from birth to birth.
+    steps: Vec<u64>,
+    names: Vec<(u64, String)>,
 }
 
 #[derive(Clone)]
@@ -53,16 +81,43 @@ fn from(last: &mut u64, number: u64) -> i64 {
     difference
 }
 
+impl SpelledVersion {
+    fn put(&self, out: &mut Vec<u8>) {
+        let [gone, come] = self.announced;
+        put(out, gone.wrapping_add(self.gone.len() as u64));
+        self.gone.iter().for_each(|gap| put(out, gap));
+        put(out, come.wrapping_add(self.come.len() as u64));
+        self.come.iter().for_each(|(place, counter)| {
+            put(out, place);
+            put(out, counter);
+        });
+    }
+}
+
+impl Chain {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, self.parent.as_ref().map(|id| Bytes::new(id)));
+        put(out, Bytes::new(&self.ids.concat()));
+        self.steps.iter().for_each(|step| put(out, step));
+        put(out, self.names.len());
+        self.names.iter().for_each(|(i, name)| {
+            put(out, i);
+            put(out, name);
+        });
+    }
+}
+
 impl Spelled {
     fn body(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let [writers, fields, dead, parts, known, writes] = self.announced;
+        let [fields, dead, parts, known, writes] = self.announced;
         let count = |of: fn(&SpelledPart) -> usize| self.parts.iter().map(of).sum::<usize>() as u64;
         put(
             &mut out,
             (
                 &self.schema,
-                self.writers.len() as u64 + writers,
+                self.fingerprint.as_ref().map(|bytes| Bytes::new(bytes)),
+                self.news,
                 self.fields.len() as u64 + fields,
                 self.dead.len() as u64 + dead,
                 self.parts.len() as u64 + parts,
@@ -70,10 +125,11 @@ impl Spelled {
                 writes.wrapping_add(count(|part| part.writes.len())),
             ),
         );
-        for (id, [since, upto, pruned, at]) in &self.writers {
-            let [upto, pruned, at] = [upto, pruned, at].map(|counter| counter.wrapping_sub(*since) as i64);
-            put(&mut out, (Bytes::new(id), since, upto, pruned, at));
-        }
+        put(&mut out, Bytes::new(&self.writers.concat()));
+        put(&mut out, Bytes::new(&self.table.concat()));
+        self.versions.iter().for_each(|version| version.put(&mut out));
+        put(&mut out, self.chains.len());
+        self.chains.iter().for_each(|chain| chain.put(&mut out));
         self.fields.iter().for_each(|field| put(&mut out, Bytes::new(field)));
         for (writer, words) in &self.dead {
             put(&mut out, (writer, words.len() as u64));
@@ -111,22 +167,52 @@ impl Spelled {
     }
 }
 
+/// The id of an entity.
 fn id(n: u8) -> Vec<u8> {
     vec![n; 16]
 }
 
-/// A well-formed delta, with something of everything that its kind may hold.
+fn writer(n: u8) -> Vec<u8> {
+    vec![n; 10]
+}
+
+/// Heads of places in the table, told from a version of so many.
+fn version(gone: usize, come: &[(u64, u64)]) -> SpelledVersion {
+    SpelledVersion { gone: vec![0; gone], come: come.to_vec(), announced: [0; 2] }
+}
+
+fn chain(parent: Option<u8>, ids: &[u8], steps: &[u64]) -> Chain {
+    let ids = ids.iter().map(|n| writer(*n)).collect();
+    Chain { parent: parent.map(writer), ids, steps: steps.to_vec(), names: vec![] }
+}
+
+/// A well-formed delta, with something of everything that its kind may hold. Writer 3 was born at dot 20 of writer 2, and
+/// writer 4 at dot 22 of writer 3.
 fn good(kind: u8) -> Spelled {
     let write = |field, writer, counter, kind, content: &[u8]| (field, writer, counter, 77, kind, content.to_vec());
     let is_complete = kind == COMPLETE;
-    let since = if is_complete { 0 } else { 10 };
-    let at = if kind == RECONCILED { 12 } else { 0 };
+    let known = if is_complete { 0 } else { 2 };
+    let since = if is_complete { version(0, &[]) } else { version(0, &[(0, 10), (1, 10)]) };
+    let mut versions = vec![since, version(known, &[(0, 200), (2, 25)]), version(known, &[(0, 3), (1, 20)])];
+    if kind == RECONCILED {
+        versions.push(version(known, &[(0, 12), (1, 12)]));
+    }
+    let mut chains = match is_complete {
+        true => vec![chain(None, &[1], &[0]), chain(None, &[2, 3, 4], &[0, 20, 2])],
+        false => vec![chain(Some(2), &[3, 4], &[20, 2])],
+    };
+    chains.last_mut().unwrap().names.push((1, "téléphone".into()));
     Spelled {
         kind,
-        schema: "of a test".into(),
-        writers: vec![(id(1), [since, 200, 3, at]), (id(2), [since, 20, 20, at])],
+        schema: "driftless.testing.raw".into(),
+        fingerprint: Some(vec![9; 16]),
+        news: if is_complete { 225 } else { 205 },
+        writers: vec![writer(1), writer(2), writer(4)],
+        table: vec![writer(1), writer(2), writer(4)],
+        versions,
+        chains,
         fields: vec![b"".to_vec(), b"a".to_vec(), b"b".to_vec()],
-        dead: if kind == RECONCILED { vec![(0, vec![(0, 0b1100), (2, 1)]), (1, vec![(0, 1 << 20)])] } else { vec![] },
+        dead: if kind == RECONCILED { vec![(0, vec![(0, 0b1100)]), (1, vec![(0, 1 << 10)])] } else { vec![] },
         parts: vec![
             SpelledPart {
                 entity: (1, id(7)),
@@ -139,12 +225,44 @@ fn good(kind: u8) -> Spelled {
                 entity: (1, id(8)),
                 whole: is_complete,
                 known: vec![],
-                writes: vec![write(2, 1, 20, 1, b"")],
+                writes: vec![write(2, 1, 20, 1, b""), write(2, 2, 23, 1, b"")],
                 announced: [0; 2],
             },
         ],
-        announced: [0; 6],
+        announced: [0; 5],
     }
+}
+
+/// A replica that has seen so many writes of the first two writers.
+fn receiver(first: u64, second: u64) -> Replica<Raw> {
+    let mut seen = good(COMPLETE);
+    (seen.writers, seen.table) = (vec![], vec![writer(1), writer(2)]);
+    seen.versions = vec![version(0, &[]), version(0, &[(0, first), (1, second)]), version(0, &[])];
+    seen.chains = vec![chain(None, &[1], &[0]), chain(None, &[2], &[0])];
+    (seen.news, seen.fields, seen.parts) = (first + second, vec![], vec![]);
+    let mut replica = Replica::with_environment(TestEnvironment::new(1));
+    replica.merge(&fine(&seen)).unwrap();
+    replica
+}
+
+/// What is read, and merged into a replica that has seen enough: it changes all or nothing.
+fn merged(spelled: &Spelled) -> Result<(), MergeError> {
+    let delta = fine(spelled);
+    let mut replica = if spelled.kind == COMPLETE { Replica::default() } else { receiver(12, 12) };
+    let before = (replica.complete(), replica.save());
+    let result = replica.merge(&delta).map(drop);
+    match &result {
+        Ok(()) => assert!(replica.version().includes(delta.upto())),
+        Err(_) => assert!((replica.complete(), replica.save()) == before, "changed though it was refused"),
+    }
+    replica.state().state().check_invariants().unwrap();
+    result
+}
+
+/// Read, and refused when it is merged.
+#[track_caller]
+fn invalid(spelled: &Spelled, why: &'static str) {
+    assert_eq!(merged(spelled), Err(MergeError::Invalid(why)));
 }
 
 #[track_caller]
@@ -171,14 +289,19 @@ fn what_is_spelled_right_is_read() {
             DeltaKind::Complete => COMPLETE,
             _ => RECONCILED,
         };
+        let heads = |version: &Version| version.heads().iter().map(|head| head.counter).collect::<Vec<_>>();
         if let DeltaKind::Reconciled { dead, at } = delta.kind() {
-            assert_eq!(dead.iter().map(|dot| dot.counter).collect::<Vec<_>>(), [2, 3, 128, 20]);
-            assert_eq!(at.iter().map(|(_, counter)| counter).collect::<Vec<_>>(), [12, 12]);
+            assert_eq!(dead.iter().map(|dot| dot.counter).collect::<Vec<_>>(), [2, 3, 10]);
+            assert_eq!(heads(at), [12, 12]);
         }
-        assert_eq!((found, delta.schema()), (kind, "of a test"));
-        assert_eq!(delta.upto().iter().map(|(_, counter)| counter).collect::<Vec<_>>(), [200, 20]);
-        assert_eq!(delta.pruned().iter().map(|(_, counter)| counter).collect::<Vec<_>>(), [3, 20]);
+        assert_eq!((found, delta.schema()), (kind, "driftless.testing.raw"));
+        assert_eq!((heads(delta.upto()), heads(delta.pruned())), (vec![200, 25], vec![3, 20]));
+        assert_eq!(merged(&good(kind)), Ok(()));
     }
+    let mut replica = receiver(12, 12);
+    replica.merge(&fine(&good(INCREMENTAL))).unwrap();
+    let [third, fourth] = [3, 4].map(|n| WriterId::from([n; 10]));
+    assert_eq!((replica.version().device(third), replica.version().device(fourth)), (None, Some("téléphone")));
 }
 
 #[test]
@@ -198,21 +321,29 @@ fn lengths_have_limits() {
 #[test]
 fn counts_are_believed_if_there_is_room_for_them() {
     let good = good(RECONCILED);
-    let (known, writes) = (3, 4);
+    let (known, writes) = (3, 5);
     let most = u64::from(u32::MAX);
     let siblings = "the number of siblings";
     let announces = |place: usize, more: u64| good.with(|d| d.announced[place] = more);
+    too_large(&announces(3, most - known - writes + 1), siblings, most + 1, most);
     too_large(&announces(4, most - known - writes + 1), siblings, most + 1, most);
-    too_large(&announces(5, most - known - writes + 1), siblings, most + 1, most);
-    too_large(&announces(5, u64::MAX - writes), siblings, u64::MAX, most);
+    too_large(&announces(4, u64::MAX - writes), siblings, u64::MAX, most);
     let no_room = "more is announced than the body can hold";
-    refused(&announces(4, most - known - writes), no_room);
-    for place in 0..6 {
+    refused(&announces(3, most - known - writes), no_room);
+    for place in 0..5 {
         refused(&announces(place, 1 << 31), no_room);
         refused(&announces(place, good.body().len() as u64), no_room);
     }
+    for version in 0..4 {
+        let come = |more: u64| good.with(|d| d.versions[version].announced[1] = more);
+        let listed = "more heads than writers are listed";
+        refused(&come(1 << 31), listed);
+        refused(&come(2), listed);
+        refused(&come(u64::MAX - 1), listed);
+        refused(&good.with(|d| d.versions[version].announced[0] = 3), "more heads are gone than there were");
+    }
     // One more of anything is missed.
-    for (place, what) in [(4, "fewer known siblings than were announced"), (5, "fewer siblings than were announced")] {
+    for (place, what) in [(3, "fewer known siblings than were announced"), (4, "fewer siblings than were announced")] {
         let long = good.with(|d| d.parts[0].writes[0].5 = vec![0; 100]);
         refused(&long.with(|d| d.announced[place] = 1), what);
     }
@@ -222,10 +353,10 @@ fn counts_are_believed_if_there_is_room_for_them() {
 #[test]
 fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
     let no_room = DecodeError::Malformed("more is announced than the body can hold");
-    // Writers, fields, writers of dead dots with one word each, parts, known, writes.
-    let least = [23, 2, 6, 23, 4, 8];
+    // Fields, writers of dead dots with one word each, parts, known, writes.
+    let least = [2, 6, 23, 4, 8];
     let good = good(RECONCILED);
-    let held: u64 = [2, 3, 2, 2, 3, 4].iter().zip(least).map(|(count, least)| count * least).sum();
+    let held: u64 = [3, 2, 2, 3, 5].iter().zip(least).map(|(count, least)| count * least).sum();
     for (place, least) in least.into_iter().enumerate() {
         let (mut believed, mut refused) = (0, 0);
         for more in 0..200 {
@@ -240,56 +371,274 @@ fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
         }
         assert!(believed > 0 && refused > 0, "{place}: {believed} and {refused}");
     }
-    // A writer with one word, and a writer: 23 bytes and 20.
-    let with_room = |count: u64, more: usize| {
-        let mut body = Vec::new();
-        put(&mut body, count);
-        body.resize(body.len() + more, 0xc0);
-        body
-    };
-    for count in 1..100 {
+    // A writer with one word: 17 bytes.
+    for count in 1..100u64 {
         for more in 0..200 {
-            let body = with_room(count, more);
-            let refused = |least| Some(no_room.clone()).filter(|_| count * least > body.len() as u64);
+            let mut body = Vec::new();
+            put(&mut body, count);
+            body.resize(body.len() + more, 0xc0);
+            let refused = Some(no_room.clone()).filter(|_| count * 17 > body.len() as u64);
             let dots = DotSet::from_bytes(&seal(6, &body)).unwrap_err();
-            assert_eq!(Some(dots).filter(|error| *error == no_room), refused(23));
+            assert_eq!(Some(dots).filter(|error| *error == no_room), refused);
+        }
+    }
+    // A dot below heads: 2 bytes.
+    for count in 1..100u64 {
+        for more in 0..200 {
+            let mut body = Vec::new();
+            put(&mut body, Bytes::new(&[]));
+            (0..2).for_each(|_| put(&mut body, 0u64));
+            put(&mut body, count);
+            body.resize(body.len() + more, 0xc0);
+            let refused = Some(no_room.clone()).filter(|_| count * 2 > body.len() as u64);
             let version = Version::from_bytes(&seal(5, &body)).unwrap_err();
-            assert_eq!(Some(version).filter(|error| *error == no_room), refused(20));
+            assert_eq!(Some(version).filter(|error| *error == no_room), refused);
         }
     }
 }
 
 #[test]
 fn a_version_names_each_writer_once_and_in_order() {
-    let read = |writers: &[(u8, u64)]| {
+    let read = |table: &[u8], heads: &[(u64, u64)], below: &[(u64, u64)]| {
         let mut body = Vec::new();
-        put(&mut body, writers.len() as u64);
-        writers.iter().for_each(|(writer, counter)| put(&mut body, (Bytes::new(&id(*writer)), counter)));
-        Version::from_bytes(&seal(5, &body)).map(|version| version.iter().count())
+        put(&mut body, Bytes::new(&table.iter().flat_map(|n| writer(*n)).collect::<Vec<_>>()));
+        version(0, heads).put(&mut body);
+        put(&mut body, below.len());
+        below.iter().for_each(|(place, counter)| {
+            put(&mut body, place);
+            put(&mut body, counter);
+        });
+        Version::from_bytes(&seal(5, &body)).map(|version| version.len())
     };
-    assert_eq!(read(&[(1, 5), (2, 1)]), Ok(2));
-    let order = Err(DecodeError::Malformed("writers out of order"));
-    assert_eq!(read(&[(2, 1), (1, 5)]), order);
-    assert_eq!(read(&[(1, 5), (1, 5)]), order);
-    assert_eq!(read(&[(1, 5), (2, 0)]), Err(DecodeError::Malformed("a writer that no version has heard of")));
+    assert_eq!(read(&[1, 2], &[(0, 5), (1, 1)], &[]), Ok(2));
+    assert_eq!(read(&[1, 2, 3], &[(0, 5), (2, 1)], &[(0, 2), (1, 3)]), Ok(2));
+    assert_eq!(read(&[2, 1], &[(0, 5), (1, 1)], &[]), Err(DecodeError::Malformed("writers out of order")));
+    assert_eq!(read(&[1, 1], &[(0, 5), (1, 1)], &[]), Err(DecodeError::Malformed("writers out of order")));
+    let none = Err(DecodeError::Malformed("heads that are none of one version"));
+    assert_eq!(read(&[1, 2], &[(0, 5), (0, 6)], &[]), none, "two heads of one writer");
+    let more = Err(DecodeError::Malformed("more heads than writers are listed"));
+    assert_eq!(read(&[1], &[(0, 5), (0, 6)], &[]), more);
+    let below = |dots: u64| read(&[1, 2], &[(0, 5)], &(1..=dots).map(|counter| (1, counter)).collect::<Vec<_>>());
+    assert_eq!(below(256), Ok(1));
+    let (what, found, limit) = ("the number of dots below heads", 257, 256);
+    assert_eq!(below(257), Err(DecodeError::TooLarge { what, found, limit }));
+    assert_eq!(read(&[1, 2], &[(0, 5), (1, 0)], &[]), none, "a head that names no write");
+    assert_eq!(read(&[1], &[(1, 5)], &[]), Err(DecodeError::Malformed("a head of a writer that is not listed")));
+    assert_eq!(read(&[1], &[(0, 5)], &[(1, 5)]), Err(DecodeError::Malformed("a dot of a writer that is not listed")));
+    let otherwise = Err(DecodeError::NotCanonical);
+    assert_eq!(read(&[1, 2], &[(1, 5), (0, 1)], &[]), otherwise, "heads out of order");
+    assert_eq!(read(&[1, 2], &[(0, 5)], &[]), otherwise, "a writer that nothing names");
+    assert_eq!(read(&[1, 2, 3], &[(0, 5)], &[(2, 3), (1, 2)]), otherwise, "dots out of order");
+}
+
+#[test]
+fn versions_are_heads_of_writers_that_are_listed() {
+    let good = good(RECONCILED);
+    let order = "writers out of order";
+    let id_len = "the id of a writer that is not 10 bytes long";
+    refused(&good.with(|d| d.table.swap(0, 1)), order);
+    refused(&good.with(|d| d.table[1] = writer(1)), order);
+    refused(&good.with(|d| d.table[1] = vec![2; 9]), id_len);
+    refused(&good.with(|d| d.writers.swap(0, 1)), order);
+    refused(&good.with(|d| d.writers[1] = writer(1)), order);
+    refused(&good.with(|d| d.writers[1] = vec![2; 9]), id_len);
+    for place in 0..4 {
+        let version = |change: fn(&mut SpelledVersion)| good.with(|d| change(&mut d.versions[place]));
+        refused(&version(|v| v.come[0].0 = 3), "a head of a writer that is not listed");
+        let none = "heads that are none of one version";
+        refused(&version(|v| v.come[1].0 = 0), none);
+        refused(&version(|v| v.come[1] = v.come[0]), none);
+        refused(&version(|v| v.come[0].1 = 0), none);
+        assert_eq!(version(|v| v.come.swap(0, 1)).read(), Err(DecodeError::NotCanonical), "heads out of order");
+    }
+    // Of the version that the others are told from there are two heads.
+    for place in 1..4 {
+        let version = |change: fn(&mut SpelledVersion)| good.with(|d| change(&mut d.versions[place]));
+        let none = "a head is gone that there was not";
+        refused(&version(|v| v.gone = vec![2]), none);
+        refused(&version(|v| v.gone = vec![0, 1]), none);
+        refused(&version(|v| v.gone = vec![0, u64::MAX]), none);
+        refused(&version(|v| v.gone = vec![1, u64::MAX]), none);
+        refused(&version(|v| v.gone = vec![0, 0, 0]), "more heads are gone than there were");
+        // Gone, and come again as it was.
+        assert_eq!(version(|v| v.come[0] = (0, 10)).read(), Err(DecodeError::NotCanonical));
+    }
+    refused(&good.with(|d| d.versions[0].gone = vec![0]), "more heads are gone than there were");
+    assert_eq!(good.with(|d| d.table.push(writer(5))).read(), Err(DecodeError::NotCanonical), "a writer that nothing names");
+}
+
+#[test]
+fn a_fingerprint_has_16_bytes() {
+    for kind in [INCREMENTAL, COMPLETE, RECONCILED] {
+        fine(&good(kind).with(|d| d.fingerprint = None));
+        for len in [0, 15, 17] {
+            let wrong = good(kind).with(|d| d.fingerprint = Some(vec![9; len]));
+            refused(&wrong, "a fingerprint that is not 16 bytes long");
+        }
+    }
+}
+
+#[test]
+fn births_are_told_once_each_and_in_chains() {
+    let good = good(COMPLETE);
+    let second = |change: fn(&mut Chain)| good.with(|d| change(&mut d.chains[1]));
+    let twice = "two births of one writer";
+    refused(&good.with(|d| d.chains.push(chain(None, &[1], &[0]))), twice);
+    refused(&second(|c| c.ids[2] = writer(3)), twice);
+    refused(&second(|c| c.ids[1] = writer(2)), twice);
+    refused(&second(|c| c.ids[1] = vec![3; 9]), "the id of a writer that is not 10 bytes long");
+    let at_none = "a birth at no write";
+    refused(&second(|c| c.steps[1] = 0), at_none);
+    refused(&second(|c| c.steps[0] = 1), at_none);
+    refused(&second(|c| c.parent = Some(writer(1))), at_none);
+    refused(&second(|c| c.steps[2] = u64::MAX), "a counter past its end");
+    refused(&good.with(|d| d.chains.push(chain(None, &[], &[]))), "a chain without writers");
+    let otherwise = |spelled: &Spelled| assert_eq!(spelled.read(), Err(DecodeError::NotCanonical));
+    otherwise(&good.with(|d| d.chains.swap(0, 1)));
+    // A chain cut in two, and one that goes on with another than the last that was born there.
+    otherwise(&good.with(|d| {
+        d.chains[1] = chain(None, &[2, 3], &[0, 20]);
+        d.chains.push(chain(Some(3), &[4], &[22]));
+    }));
+    otherwise(&good.with(|d| {
+        d.chains[1] = chain(None, &[2, 3], &[0, 20]);
+        d.chains.push(chain(Some(2), &[4], &[22]));
+    }));
+    // Born below its parent's birth: no chain can say so, since counters only go on.
+    otherwise(&good.with(|d| {
+        d.chains[1] = chain(None, &[2, 3], &[0, 20]);
+        d.chains.push(chain(Some(3), &[4], &[19]));
+    }));
+    // In circles: one writer by itself, and two.
+    otherwise(&good.with(|d| d.chains.push(chain(Some(5), &[5], &[7]))));
+    otherwise(&good.with(|d| d.chains.push(chain(Some(6), &[5, 6], &[7, 1]))));
+}
+
+#[test]
+fn a_name_of_a_device_is_short_and_that_of_a_writer() {
+    let named = |names: &[(u64, &str)]| {
+        let names = names.iter().map(|(i, name)| (*i, (*name).to_owned())).collect();
+        good(COMPLETE).with(|d| d.chains[1].names = names)
+    };
+    let (longest, longer) = ("x".repeat(64), "x".repeat(65));
+    fine(&named(&[(0, &longest), (2, "")]));
+    too_large(&named(&[(0, &longer)]), "the name of a device", 65, 64);
+    refused(&named(&[(3, "x")]), "the name of no writer");
+    refused(&named(&[(u64::MAX, "x")]), "the name of no writer");
+    for names in [&[(0, "x"), (0, "x")][..], &[(1, "x"), (0, "x")]] {
+        assert_eq!(named(names).read(), Err(DecodeError::NotCanonical));
+    }
+}
+
+#[test]
+fn births_fit_what_is_told_and_what_is_known() {
+    let incremental = good(INCREMENTAL);
+    let chains = |chains: &[Chain]| incremental.with(|d| d.chains = chains.to_vec());
+    let missing = "it names a writer without its birth";
+    invalid(&chains(&[]), missing);
+    invalid(&chains(&[chain(Some(2), &[3], &[20])]), missing);
+    invalid(&chains(&[chain(Some(3), &[4], &[22])]), missing);
+    invalid(&chains(&[chain(Some(9), &[3, 4], &[20, 2])]), missing);
+    // Of a writer that the table learns nothing of by `upto`.
+    let unneeded = "the birth of a writer that wrote nothing";
+    let with = |more: Chain| incremental.with(|d| d.chains.push(more));
+    invalid(&with(chain(None, &[5], &[0])), unneeded);
+    invalid(&with(chain(Some(1), &[5], &[200])), unneeded);
+    invalid(&with(chain(Some(5), &[6], &[3])), unneeded);
+    // A head at or below the birth of its writer, and births past what their parents can have reached.
+    let impossible = "a counter that its writer cannot have reached";
+    invalid(&incremental.with(|d| d.versions[1].come[1].1 = 22), impossible);
+    invalid(&incremental.with(|d| d.versions[1].come[1].1 = 1), impossible);
+    invalid(&chains(&[chain(Some(2), &[3, 4], &[20, MAX_COUNTER - 20])]), impossible);
+    invalid(&chains(&[chain(Some(2), &[3, 4], &[20, u64::MAX - 20])]), impossible);
+    // What is known here already, told again, and told otherwise.
+    let known = chain(None, &[1], &[0]);
+    assert_eq!(merged(&incremental.with(|d| d.chains.insert(0, known))), Ok(()));
+    let other = chain(Some(2), &[1], &[5]);
+    let two_births = MergeError::TwoBirths { writer: WriterId::from([1; 10]) };
+    assert_eq!(merged(&incremental.with(|d| d.chains.insert(0, other))), Err(two_births.clone()));
+    let mut named = chain(None, &[1], &[0]);
+    named.names.push((0, "laptop".into()));
+    assert_eq!(merged(&incremental.with(|d| d.chains.insert(0, named))), Err(two_births));
+}
+
+/// As it would be merged twice: the second of two births of one writer is refused though its delta is well-formed.
+#[test]
+fn a_writer_that_was_born_once_is_not_born_again_elsewhere() {
+    let mut replica = receiver(12, 12);
+    replica.merge(&fine(&good(INCREMENTAL))).unwrap();
+    let before = replica.save();
+    let other = good(INCREMENTAL).with(|d| {
+        d.chains = vec![chain(Some(2), &[3, 4], &[19, 3])];
+        d.versions[1].come[1].1 = 40;
+        d.news = 219;
+    });
+    let refused = replica.merge(&fine(&other)).unwrap_err();
+    assert_eq!(refused, MergeError::TwoBirths { writer: WriterId::from([3; 10]) });
+    assert_eq!(replica.save(), before);
+}
+
+const MAX_COUNTER: u64 = (1 << 53) - 1;
+
+#[test]
+fn counters_end_at_two_to_the_53() {
+    let good = good(INCREMENTAL);
+    let first = |upto: u64| {
+        good.with(|d| {
+            d.versions[1].come[0].1 = upto;
+            d.news = upto.wrapping_sub(10).wrapping_add(15);
+        })
+    };
+    assert_eq!(merged(&first(MAX_COUNTER)), Ok(()));
+    let impossible = "a counter that its writer cannot have reached";
+    invalid(&first(MAX_COUNTER + 1), impossible);
+    invalid(&first(u64::MAX), impossible);
+    // Born at the last but one there is room for one write, and at the last for none.
+    let born = |at: u64| {
+        good.with(|d| {
+            d.chains = vec![chain(Some(2), &[3, 4], &[20, at - 20])];
+            d.versions[1].come[1].1 = at + 1;
+            d.news = 190 + at + 1 - 10;
+            d.parts[1].writes.truncate(1);
+            d.writers.truncate(2);
+        })
+    };
+    assert_eq!(merged(&born(MAX_COUNTER - 1)), Ok(()));
+    invalid(&born(MAX_COUNTER), impossible);
+}
+
+#[test]
+fn the_number_of_writes_is_that_which_the_versions_tell() {
+    for kind in [INCREMENTAL, COMPLETE, RECONCILED] {
+        let right = good(kind).news;
+        for news in [0, right - 1, right + 1, u64::MAX] {
+            invalid(&good(kind).with(|d| d.news = news), "another number of writes than its versions tell");
+        }
+    }
 }
 
 #[test]
 fn versions_fit_together() {
     let good = good(RECONCILED);
-    let counters = |counters: [u64; 4]| good.with(|d| d.writers[0].1 = counters);
-    refused(&good.with(|d| d.writers.swap(0, 1)), "writers out of order");
-    refused(&good.with(|d| d.writers[1].0 = id(1)), "writers out of order");
-    refused(&good.with(|d| d.writers[1].0 = vec![2; 15]), "an id that is not 16 bytes long");
-    refused(&counters([201, 200, 3, 201]), "a delta that ends before it begins");
-    refused(&counters([10, 200, 201, 12]), "a pruned version beyond what was seen");
-    fine(&counters([10, 200, 200, 12]));
-    let add = |counters: [u64; 4]| good.with(|d| d.writers.push((id(3), counters)));
-    refused(&add([0; 4]), "a writer that no version has heard of");
-    fine(&add([0, 0, 0, 1]));
-    fine(&add([0, 1, 0, 0]));
-    fine(&add([5, 5, 5, 5]));
-    fine(&add([0, u64::MAX, u64::MAX, u64::MAX]));
+    let first = |version: usize, counter: u64| good.with(|d| d.versions[version].come[0].1 = counter);
+    let before = "it begins after it ends";
+    invalid(&good.with(|d| (d.versions[1].come[0].1, d.news) = (9, 15)), before);
+    invalid(&first(2, 201), "a pruned version beyond what was seen");
+    assert_eq!(merged(&first(2, 200)), Ok(()));
+    // Of writers that nobody here has heard of.
+    let other = |version: usize| {
+        good.with(|d| {
+            d.table.push(writer(5));
+            d.versions[version].come.push((3, 1));
+        })
+    };
+    assert!(matches!(merged(&other(0)), Err(MergeError::Gap { .. })));
+    invalid(&other(1), "it names a writer without its birth");
+    invalid(&other(2), "a pruned version beyond what was seen");
+    assert!(matches!(merged(&other(3)), Err(MergeError::Gap { .. })));
+    // What was seen here is not what it builds on, or what it was cut for.
+    assert!(matches!(merged(&first(0, 13)), Err(MergeError::Gap { .. })));
+    assert!(matches!(merged(&first(3, 13)), Err(MergeError::Gap { .. })));
 }
 
 #[test]
@@ -299,16 +648,17 @@ fn names_of_cells_are_sorted_and_used() {
     refused(&good.with(|d| d.fields[2] = b"a".to_vec()), "fields out of order");
     refused(&good.with(|d| d.fields.push(b"c".to_vec())), "a field that nothing uses");
     refused(&good.with(|d| d.parts[1].writes[0].0 = 3), "a field that is not listed");
-    refused(&good.with(|d| d.parts[1].writes[0].1 = 2), "a writer that is not listed");
+    refused(&good.with(|d| d.parts[1].writes[0].1 = 3), "a writer that is not listed");
     refused(&good.with(|d| d.parts[0].known[2].0 = 3), "a field that is not listed");
-    refused(&good.with(|d| d.parts[0].known[0].1 = 2), "a writer that is not listed");
+    refused(&good.with(|d| d.parts[0].known[0].1 = 3), "a writer that is not listed");
+    refused(&good.with(|d| d.writers.push(writer(5))), "a writer that nothing uses");
 }
 
 #[test]
 fn the_dead_are_sorted_and_were_seen() {
     let good = good(RECONCILED);
     let dead = |dead: &[(u32, Vec<(u64, u64)>)]| good.with(|d| d.dead = dead.to_vec());
-    refused(&dead(&[(2, vec![(0, 1)])]), "a dead dot of a writer that is not listed");
+    refused(&dead(&[(3, vec![(0, 1)])]), "a dead dot of a writer that is not listed");
     let unsorted = "dead dots out of order";
     refused(&dead(&[(1, vec![(0, 2)]), (0, vec![(0, 2)])]), unsorted);
     refused(&dead(&[(0, vec![(0, 2)]), (0, vec![(1, 2)])]), unsorted);
@@ -319,12 +669,13 @@ fn the_dead_are_sorted_and_were_seen() {
     refused(&dead(&[(0, vec![(0, 0)])]), unsorted);
     refused(&dead(&[(0, vec![(0, 3)])]), unsorted);
     refused(&dead(&[(0, vec![(1 << 58, 1)])]), unsorted);
-    // The last that was seen of the first is 200, in the block from 192.
-    fine(&dead(&[(0, vec![(3, 1 << 8)])]));
-    let unseen = "a dead dot that the sender has not seen";
-    refused(&dead(&[(0, vec![(3, 1 << 9)])]), unseen);
-    refused(&dead(&[(0, vec![(4, 1)])]), unseen);
-    refused(&dead(&[(0, vec![((1 << 58) - 1, 1 << 63)])]), unseen);
+    // The last of the first that it builds on is 10.
+    assert_eq!(merged(&dead(&[(0, vec![(0, 1 << 10)])])), Ok(()));
+    let unseen = "a dead dot that it does not build on";
+    invalid(&dead(&[(0, vec![(0, 1 << 11)])]), unseen);
+    invalid(&dead(&[(0, vec![(4, 1)])]), unseen);
+    invalid(&dead(&[(0, vec![((1 << 58) - 1, 1 << 63)])]), unseen);
+    invalid(&dead(&[(2, vec![(0, 1 << 5)])]), unseen);
 }
 
 #[test]
@@ -334,12 +685,14 @@ fn each_kind_holds_what_it_may() {
     let left_out = "a complete delta that leaves content out";
     refused(&dead(COMPLETE), left_out);
     refused(&good(COMPLETE).with(|d| d.parts[0].known = vec![(0, 1, 4)]), left_out);
-    refused(&good(COMPLETE).with(|d| d.writers[0].1[0] = 1), "a complete delta that builds on something");
-    let beyond = "a reconciled delta that builds on more than it was cut for";
-    refused(&good(RECONCILED).with(|d| d.writers[0].1[3] = 9), beyond);
-    fine(&good(RECONCILED).with(|d| d.writers[0].1[3] = 10));
+    let builds = good(COMPLETE).with(|d| {
+        d.versions[0].come = vec![(0, 1)];
+        d.versions[1..].iter_mut().for_each(|version| version.gone = vec![0]);
+    });
+    refused(&builds, "a complete delta that builds on something");
     // Only a reconciled one has a version that it was cut for.
-    assert_eq!(good(INCREMENTAL).with(|d| d.writers[0].1[3] = 12).read(), Err(DecodeError::NotCanonical));
+    let more = good(INCREMENTAL).with(|d| d.versions.push(version(2, &[(0, 12), (1, 12)])));
+    assert!(Delta::from_bytes(&seal(INCREMENTAL, &more.body())).is_err());
     let partial = "a part of an entity in a complete delta";
     refused(&good(COMPLETE).with(|d| d.parts[1].whole = false), partial);
 }
@@ -368,7 +721,7 @@ fn entities_are_sorted_and_hold_something() {
     let announces = |part: usize, announced| good_one.with(|d| d.parts[part].announced = announced);
     refused(&announces(0, [1, 0]), "more known siblings than were announced");
     refused(&announces(1, [1, 0]), "more known siblings than were announced");
-    refused(&announces(0, [0, 2]), "more siblings than were announced");
+    refused(&announces(0, [0, 3]), "more siblings than were announced");
     refused(&announces(1, [0, 1]), "more siblings than were announced");
 }
 
@@ -383,8 +736,11 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
     refused(&known(&[(0, 1, 4), (0, 1, 3)]), unsorted);
     let content_missing = "a sibling without its content";
     refused(&known(&[(0, 1, 0)]), content_missing);
-    fine(&known(&[(0, 1, 10)]));
-    refused(&known(&[(0, 1, 11)]), content_missing);
+    assert_eq!(merged(&known(&[(0, 1, 10)])), Ok(()));
+    invalid(&known(&[(0, 1, 11)]), content_missing);
+    // Of a writer that what it builds on does not name.
+    invalid(&known(&[(0, 2, 24)]), content_missing);
+    invalid(&known(&[(0, 2, 9)]), content_missing);
 
     let write = |n: usize, change: fn(&mut Write)| good.with(|d| change(&mut d.parts[0].writes[n]));
     let unsorted = "siblings out of order";
@@ -393,10 +749,16 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
     refused(&write(2, |w| (w.1, w.2) = (0, 13)), unsorted);
     refused(&write(2, |w| (w.1, w.2) = (0, 12)), unsorted);
     fine(&write(2, |w| (w.1, w.2) = (0, 14)));
-    refused(&write(0, |w| w.2 = 10), "the content of a sibling that the receiver has");
-    refused(&write(0, |w| w.2 = 0), "the content of a sibling that the receiver has");
-    fine(&write(0, |w| w.2 = 200));
-    refused(&write(0, |w| w.2 = 201), "a sibling that the sender has not seen");
+    let impossible = "a sibling that it cannot hold";
+    invalid(&write(0, |w| w.2 = 10), impossible);
+    refused(&write(0, |w| w.2 = 0), "a sibling that no write made");
+    assert_eq!(merged(&write(0, |w| w.2 = 200)), Ok(()));
+    invalid(&write(0, |w| w.2 = 201), impossible);
+    // The last writer has written 23 to 25.
+    let last = |counter| good.with(|d| d.parts[1].writes[1].2 = counter);
+    assert_eq!(merged(&last(25)), Ok(()));
+    invalid(&last(26), impossible);
+    invalid(&last(22), impossible);
     refused(&write(0, |w| w.4 = 257), "a kind past 255");
     refused(&write(1, |w| w.5 = vec![0]), "a tombstone with content");
 }
@@ -412,27 +774,14 @@ fn a_dot_has_one_place() {
     // Counters too great for two of them to be compared in a word each.
     for great in [1 << 48, u64::MAX] {
         let far = good.with(|d| {
-            d.writers[0].1[1] = u64::MAX;
             d.parts[0].writes[1].2 = great;
             (d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (0, great);
         });
         refused(&far, twice);
         fine(&far.with(|d| d.parts[1].writes[0].2 = great - 1));
     }
-    // All of them too great, and equal in a word.
-    let all_far = good.with(|d| {
-        d.writers.iter_mut().for_each(|(_, counters)| counters[1] = u64::MAX);
-        d.parts[0].known.clear();
-        d.parts[0].writes.truncate(1);
-        d.parts[0].whole = false;
-        d.fields = vec![b"".to_vec(), b"b".to_vec()];
-        (d.parts[0].writes[0].1, d.parts[0].writes[0].2) = (0, (1 << 48) + 12);
-        (d.parts[1].writes[0].0, d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (1, 1, (1 << 48) + 12);
-    });
-    fine(&all_far);
     // The 12 of the second, were the counter cut off there.
-    let far = good.with(|d| d.writers[0].1[1] = u64::MAX);
-    fine(&far.with(|d| (d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (0, (1 << 48) + 12)));
+    fine(&good.with(|d| (d.parts[1].writes[0].1, d.parts[1].writes[0].2) = (0, (1 << 48) + 12)));
 }
 
 /// What is past the last value, and what is missing of it.
@@ -487,8 +836,8 @@ fn the_length_is_a_number_of_64_bits_in_its_shortest_form() {
 
 #[test]
 fn what_is_found_instead_is_named() {
-    let version: Version = [(WriterId::from([1; 16]), 7)].into_iter().collect();
-    let dots: DotSet = [Dot { writer: WriterId::from([1; 16]), counter: 7 }].into_iter().collect();
+    let version: Version = [(WriterId::from([1; 10]), 7)].into_iter().collect();
+    let dots: DotSet = [Dot { writer: WriterId::from([1; 10]), counter: 7 }].into_iter().collect();
     let delta = fine(&good(COMPLETE)).to_bytes();
     let (version, dots) = (version.to_bytes(), dots.to_bytes());
     let instead = |found, expected| Some(DecodeError::Kind { found, expected });

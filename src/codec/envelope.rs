@@ -19,8 +19,8 @@ use crate::codec::error::DecodeError;
 
 const MAGIC: [u8; 4] = *b"DRFT";
 
-/// The format that this version writes, and the only one so far.
-const FORMAT: u8 = 1;
+/// The format that this version writes, and the only one that it reads. In format 1 a replica wrote under one id for good.
+pub(super) const FORMAT: u8 = 2;
 
 const CHECKSUM: std::ops::Range<usize> = 7..15;
 const HEAD: usize = 15;
@@ -209,7 +209,8 @@ mod tests {
         };
         assert_eq!(open(&with(0, b'X')), Err(DecodeError::Magic));
         assert_eq!(open(b"XY"), Err(DecodeError::Magic));
-        assert_eq!(open(&with(4, 2)), Err(DecodeError::Format(2)));
+        assert_eq!(open(&with(4, FORMAT - 1)), Err(DecodeError::Format(FORMAT - 1)));
+        assert_eq!(open(&with(4, FORMAT + 1)), Err(DecodeError::Format(FORMAT + 1)));
         assert_eq!(open(&with(9, !good[9])), Err(DecodeError::Checksum));
         assert_eq!(open(&with(17, b'!')), Err(DecodeError::Checksum));
         assert_eq!(open(&with(HEAD, 5)), Err(DecodeError::Truncated { missing: 1 }));

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::codec::envelope::FORMAT;
 use crate::escape::Escaped;
 
 /// Why bytes were not read. Nothing has changed.
@@ -11,8 +12,11 @@ pub enum DecodeError {
     /// They do not begin as driftless's do.
     #[error("these bytes are not driftless's: they do not begin with its magic number")]
     Magic,
-    /// A later version of the format.
-    #[error("format version {0} is not known to this version of driftless; update it")]
+    /// A later version of the format, or an earlier one that is no longer read.
+    #[error(
+        "format version {0} cannot be read: this version of driftless reads format {FORMAT} alone; update whichever side has \
+         the older version"
+    )]
     Format(u8),
     /// Flags that this version does not know: compressed or sealed content must be opened first.
     #[error("flags {0:#04x} are not known to this version of driftless")]

@@ -6,7 +6,7 @@
 //! order.
 //!
 //! What a stranger's bytes can do is return a [`DecodeError`]. Memory while decoding stays within eight times the input
-//! and 64 KiB; nothing is reserved because a length field says so unless as many bytes are there. A [slice](encode_slice)
+//! and 64 KiB, and within 16 times what the heads and births in it take; nothing is reserved because a length field says so unless as many bytes are there. A [slice](encode_slice)
 //! is read with versions that both sides know: memory is within that and a few times these versions. A list of devices, each
 //! of which may be four bytes, takes up to 48 times the input; so does opening a saved state, since it is built beside what was
 //! decoded.

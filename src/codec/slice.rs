@@ -237,6 +237,7 @@ mod tests {
         let heads = (0..5_000).map(|n| Dot { writer: id(n), counter: 1 << 20 });
         all.upto = all.upto.heads().iter().copied().chain(heads).collect();
         all.pruned = all.upto.clone();
+        all.news += 5_000 << 20;
         let mut b = replica(2);
         b.merge(&all).unwrap();
         let (since, live) = (b.version().clone(), b.live_dots());

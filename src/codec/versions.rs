@@ -83,6 +83,8 @@ pub(super) fn read_version(
         next = i + 1;
     }
     let come: u64 = reader.read(what)?;
+    // Each head has a writer of its own.
+    check([(come <= table.len() as u64, "more heads than writers are listed")])?;
     change.come = reader.share(come, least::HEAD)?;
     for _ in 0..come {
         let place: u64 = reader.read(what)?;
@@ -144,6 +146,10 @@ pub(super) fn read_births(reader: &mut Reader<'_>) -> Result<Vec<Birth>, DecodeE
         let ids = read_some_ids(reader)?;
         check([(!ids.is_empty(), "a chain without writers")])?;
         let (start, mut after) = (births.len(), 0u64);
+        // No more than is here, unless there are many short chains.
+        if ids.len() > births.capacity() - births.len() && ids.len() > births.len() {
+            births.reserve_exact(ids.len());
+        }
         for writer in ids {
             let step: u64 = reader.read("the counter of a birth")?;
             after = after.checked_add(step).ok_or(DecodeError::Malformed("a counter past its end"))?;

@@ -385,7 +385,7 @@ mod tests {
     use crate::id::WriterId;
 
     fn dot(n: u8) -> Dot {
-        Dot { replica: WriterId::from([n % 16; 16]), counter: u64::from(n / 16) + 1 }
+        Dot { writer: WriterId::from([n % 16; 10]), counter: u64::from(n / 16) + 1 }
     }
 
     fn sibling(n: u8, time: u64, payload: Option<u8>) -> Sibling {

@@ -311,7 +311,7 @@ impl DeltaBuilder {
     /// The versions are those of one state; the delta holds their heads.
     pub(crate) fn new(schema: &str, kind: DeltaKind, since: Version, upto: Version, pruned: Version) -> Self {
         debug_assert!(upto.includes(&since) && upto.includes(&pruned), "a delta that ends before it begins");
-        let news = upto.news(&since).into_iter().map(|(_, seen, upto)| upto - seen).sum();
+        let news = upto.writes_since(&since);
         let births = if is(Bug::BirthsLeftOut) { Arc::default() } else { Arc::new(upto.births_since(&since)) };
         Self::with_births(schema, kind, [since, upto, pruned], births, news)
     }

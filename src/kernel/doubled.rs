@@ -172,7 +172,7 @@ impl State {
         let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
         let cells = self.cells(entity)?;
         let field = cells.field_of(dot)?.clone();
-        let sibling = cells.siblings(field.as_bytes()).find(|sibling| sibling.dot == dot)?.clone();
+        let sibling = cells.get(field.as_bytes(), dot)?.clone();
         Some(Held { entity, field, sibling })
     }
 

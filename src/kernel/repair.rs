@@ -108,6 +108,10 @@ impl Repairing {
             pruned = state.version.nothing();
         }
         pruned.observe_all(differing().copied());
+        if only_here.len() != only_there.len() || only_here.keys().any(|dot| !only_there.contains_key(dot)) {
+            // The write that ended one of them may have left no cell to tell of it, and may be any that was seen since.
+            pruned.join(&state.version);
+        }
         let (mut dropped, mut moves) = (Vec::new(), Vec::new());
         for (dot, was) in only_here {
             // What is dead there is dead.

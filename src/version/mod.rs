@@ -6,6 +6,7 @@ mod lineage;
 mod tests;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -222,6 +223,7 @@ impl Version {
         }
         let mut meet = self.nothing();
         let Ground::Whole { lineage, counters } = &self.ground else { return meet };
+        let mut walked = HashSet::new();
         let mut add = |dot: Dot| {
             let counter = dot.counter.min(lineage.covered(dot.writer, counters));
             if counter > 0 {
@@ -233,13 +235,13 @@ impl Version {
             if add(dot) {
                 continue;
             }
-            // Down its path, as far as either knows it, to where we join it.
+            // Down its path, as far as either knows it, to where we join it, or to where another head's path went before.
             let theirs = match &other.ground {
                 Ground::Whole { lineage, .. } => lineage,
                 Ground::Told(_) => lineage,
             };
             let mut next = theirs.parent(dot.writer);
-            while let Some(dot) = next.filter(|dot| !add(*dot)) {
+            while let Some(dot) = next.filter(|dot| !add(*dot) && walked.insert(dot.writer)) {
                 next = theirs.parent(dot.writer);
             }
         }
@@ -361,6 +363,12 @@ impl Version {
         news
     }
 
+    /// The number of writes that this version covers beyond `since`, of the same table. Births and counters are what peers
+    /// claim, so the sum stops at the largest number there is.
+    pub(crate) fn writes_since(&self, since: &Self) -> u64 {
+        self.news(since).into_iter().fold(0, |sum: u64, (_, seen, upto)| sum.saturating_add(upto - seen))
+    }
+
     /// The stretches of writers that are covered (writer, counter before the first, last), if they are fewer than `limit`.
     pub(crate) fn few_writers(&self, limit: usize) -> Option<Vec<(WriterId, u64, u64)>> {
         let Ground::Whole { lineage, counters } = &self.ground else { return None };
@@ -464,7 +472,7 @@ impl Version {
     /// writers before: the nearest few, then at distances that double, down to a writer that it names. Round by round for
     /// all heads, up to `limit` dots. O(limit · log writers).
     pub(crate) fn trail(&self, base: &Self, limit: usize) -> Vec<Dot> {
-        let Ground::Whole { lineage, .. } = &self.ground else { return self.dots().skip(self.heads.len()).collect() };
+        let Ground::Whole { lineage, .. } = &self.ground else { return self.dots().skip(self.heads.len()).take(limit).collect() };
         // Each head, and where we stand below it.
         let is_known = |dot: &Dot| base.get(dot.writer) > 0;
         let heads = self.heads.iter().filter(|head| !is_known(head));

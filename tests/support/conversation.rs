@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use driftless::sync::{Reconciling, Step, Turn};
-use driftless::{Dot, DotSet, Version, WriterId};
+use driftless::testing::version_of_roots;
+use driftless::{Dot, DotSet, WriterId, Version};
 
 /// A conversation of two that reconcile, up to one of its turns.
 #[derive(Clone)]
@@ -16,8 +17,8 @@ impl Conversation {
 
     /// Two that cover so many dots of each of two writers, and of whom each holds all but a few.
     pub(crate) fn new(dots: u64, dead: [&[u64]; 2]) -> Self {
-        let ids = [WriterId::from([3; 16]), WriterId::from([4; 16])];
-        let version: Version = ids.iter().map(|id| (*id, dots)).collect();
+        let ids = [WriterId::from([3; 10]), WriterId::from([4; 10])];
+        let version = version_of_roots(ids.map(|id| (id, dots)));
         let sides = dead.map(|dead| {
             let dots = ids.iter().flat_map(|id| (1..=dots).map(|counter| Dot { writer: *id, counter }));
             let live = dots.enumerate().filter(|(i, _)| !dead.contains(&(*i as u64))).map(|(_, dot)| dot);
@@ -75,7 +76,7 @@ pub(crate) fn conversations() -> Vec<(&'static str, Conversation)> {
     // A first turn whose check is of something else, though all that it asks about is equal: as if a fingerprint collided.
     let mut collided = Conversation::new(400, [&[], &[]]);
     let mut bytes = collided.turns[0].to_bytes();
-    bytes[25] ^= 1;
+    bytes[27] ^= 1;
     collided.turns[0] = Turn::from_bytes(&bytes).unwrap();
     all.extend(collided.all().into_iter().skip(1));
     // By what the first byte says.

@@ -7,13 +7,15 @@ use driftless::testing::{repair_checksum, repair_frame_checksum};
 
 /// The bytes of an envelope before the length of its body.
 pub(crate) const HEAD: usize = 15;
+/// The version of the format that is written.
+pub(crate) const FORMAT_VERSION: u8 = 2;
 const FORMAT: usize = 4;
 const KIND: usize = 5;
 const FLAGS: usize = 6;
 
 /// An envelope around any body, whose length and checksum fit.
 pub(crate) fn seal(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut message = [&b"DRFT"[..], &[1, kind, 0], &[0; 8], &leb128(body.len() as u64)].concat();
+    let mut message = [&b"DRFT"[..], &[FORMAT_VERSION, kind, 0], &[0; 8], &leb128(body.len() as u64)].concat();
     message.extend_from_slice(body);
     repair_checksum(&mut message);
     message
