@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use driftless::kernel::{Dropped, Entity, Held, Payload, State};
 use driftless::testing::{Raw, TestEnvironment, repair_checksum};
 use driftless::{
-    Crdt, CutError, Delta, Document, Dot, EdgeId, Edit, EditError, Environment, Graph, GraphChange, JournalLimit, LwwRegister,
-    NodeId, OrMap, OrSet, Origin, PnCounter, Prune, Repair, RepairError, Replica,
+    Crdt, CutError, Delta, Document, Dot, EdgeId, Edit, EditError, Environment, Graph, GraphChange, JournalLimit,
+    LwwRegister, NodeId, OrMap, OrSet, Origin, PnCounter, Prune, Repair, RepairError, Replica,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -237,7 +237,10 @@ fn each_part_of_a_content_decides_before_those_after_it() {
             ends.retain(|dot, _| !dot.writer.is_derived());
             assert_eq!(ends, kept, "{lesser:?} against {greater:?}");
             assert_eq!((of_a.dropped().len(), of_b.dropped().len()), (1, 1));
-            assert_eq!(shown(&b, lesser.1, lesser.2).len(), 1 + usize::from((lesser.1, lesser.2) == (greater.1, greater.2)));
+            assert_eq!(
+                shown(&b, lesser.1, lesser.2).len(),
+                1 + usize::from((lesser.1, lesser.2) == (greater.1, greater.2))
+            );
         }
     }
 }

@@ -464,7 +464,11 @@ fn versions_are_heads_of_writers_that_are_listed() {
         assert_eq!(version(|v| v.come[0] = (0, 10)).read(), Err(DecodeError::NotCanonical));
     }
     refused(&good.with(|d| d.versions[0].gone = vec![0]), "more heads are gone than there were");
-    assert_eq!(good.with(|d| d.table.push(writer(5))).read(), Err(DecodeError::NotCanonical), "a writer that nothing names");
+    assert_eq!(
+        good.with(|d| d.table.push(writer(5))).read(),
+        Err(DecodeError::NotCanonical),
+        "a writer that nothing names"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Writes the seeds of the corpus: few and small, the same each time.
 //!
-//! `cargo run --example seeds`, here. Those of `delta` and `state` are messages of the first version and stay as they are.
+//! `cargo run --example seeds`, here.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
         seed("frame", scene, &[&[n as u8, n as u8 * 5 % 16][..], &noise(n as u64, 150)].concat())?;
     }
 
-    for (n, world) in ["honest", "persisted", "backups", "lies"].iter().enumerate() {
+    for (n, world) in ["honest", "persisted", "copies", "lies"].iter().enumerate() {
         let options = [0, 13, 2, 3][n];
         // Writes on either side, and a good network for a while between them.
         let mut steps = vec![options];

@@ -20,9 +20,9 @@ fn receiver() -> Replica<Graph> {
             g.unset(a, "/name")
         });
         edit.expect("a plain edit");
-        replica.save().0
+        replica.save()
     });
-    Replica::resume_with(TestEnvironment::new(2), bytes, None).expect("what was saved")
+    Replica::load_with(TestEnvironment::new(2), bytes).expect("what was saved")
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -10,7 +10,7 @@ use driftless::{Crdt, Graph, NodeId, Prune, Replica};
 use crate::input::Input;
 use crate::reading::Readable;
 use crate::talk::converge;
-use crate::wire::{Hostile, Palette};
+use crate::wire::{Hostile, Palette, Receiver};
 
 /// Of the reader, an honest writer, and others.
 const DEVICES: [&str; 4] = ["laptop", "phone", "stick", "No device"];
@@ -72,7 +72,7 @@ impl Desk {
         };
         let mut bytes = match input.below(6) {
             0 | 1 => input.bytes().to_vec(),
-            2 => Hostile::new(input, palette, self.laptop.version(), self.laptop.id()).to_bytes(),
+            2 => Hostile::new(input, palette, &Receiver::of(&self.laptop)).to_bytes(),
             3 => {
                 let mut bytes = good.to_bytes();
                 bytes.truncate(input.number() as usize % bytes.len());
@@ -131,9 +131,6 @@ impl Desk {
             _ => {
                 // A new process, which has read nothing.
                 self.on_laptop = Folder::open(self.folder.path(), "laptop").expect("a folder");
-                if input.flag() {
-                    let _ = self.on_laptop.reclaim(&mut self.laptop).map(|report| self.note(&report));
-                }
             }
         }
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use driftless::kernel::State;
 use driftless::sync::{Checkpoint, Event, Session};
 use driftless::testing::{TestEnvironment, repair_frame_checksum};
-use driftless::{Crdt, Graph, NodeId, Prune, Replica, Version};
+use driftless::{Crdt, Graph, NodeId, Prune, Replica};
 
 use crate::input::Input;
 use crate::reading::Readable;
 use crate::talk::{converge, trusting};
-use crate::wire::{Hostile, Palette};
+use crate::wire::{Hostile, Palette, Receiver};
 
 const PART: u8 = 4;
 
@@ -62,9 +62,10 @@ fn scene(which: usize) -> Two {
             remove(victim, 4);
         }
         5 => {
-            // One id with two histories.
-            let (bytes, lease) = victim.save();
-            *peer = Replica::resume_with(TestEnvironment::new(3), &bytes, lease).expect("what was saved");
+            // A process and its copy in memory: one writer with two histories, since both draw the same id.
+            let saved = victim.save();
+            let copy = || Replica::load_with(TestEnvironment::new(3), &saved).expect("what was saved");
+            (*victim, *peer) = (copy(), copy());
             edit(victim, 20..21);
             edit(peer, 21..22);
         }
@@ -81,9 +82,8 @@ struct Talk {
     on_peer: Session<Graph>,
     /// Whom frames are for, as the peer says it.
     to: [u8; 4],
-    /// Where the victim stood when it said hello.
-    seen: Version,
-    pruned: Version,
+    /// The victim as it stood when it said hello.
+    greeted: Receiver,
     said: VecDeque<Vec<u8>>,
     now: Duration,
     live: Graph,
@@ -116,10 +116,9 @@ impl Talk {
         probe.handle_frame(&mut peer, &hello, Duration::ZERO).expect("a hello");
         let answer = probe.poll_frame(&peer, Duration::ZERO).expect("a fresh session").expect("a hello");
         let to = answer[1..5].try_into().expect("four bytes");
-        let state = victim.state().state();
-        let (seen, pruned, live) = (state.version().clone(), state.pruned().clone(), victim.snapshot());
+        let (greeted, live) = (Receiver::of(&victim), victim.snapshot());
         let (said, now) = ([hello].into(), Duration::ZERO);
-        let mut talk = Self { victim, peer, on_victim, on_peer, to, seen, pruned, said, now, live };
+        let mut talk = Self { victim, peer, on_victim, on_peer, to, greeted, said, now, live };
         for _ in 0..input.byte() % 64 {
             talk.hear_peer(&mut |_| {});
             talk.peer_hears();
@@ -254,7 +253,7 @@ impl Talk {
         for _ in 0..1 + input.below(256) / 120 {
             let slice = match input.byte() {
                 200.. => input.bytes().to_vec(),
-                _ => Hostile::new(input, palette, &self.seen, self.victim.id()).to_slice(&self.seen, &self.pruned),
+                _ => Hostile::new(input, palette, &self.greeted).to_slice(&self.greeted),
             };
             leb128(&mut stream, slice.len() as u64);
             stream.extend(slice);

@@ -39,7 +39,7 @@ fn update(replica: &mut Replica<Document>, path: &str, json: &Json) -> bool {
     assert_eq!(document.deserialize::<Json>(path).expect("JSON").as_ref(), Some(&expected));
 
     let mut peer = self::replica(9);
-    let bytes = replica.save().0;
+    let bytes = replica.save();
     peer.merge(&replica.complete()).expect("a plain delta");
     assert_eq!(peer.state().json(path).as_ref(), Some(&expected));
     let mut behind = Replica::<Document>::with_environment(TestEnvironment::new(10));
@@ -47,7 +47,7 @@ fn update(replica: &mut Replica<Document>, path: &str, json: &Json) -> bool {
         behind.merge(&delta).expect("the delta of the first edit");
         assert_eq!(behind.state().json(path).as_ref(), Some(&expected));
     }
-    let loaded = Replica::<Document>::resume_with(TestEnvironment::new(11), &bytes, None).expect("what was saved");
+    let loaded = Replica::<Document>::load_with(TestEnvironment::new(11), &bytes).expect("what was saved");
     assert_eq!(loaded.state().json(path).as_ref(), Some(&expected));
 
     let again = replica.edit(|d| d.update(path, json)).expect("what was possible before");

@@ -33,8 +33,8 @@ fn judge<M: Model>(input: &mut Input<'_>, op: impl Fn(&mut Input<'_>) -> M::Op) 
 /// What the kit draws, as often as it does.
 fn step<Op>(input: &mut Input<'_>, op: &impl Fn(&mut Input<'_>) -> Op) -> Step<Op> {
     let choice = input.byte();
-    let by = usize::from(choice / 24) % 3;
-    match choice % 24 {
+    let by = usize::from(choice / 26) % 3;
+    match choice % 26 {
         0..=9 => Step::Edit { by, ops: (0..1 + input.below(2)).map(|_| op(input)).collect() },
         10..=14 => {
             let how = input.below(14);
@@ -54,7 +54,13 @@ fn step<Op>(input: &mut Input<'_>, op: &impl Fn(&mut Input<'_>) -> Op) -> Step<O
             Step::Deliver { which: (how / 16).into(), again: how & 3 == 3, astray: how & 12 == 12 }
         }
         21 | 22 => Step::Prune { by },
-        _ => Step::Restart { who: by, lease: !input.byte().is_multiple_of(3) },
+        23 | 24 => {
+            // Its own latest save, an earlier one, or one of another site: a restart, a backup, a copy.
+            let how = input.below(240);
+            let of = if how % 5 == 4 { how / 5 % 3 } else { by };
+            Step::Restart { who: by, of, back: (how / 15).saturating_sub(8) }
+        }
+        _ => Step::Replay { who: by, from: input.below(8) },
     }
 }
 

@@ -141,8 +141,7 @@ pub(crate) fn exercise<T: Readable>(replica: &mut Replica<T>, before: &T, how: u
         }
     }
     let _ = replica.edit(|edit| edit.revert_entity(Entity::SELF, &now).map(drop));
-    let (bytes, _) = replica.save();
-    let again = Replica::<T>::resume_with(TestEnvironment::new(900), &bytes, None).expect("what was saved");
+    let again = Replica::<T>::load_with(TestEnvironment::new(900), &replica.save()).expect("what was saved");
     assert!(again.state() == replica.state());
     again.state().read();
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use driftless::kernel::{Entity, Payload};
-use driftless::sync::{Checkpoint, Event, Options, Session, SessionError, Staged};
+use driftless::kernel::{Dropped, Entity, Payload};
+use driftless::sync::{Event, Options, Session, SessionError, Staged};
 use driftless::testing::{Oracle, Raw, TestEnvironment, repair_frame_checksum};
-use driftless::{Crdt, Dot, Fingerprint, Lease, MergeError, Prune, Replica, Version};
+use driftless::{Crdt, Delta, Dot, Fingerprint, Prune, Replica, Version};
 
 use crate::input::Input;
 use crate::talk::{End, converse, trusting};
@@ -16,11 +16,11 @@ use crate::talk::{End, converse, trusting};
 /// How much goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum World {
-    /// Frames are lost, come twice, late or damaged; replicas are saved and opened again. Then what is alive is exactly what
-    /// must be.
+    /// Frames are lost, come twice, late or damaged; replicas open any save that either of them ever made: the latest, a
+    /// backup, a copy of the other's. Then what is alive is exactly what must be.
     Honest,
-    /// Replicas are set back to a backup and go on under their old id as well.
-    Backups,
+    /// A running process is copied with its memory, and both go on as one writer.
+    Copies,
     /// And damage is repaired, so that it counts as what the peer says.
     Lies,
 }
@@ -35,7 +35,7 @@ struct Site {
     session: Session<Raw>,
     inbox: VecDeque<Vec<u8>>,
     clock: Arc<AtomicU64>,
-    backup: Option<(Vec<u8>, Option<Lease>)>,
+    saves: Vec<Vec<u8>>,
     /// What was last found to be in order.
     checked: (Version, Fingerprint),
 }
@@ -48,7 +48,9 @@ struct Net {
     now: Duration,
     /// No two environments, sessions or values are alike.
     seeds: u64,
-    /// What a repair has handed back.
+    /// A replica has opened a save that was not its latest, so a peer may have heard of more than it holds.
+    set_back: bool,
+    /// What a merge or a repair has handed back.
     dropped: BTreeSet<Vec<u8>>,
 }
 
@@ -66,7 +68,7 @@ fn session(replica: &Replica<Raw>, options: &Options, seed: u64) -> Session<Raw>
 impl Net {
     fn new(input: &mut Input<'_>) -> Self {
         let options = input.byte();
-        let world = [World::Honest, World::Honest, World::Backups, World::Lies][usize::from(options % 4)];
+        let world = [World::Honest, World::Honest, World::Copies, World::Lies][usize::from(options % 4)];
         let option = |bit: u8| {
             let part_len = [20, 64 << 10][usize::from(options >> 4 & 1)];
             let options_of = trusting().with_part_len(part_len);
@@ -79,11 +81,11 @@ impl Net {
             let replica = Replica::with_environment(environment);
             let session = session(&replica, &options[who], who as u64);
             let checked = (Version::new(), replica.fingerprint());
-            Site { replica, session, inbox: VecDeque::new(), clock, backup: None, checked }
+            Site { replica, session, inbox: VecDeque::new(), clock, saves: Vec::new(), checked }
         };
         let sites = [site(0), site(1)];
         let (oracle, dropped) = (Oracle::default(), BTreeSet::new());
-        Self { world, options, sites, oracle, now: Duration::ZERO, seeds: 2, dropped }
+        Self { world, options, sites, oracle, now: Duration::ZERO, seeds: 2, set_back: false, dropped }
     }
 
     fn seed(&mut self) -> u64 {
@@ -121,7 +123,7 @@ impl Net {
             2 => raw.erase(entity, field),
             _ => raw.delete(entity),
         });
-        let Ok((wrote, _)) = edited else {
+        let Ok((wrote, delta)) = edited else {
             assert!(self.world == World::Lies, "an edit was refused");
             return;
         };
@@ -131,7 +133,8 @@ impl Net {
                 2 => (field, None),
                 _ => (&b""[..], None),
             };
-            let (dot, before) = (last_dot(&site.replica, &before), before);
+            let dot = only_dot(&delta, &before);
+            assert_eq!(site.replica.writer(), Some(dot.writer));
             self.oracle.record(dot, entity, field, value, &before);
         }
         self.check(who);
@@ -145,7 +148,7 @@ impl Net {
             match site.session.poll_frame(&site.replica, self.now) {
                 Ok(Some(frame)) => self.sites[1 - who].inbox.push_back(frame),
                 Ok(None) => return,
-                Err(error) => return self.ended(who, &error),
+                Err(error) => return ended(self.world, &error),
             }
             due += 1;
         }
@@ -159,44 +162,65 @@ impl Net {
         let events: Vec<_> = std::iter::from_fn(|| site.session.poll_event()).collect();
         events.into_iter().for_each(|event| self.told(event));
         if let Err(error) = result {
-            self.ended(who, &error);
+            ended(self.world, &error);
         }
         self.check(who);
     }
 
     fn told(&mut self, event: Event<Raw>) {
-        if let Event::Repaired(repair) = event {
-            assert!(self.world != World::Honest, "a repair of what nobody contradicted");
-            let payloads = repair.dropped().iter().filter_map(|dropped| dropped.was.sibling.payload.as_ref());
-            self.dropped.extend(payloads.map(|payload| payload.bytes().to_vec()));
-        }
-    }
-
-    /// A session came to its end: was there reason to?
-    fn ended(&mut self, who: usize, error: &SessionError) {
-        match error {
-            SessionError::Silence | SessionError::Nonsense(_) | SessionError::Left(_) => {}
-            SessionError::Merge(MergeError::OwnDots { .. }) if self.world != World::Honest => {
-                self.sites[who].replica.rotate().expect("a new id has all counters before it");
+        match event {
+            Event::Repaired(repair) => {
+                assert!(self.world != World::Honest, "a repair of what nobody contradicted");
+                self.lost(repair.dropped());
             }
-            SessionError::Contradiction if self.world != World::Honest => {}
-            _ if self.world == World::Lies => {}
-            other => panic!("a session ended: {other}"),
+            Event::Merged { report, .. } => {
+                let doubts = report.has_diverged() || report.shared_writer().is_some() || !report.dropped().is_empty();
+                assert!(!doubts || self.world != World::Honest, "one dot with two contents");
+                self.lost(report.dropped());
+            }
+            _ => {}
         }
     }
 
+    fn lost(&mut self, dropped: &[Dropped]) {
+        let payloads = dropped.iter().filter_map(|dropped| dropped.was.sibling.payload.as_ref());
+        self.dropped.extend(payloads.map(|payload| payload.bytes().to_vec()));
+    }
+
+    /// Opens a state that was saved: what it holds now, or any that either of the two has saved before.
     fn restart(&mut self, who: usize, how: u8) {
         let environment = TestEnvironment::new(1_000 + self.seed());
-        let site = &mut self.sites[who];
-        let saved = match (&site.backup, self.world) {
-            (Some(backup), World::Backups | World::Lies) if how & 4 != 0 => backup.clone(),
-            _ => site.replica.save(),
+        let of = if how & 2 != 0 { 1 - who } else { who };
+        let saves = &self.sites[of].saves;
+        let saved = match saves.get(usize::from(how / 8) % saves.len().max(1)).filter(|_| how & 4 != 0) {
+            Some(earlier) => {
+                self.set_back = true;
+                earlier.clone()
+            }
+            None => self.sites[who].replica.save(),
         };
-        let lease = saved.1.filter(|_| how & 1 != 0);
+        let site = &mut self.sites[who];
         site.clock = environment.clock();
-        site.replica = Replica::resume_with(environment, &saved.0, lease).expect("what was saved");
+        site.replica = Replica::load_with(environment, &saved).expect("what was saved");
         self.reconnect(who, None);
         self.check_all(who);
+    }
+
+    /// A process goes on twice, with its memory: both draw the same writer and write by it.
+    fn copy(&mut self, of: usize, place: u8, what: u8) {
+        self.set_back = true;
+        let (original, seed) = (self.sites[of].replica.fork(), 1_000 + self.seed());
+        for site in &mut self.sites {
+            let environment = TestEnvironment::new(seed);
+            site.clock = environment.clock();
+            site.replica = original.fork_with(environment);
+            // Sessions and frames are those of the process that is gone.
+            site.inbox.clear();
+        }
+        for who in 0..2 {
+            self.reconnect(who, None);
+            self.write(who, place.wrapping_add(who as u8), what);
+        }
     }
 
     /// A new session, which goes on from what the last one has staged.
@@ -268,12 +292,15 @@ impl Net {
                 self.reconnect(who, staged.filter(|_| op & 0x40 != 0));
             }
             29 => {
+                if self.world != World::Honest && op & 0x40 != 0 {
+                    return self.copy(who, input.byte(), input.byte());
+                }
                 let site = &mut self.sites[who];
-                site.backup = Some(site.replica.save());
+                site.saves.push(site.replica.save());
             }
             30 => {
                 let site = &mut self.sites[who];
-                site.session.handle_persisted(&Checkpoint::of(&site.replica));
+                site.session.handle_persisted(&site.replica);
             }
             _ => self.sites[who].session.close(),
         }
@@ -281,7 +308,7 @@ impl Net {
 
     /// The network is clean from now on. Both get equal, by these sessions if they are not over or else by others.
     fn heal(&mut self) {
-        if self.world != World::Honest {
+        if self.world != World::Honest || self.set_back {
             // What is on its way may come from before a replica was set back, and nobody may hold it any more; and what a
             // session was told it believes until its end.
             self.reconnect_both();
@@ -289,7 +316,7 @@ impl Net {
         let before = [0, 1].map(|who| alive(&self.sites[who].replica));
         for _ in 0..MAX_SESSIONS {
             for site in &mut self.sites {
-                site.session.handle_persisted(&Checkpoint::of(&site.replica));
+                site.session.handle_persisted(&site.replica);
             }
             let over = self.sites.iter().any(|site| site.session.is_over());
             let result = match over {
@@ -298,7 +325,7 @@ impl Net {
             };
             match result {
                 Ok(()) => return self.check_equal(&before),
-                Err((who, error)) => self.ended(who, &error),
+                Err((_, error)) => ended(self.world, &error),
             }
             self.reconnect_both();
         }
@@ -339,7 +366,7 @@ impl Net {
         assert!(one.replica.version() == other.replica.version(), "equal, and one has seen more");
         assert!(one.replica.fingerprint() == other.replica.fingerprint());
         (0..2).for_each(|who| self.check_all(who));
-        if self.world == World::Backups {
+        if self.world == World::Copies {
             let now = alive(&one.replica);
             assert_eq!(now, alive(&other.replica));
             assert!(now.iter().all(|value| before.iter().any(|alive| alive.contains(value))), "what was dead is back");
@@ -349,12 +376,21 @@ impl Net {
     }
 }
 
-/// The one dot by which a replica has gone on.
-fn last_dot(replica: &Replica<Raw>, before: &Version) -> Dot {
-    let id = replica.id().expect("who wrote has an id");
-    let counter = replica.version().get(id);
-    assert_eq!(counter, before.get(id) + 1, "one write, one dot");
-    Dot { writer: id, counter }
+/// A session came to its end: was there reason to?
+fn ended(world: World, error: &SessionError) {
+    match error {
+        SessionError::Silence | SessionError::Nonsense(_) | SessionError::Left(_) => {}
+        SessionError::Contradiction if world != World::Honest => {}
+        _ if world == World::Lies => {}
+        other => panic!("a session ended: {other}"),
+    }
+}
+
+/// The one dot of an edit.
+fn only_dot(delta: &Delta, before: &Version) -> Dot {
+    let new: Vec<Dot> = delta.upto().heads().iter().copied().filter(|head| !before.covers(*head)).collect();
+    assert_eq!((delta.len(), new.len()), (1, 1), "one write, one dot");
+    new[0]
 }
 
 /// Whatever the network does, what is alive is what must be, and once it is clean both get equal.

@@ -7,7 +7,7 @@ use driftless::{Crdt, Delta, Document, EditError, Graph, JournalLimit, Model, No
 use crate::input::Input;
 use crate::reading::{Readable, exercise};
 use crate::talk::converge;
-use crate::wire::{Hostile, Palette};
+use crate::wire::{Hostile, Palette, Receiver};
 
 fn replica<T: Crdt>(seed: u64) -> Replica<T> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -76,7 +76,7 @@ fn judge<T: Readable>([mut victim, mut peer]: [Replica<T>; 2], input: &mut Input
         let before = victim.snapshot();
         let delta = match input.below(8) {
             0..=3 => {
-                let bytes = Hostile::new(input, &palette, victim.version(), victim.id()).to_bytes();
+                let bytes = Hostile::new(input, &palette, &Receiver::of(&victim)).to_bytes();
                 // Most are fit to be read; what is not is for the other targets.
                 Delta::from_bytes(&bytes).ok().inspect(|delta| assert_eq!(delta.to_bytes(), bytes))
             }

@@ -1,20 +1,33 @@
-//! Deltas that nobody would make and every reader takes for well-formed: any claim about any writer, any write to any cell,
-//! in the one spelling that the format has for it.
+//! Deltas that nobody would make and every reader takes for well-formed: any claim about any writer, any birth, any write to
+//! any cell, in the one spelling that the format has for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::testing::repair_checksum;
-use driftless::{WriterId, State, Version};
+use driftless::{Crdt, Replica, State, Version, WriterId};
 
 use crate::input::Input;
 
-type Id = [u8; 16];
+/// Of a writer.
+type Id = [u8; WriterId::LEN];
 
-/// Of a writer: `since`, `upto`, `pruned`, `at`.
-pub(crate) type Counters = [u64; 4];
+/// Of an entity.
+type EntityId = [u8; 16];
 
-/// A field, a writer, a counter.
+type Dot = (Id, u64);
+
+/// A version as its heads, by writer.
+type Heads = BTreeMap<Id, u64>;
+
+/// A field and a dot.
 type Place = (Vec<u8>, Id, u64);
+
+/// Devices that nobody has heard of.
+const STRANGERS: u8 = 4;
+
+fn heads(version: &Version) -> Heads {
+    version.heads().iter().map(|head| (*head.writer.as_bytes(), head.counter)).collect()
+}
 
 #[derive(Default)]
 struct Part {
@@ -24,11 +37,35 @@ struct Part {
     writes: BTreeMap<Place, (u64, u16, Vec<u8>)>,
 }
 
+/// How a writer began: the dot that it continues, and the name of its device.
+struct Birth {
+    parent: Option<Dot>,
+    name: Option<String>,
+}
+
+/// The replica that a delta is for.
+pub(crate) struct Receiver {
+    seen: Heads,
+    pruned: Heads,
+    version: Version,
+    /// The number of writes that it has seen.
+    writes: u64,
+}
+
+impl Receiver {
+    pub(crate) fn of<T: Crdt>(replica: &Replica<T>) -> Self {
+        let (version, pruned) = (replica.version().clone(), heads(replica.state().state().pruned()));
+        Self { seen: heads(&version), pruned, version, writes: replica.complete().len() as u64 }
+    }
+}
+
 /// What hostile deltas are about, so that they hit something.
 pub(crate) struct Palette {
     pub(crate) schema: &'static str,
     pub(crate) writers: Vec<Id>,
-    pub(crate) entities: Vec<(u8, Id)>,
+    /// Dots that are alive, and heads.
+    pub(crate) dots: Vec<Dot>,
+    pub(crate) entities: Vec<(u8, EntityId)>,
     pub(crate) fields: Vec<Vec<u8>>,
     pub(crate) payloads: Vec<(u8, Vec<u8>)>,
 }
@@ -36,23 +73,25 @@ pub(crate) struct Palette {
 impl Palette {
     /// All that a few states hold, and a stranger.
     pub(crate) fn of<'a>(schema: &'static str, states: impl IntoIterator<Item = &'a State>) -> Self {
-        let (mut writers, mut entities) = (BTreeSet::from([[0x77; 16]]), BTreeSet::from([(0, [0; 16]), (9, [1; 16])]));
+        let (mut dots, mut entities) = (BTreeSet::from([(stranger(0), 1)]), BTreeSet::from([(0, [0; 16]), (9, [1; 16])]));
         let (mut fields, mut payloads) =
             (BTreeSet::from([Vec::new(), vec![2, 0, 2]]), BTreeSet::from([(16, Vec::new())]));
         for state in states {
-            writers.extend(state.version().iter().map(|(id, _)| *id.as_bytes()));
+            dots.extend(heads(state.version()));
             for (entity, field, sibling) in state.live_siblings() {
+                dots.insert((*sibling.dot.writer.as_bytes(), sibling.dot.counter));
                 entities.insert((entity.kind(), *entity.id()));
                 fields.insert(field.as_bytes().to_vec());
                 payloads.extend(sibling.payload.as_ref().map(|payload| (payload.kind(), payload.bytes().to_vec())));
             }
         }
-        let writers = writers.into_iter().collect();
+        let writers: BTreeSet<Id> = dots.iter().map(|(writer, _)| *writer).collect();
+        let (writers, dots) = (writers.into_iter().collect(), dots.into_iter().collect());
         let (entities, fields) = (entities.into_iter().collect(), fields.into_iter().collect());
-        Self { schema, writers, entities, fields, payloads: payloads.into_iter().collect() }
+        Self { schema, writers, dots, entities, fields, payloads: payloads.into_iter().collect() }
     }
 
-    pub(crate) fn entity(&self, input: &mut Input<'_>) -> (u8, Id) {
+    pub(crate) fn entity(&self, input: &mut Input<'_>) -> (u8, EntityId) {
         match input.byte() {
             255 => (input.byte() % 4, input.array()),
             n => self.entities[usize::from(n) % self.entities.len()],
@@ -72,6 +111,17 @@ impl Palette {
             n => self.payloads[usize::from(n) % self.payloads.len()].clone(),
         }
     }
+
+    fn dot(&self, input: &mut Input<'_>) -> Dot {
+        match input.byte() {
+            230.. => (*input.pick(&self.writers), input.number().max(1)),
+            n => self.dots[usize::from(n) % self.dots.len()],
+        }
+    }
+}
+
+fn stranger(n: u8) -> Id {
+    [0x70 + n % STRANGERS; WriterId::LEN]
 }
 
 /// A delta in plain words.
@@ -79,63 +129,166 @@ pub(crate) struct Hostile {
     /// 1 incremental, 2 complete, 3 reconciled.
     kind: u8,
     schema: &'static str,
-    writers: BTreeMap<Id, Counters>,
+    fingerprint: Option<[u8; 16]>,
+    /// How many writes it says that it tells of.
+    news: u64,
+    since: Heads,
+    upto: Heads,
+    pruned: Heads,
+    at: Heads,
+    births: BTreeMap<Id, Birth>,
     dead: BTreeMap<Id, BTreeMap<u64, u64>>,
-    parts: BTreeMap<(u8, Id), Part>,
+    parts: BTreeMap<(u8, EntityId), Part>,
+    /// Stretches of dots that are news: a writer, the counter before the first, the last.
+    room: Vec<(Id, u64, u64)>,
 }
 
 impl Hostile {
-    /// A delta as the input says for somebody who has seen `seen` and writes as `own`. What would make it malformed is bent
-    /// until it is not.
-    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, seen: &Version, own: Option<WriterId>) -> Self {
+    /// A delta as the input says. What would make it malformed is bent until it is not.
+    pub(crate) fn new(input: &mut Input<'_>, palette: &Palette, receiver: &Receiver) -> Self {
         let kind = input.below(3) as u8 + 1;
-        let mut writers = BTreeMap::new();
-        for id in &palette.writers {
-            let have = seen.get(WriterId::from(*id));
-            let [since, mut upto, pruned, at] = counters(input, kind, have);
-            // Claims about the receiver's own writes end it all, so they are rare.
-            if own == Some(WriterId::from(*id)) && input.byte() < 240 {
-                upto = upto.min(have.max(since));
-            }
-            writers.insert(*id, [since, upto, pruned.min(upto), at]);
+        let mut delta = Self {
+            kind,
+            schema: palette.schema,
+            fingerprint: None,
+            news: 0,
+            since: receiver.seen.clone(),
+            upto: receiver.seen.clone(),
+            pruned: Heads::new(),
+            at: Heads::new(),
+            births: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            room: Vec::new(),
+        };
+        delta.begin(input, palette, receiver);
+        for _ in 0..input.below(5) {
+            delta.go_on(input, palette, receiver);
         }
-        let mut delta = Self { kind, schema: palette.schema, writers, dead: BTreeMap::new(), parts: BTreeMap::new() };
+        match input.byte() {
+            ..200 => {}
+            200..230 => delta.pruned = delta.upto.clone(),
+            _ => delta.pruned = some(input, palette),
+        }
+        if kind == 3 {
+            delta.at = match input.byte() {
+                ..150 => receiver.seen.clone(),
+                150..200 => delta.since.clone(),
+                _ => some(input, palette),
+            };
+        }
+        if input.byte() > 220 {
+            delta.fingerprint = Some(input.array());
+        }
+        if input.byte() > 245 {
+            delta.news = input.number();
+        }
         let mut dots = BTreeSet::new();
         for _ in 0..input.below(12) {
             delta.add_part(input, palette, &mut dots);
         }
         if kind == 3 {
             for _ in 0..input.below(6) {
-                let (id, number) = (*input.pick(&palette.writers), input.number());
-                let upto = delta.writers[&id][1];
-                if upto > 0 {
-                    let counter = number % upto + 1;
-                    *delta.dead.entry(id).or_default().entry(counter / 64).or_default() |= 1 << (counter % 64);
-                }
+                let (id, counter) = palette.dot(input);
+                *delta.dead.entry(id).or_default().entry(counter / 64).or_default() |= 1 << (counter % 64);
             }
         }
-        delta.writers.retain(|_, [_, upto, _, at]| *upto > 0 || *at > 0);
         delta
     }
 
-    fn add_part(&mut self, input: &mut Input<'_>, palette: &Palette, dots: &mut BTreeSet<(Id, u64)>) {
+    /// The versions between which it tells something: as a rule what the receiver has seen, or all of it.
+    fn begin(&mut self, input: &mut Input<'_>, palette: &Palette, receiver: &Receiver) {
+        match input.byte() {
+            n if self.kind == 2 || (150..190).contains(&n) => {
+                self.since.clear();
+                self.news = receiver.writes;
+                self.room.extend(palette.dots.iter().map(|(id, counter)| (*id, counter - 1, *counter)));
+            }
+            ..150 => {}
+            190..235 => {
+                let head = self.since.keys().nth(input.below(self.since.len().max(1))).copied();
+                if let Some((id, counter)) = head.and_then(|id| Some((id, self.since.get_mut(&id)?))) {
+                    let upto = *counter;
+                    *counter = upto.saturating_sub(1 + input.number() % 4).max(1);
+                    self.news = upto - *counter;
+                    self.room.push((id, *counter, upto));
+                }
+            }
+            _ => {
+                self.since = some(input, palette);
+                self.news = input.number();
+            }
+        }
+        if input.byte() > 240 {
+            self.upto = if input.flag() { self.since.clone() } else { some(input, palette) };
+            self.news = if self.upto == self.since { 0 } else { input.number() };
+        }
+    }
+
+    /// A writer of it writes more, or another is born and writes.
+    fn go_on(&mut self, input: &mut Input<'_>, palette: &Palette, receiver: &Receiver) {
+        let head = self.upto.keys().nth(input.below(self.upto.len().max(1))).copied();
+        let head = head.map(|id| (id, self.upto[&id]));
+        let count = match input.byte() {
+            250.. => input.number().max(1),
+            n => u64::from(n % 8) + 1,
+        };
+        let how = input.byte();
+        let (id, after) = match head {
+            Some((id, counter)) if how < 80 => (id, counter),
+            _ => {
+                let id = match input.byte() {
+                    220.. => input.array(),
+                    n => stranger(n),
+                };
+                if receiver.version.get(WriterId::from(id)) > 0 || self.births.contains_key(&id) {
+                    return;
+                }
+                let parent = match how {
+                    ..180 => head,
+                    180..210 => None,
+                    _ => Some(palette.dot(input)),
+                };
+                let name = (input.byte() > 200).then(|| String::from_utf8_lossy(input.bytes()).chars().take(16).collect());
+                let after = parent.map_or(0, |(_, counter)| counter);
+                if parent == head && let Some((head, _)) = head {
+                    self.upto.remove(&head);
+                }
+                // A birth that is missing is a claim as well.
+                if input.byte() < 245 {
+                    self.births.insert(id, Birth { parent, name });
+                }
+                (id, after)
+            }
+        };
+        let upto = after.saturating_add(count);
+        if after < upto {
+            self.upto.insert(id, upto);
+            self.news = self.news.saturating_add(count);
+            self.room.push((id, after, upto));
+        }
+    }
+
+    fn add_part(&mut self, input: &mut Input<'_>, palette: &Palette, dots: &mut BTreeSet<Dot>) {
         let entity = palette.entity(input);
         let part = self.parts.entry(entity).or_default();
         part.whole |= self.kind == 2 || input.flag();
         for _ in 0..1 + input.below(4) {
-            let (field, id, number) = (palette.field(input), *input.pick(&palette.writers), input.number());
-            let [since, upto, ..] = self.writers[&id];
+            let field = palette.field(input);
             if self.kind != 2 && input.byte() > 200 {
-                if since > 0 && dots.insert((id, number % since + 1)) {
-                    part.known.insert((field, id, number % since + 1));
+                let (id, counter) = palette.dot(input);
+                if dots.insert((id, counter)) {
+                    part.known.insert((field, id, counter));
                 }
                 continue;
             }
-            let room = upto - since;
-            if room == 0 {
-                continue;
-            }
-            let counter = since + 1 + number % room;
+            let (id, counter) = match input.byte() {
+                250.. => palette.dot(input),
+                n => {
+                    let Some((id, after, upto)) = self.room.get(usize::from(n) % self.room.len().max(1)) else { continue };
+                    (*id, after + 1 + input.number() % (upto - after))
+                }
+            };
             if dots.insert((id, counter)) {
                 let stamp = match input.byte() {
                     255 => u64::from_le_bytes(input.array()),
@@ -159,7 +312,7 @@ impl Hostile {
 
     /// As a message.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let body = self.body(&BTreeMap::new());
+        let body = self.body(&Heads::new(), &Heads::new());
         let mut message = b"DRFT\x01".to_vec();
         message.extend([self.kind, 0]);
         message.extend([0; 8]);
@@ -169,43 +322,51 @@ impl Hostile {
         message
     }
 
-    /// As a slice within a session, for a receiver that stands like this.
-    pub(crate) fn to_slice(&self, seen: &Version, pruned: &Version) -> Vec<u8> {
-        let at = |counter| if self.kind == 3 { counter } else { 0 };
-        let known = seen.iter().map(|(id, counter)| (*id.as_bytes(), [counter, counter, pruned.get(id), at(counter)]));
+    /// As a slice within a session, for a receiver that said this of itself.
+    pub(crate) fn to_slice(&self, receiver: &Receiver) -> Vec<u8> {
         let mut slice = vec![self.kind];
-        slice.extend(self.body(&known.collect()));
+        slice.extend(self.body(&receiver.seen, &receiver.pruned));
         slice
     }
 
-    fn body(&self, known: &BTreeMap<Id, Counters>) -> Vec<u8> {
+    fn body(&self, seen: &Heads, pruned: &Heads) -> Vec<u8> {
         let mut out = Pack(Vec::new());
-        let mut listed = self.writers.clone();
-        // Of whom the reference knows and the delta does not, it has to be said that there is nothing.
-        for id in known.keys() {
-            listed.entry(*id).or_default();
-        }
-        listed.retain(|id, counters| known.get(id) != Some(counters));
-        let fields: BTreeSet<&Vec<u8>> = self.parts.values().flat_map(Part::fields).collect();
+        let fields: BTreeSet<&Vec<u8>> = self.parts.values().flat_map(Part::places).map(|(field, ..)| field).collect();
+        let writers: BTreeSet<&Id> = self.parts.values().flat_map(Part::places).map(|(_, id, _)| id).collect();
         let (known_count, writes): (Vec<usize>, Vec<usize>) =
             self.parts.values().map(|part| (part.known.len(), part.writes.len())).unzip();
-        out.array(7);
+        out.array(8);
         out.text(self.schema);
-        let counts = [listed.len(), fields.len(), self.dead.len(), self.parts.len()];
-        counts.into_iter().chain([known_count.iter().sum(), writes.iter().sum()]).for_each(|n| out.uint(n as u64));
-        for (id, [since, upto, pruned, at]) in &listed {
-            out.array(5);
-            out.bytes(id);
-            out.uint(*since);
-            [upto, pruned, at].into_iter().for_each(|counter| out.int(counter.wrapping_sub(*since) as i64));
+        match &self.fingerprint {
+            Some(fingerprint) => out.bytes(fingerprint),
+            None => out.nil(),
         }
-        let place_of = |id: &Id| self.writers.range(..*id).count() as u64;
+        out.uint(self.news);
+        let counts = [fields.len(), self.dead.len(), self.parts.len()];
+        counts.into_iter().chain([known_count.iter().sum(), writes.iter().sum()]).for_each(|n| out.uint(n as u64));
+        out.bytes(&writers.iter().copied().copied().collect::<Vec<Id>>().concat());
+
+        let base = |known| if Heads::is_empty(known) { &self.since } else { known };
+        let mut changes = vec![
+            Change::between(seen, &self.since),
+            Change::between(base(seen), &self.upto),
+            Change::between(base(pruned), &self.pruned),
+        ];
+        if self.kind == 3 {
+            changes.push(Change::between(base(seen), &self.at));
+        }
+        let named = changes.iter().flat_map(|change| &change.come).map(|(id, _)| *id);
+        let table: BTreeSet<Id> = named.chain(self.dead.keys().copied()).collect();
+        out.bytes(&table.iter().copied().collect::<Vec<Id>>().concat());
+        let place_in_table = |id: &Id| table.range(..*id).count() as u64;
+        changes.iter().for_each(|change| change.write(&mut out, place_in_table));
+        self.write_births(&mut out);
         for field in &fields {
             out.bytes(field);
         }
         for (id, words) in &self.dead {
             out.array(2);
-            out.uint(place_of(id));
+            out.uint(place_in_table(id));
             out.uint(words.len() as u64);
             let mut last = 0;
             for (block, word) in words {
@@ -215,6 +376,7 @@ impl Hostile {
                 last = *block;
             }
         }
+        let place_of = |id: &Id| writers.iter().take_while(|other| **other < id).count() as u64;
         let place_of_field = |field: &Vec<u8>| fields.iter().take_while(|other| **other < field).count() as u64;
         let [mut last_known, mut last_counter, mut last_stamp] = [0u64; 3];
         let step = |out: &mut Pack, last: &mut u64, number: u64| {
@@ -246,31 +408,84 @@ impl Hostile {
         }
         out.0
     }
-}
 
-impl Part {
-    fn fields(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.known.iter().chain(self.writes.keys()).map(|(field, ..)| field)
+    /// Births in chains, each writer born in the one before it, in the last of its children.
+    fn write_births(&self, out: &mut Pack) {
+        let mut next: BTreeMap<Id, (u64, Id)> = BTreeMap::new();
+        for (id, birth) in &self.births {
+            if let Some((parent, counter)) = birth.parent.filter(|(parent, _)| self.births.contains_key(parent)) {
+                let last = next.entry(parent).or_insert((counter, *id));
+                *last = (*last).max((counter, *id));
+            }
+        }
+        let goes_on = |id: &Id, birth: &Birth| {
+            birth.parent.and_then(|(parent, _)| next.get(&parent)).is_some_and(|(_, last)| last == id)
+        };
+        let first: Vec<&Id> = self.births.iter().filter(|(id, birth)| !goes_on(id, birth)).map(|(id, _)| id).collect();
+        out.uint(first.len() as u64);
+        for id in first {
+            let chain: Vec<Id> = std::iter::successors(Some(*id), |id| next.get(id).map(|(_, id)| *id)).collect();
+            match self.births[id].parent {
+                Some((parent, _)) => out.bytes(&parent),
+                None => out.nil(),
+            }
+            out.bytes(&chain.concat());
+            let mut before = 0;
+            for id in &chain {
+                let after = self.births[id].parent.map_or(0, |(_, counter)| counter);
+                out.uint(after.wrapping_sub(before));
+                before = after;
+            }
+            let named: Vec<_> = chain.iter().map(|id| &self.births[id].name).enumerate().collect();
+            out.uint(named.iter().filter(|(_, name)| name.is_some()).count() as u64);
+            for (i, name) in named {
+                if let Some(name) = name {
+                    out.uint(i as u64);
+                    out.text(name);
+                }
+            }
+        }
     }
 }
 
-/// As a rule what follows what the receiver has; now and then anything that is no contradiction in itself.
-fn counters(input: &mut Input<'_>, kind: u8, have: u64) -> Counters {
-    let near = |input: &mut Input<'_>| match input.byte() {
-        ..100 => have,
-        100..160 => 0,
-        160..220 => have / 2,
-        _ => input.number(),
-    };
-    let since = if kind == 2 { 0 } else { near(input).min(have) };
-    let upto = match input.byte() {
-        ..150 => since.max(have).saturating_add(u64::from(input.byte() % 8)),
-        150..200 => since,
-        _ => input.number().max(since),
-    };
-    let pruned = if input.byte() < 200 { 0 } else { input.number().min(upto) };
-    let at = if kind == 3 { near(input).max(since) } else { 0 };
-    [since, upto, pruned, at]
+impl Part {
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.known.iter().chain(self.writes.keys())
+    }
+}
+
+/// A few heads, of any writers.
+fn some(input: &mut Input<'_>, palette: &Palette) -> Heads {
+    (0..input.below(4)).map(|_| palette.dot(input)).collect()
+}
+
+/// What leads from the heads of one version to those of another.
+struct Change {
+    /// Places among the heads of the first.
+    gone: Vec<u64>,
+    come: Vec<Dot>,
+}
+
+impl Change {
+    fn between(base: &Heads, version: &Heads) -> Self {
+        let gone = base.iter().enumerate().filter(|(_, (id, counter))| version.get(*id) != Some(*counter));
+        let come = version.iter().filter(|(id, counter)| base.get(*id) != Some(*counter));
+        Self { gone: gone.map(|(i, _)| i as u64).collect(), come: come.map(|(id, counter)| (*id, *counter)).collect() }
+    }
+
+    fn write(&self, out: &mut Pack, place: impl Fn(&Id) -> u64) {
+        out.uint(self.gone.len() as u64);
+        let mut next = 0;
+        for i in &self.gone {
+            out.uint(i - next);
+            next = i + 1;
+        }
+        out.uint(self.come.len() as u64);
+        for (id, counter) in &self.come {
+            out.uint(place(id));
+            out.uint(*counter);
+        }
+    }
 }
 
 fn leb128(out: &mut Vec<u8>, mut number: u64) {
@@ -287,6 +502,10 @@ struct Pack(Vec<u8>);
 impl Pack {
     fn array(&mut self, len: u8) {
         self.0.push(0x90 | len);
+    }
+
+    fn nil(&mut self) {
+        self.0.push(0xc0);
     }
 
     fn flag(&mut self, flag: bool) {

@@ -69,7 +69,11 @@ impl Version {
         let heads = read_version(&mut reader, &Self::new(), &table, "a head")?;
         let below: u64 = reader.read("the number of dots")?;
         if below > TRAIL as u64 {
-            return Err(DecodeError::TooLarge { what: "the number of dots below heads", found: below, limit: TRAIL as u64 });
+            return Err(DecodeError::TooLarge {
+                what: "the number of dots below heads",
+                found: below,
+                limit: TRAIL as u64,
+            });
         }
         let mut more = reader.share(below, versions::least::HEAD)?;
         for _ in 0..below {

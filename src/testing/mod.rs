@@ -157,7 +157,10 @@ pub mod bugs {
 
 /// A replica once more, as if its process had been copied with its memory: both go on as one writer, and write one dot with
 /// two contents.
-pub fn twin<T: crate::Crdt>(replica: &crate::Replica<T>, environment: impl crate::Environment + 'static) -> crate::Replica<T> {
+pub fn twin<T: crate::Crdt>(
+    replica: &crate::Replica<T>,
+    environment: impl crate::Environment + 'static,
+) -> crate::Replica<T> {
     replica.twin_with(environment)
 }
 

@@ -472,7 +472,9 @@ impl Version {
     /// writers before: the nearest few, then at distances that double, down to a writer that it names. Round by round for
     /// all heads, up to `limit` dots. O(limit · log writers).
     pub(crate) fn trail(&self, base: &Self, limit: usize) -> Vec<Dot> {
-        let Ground::Whole { lineage, .. } = &self.ground else { return self.dots().skip(self.heads.len()).take(limit).collect() };
+        let Ground::Whole { lineage, .. } = &self.ground else {
+            return self.dots().skip(self.heads.len()).take(limit).collect();
+        };
         // Each head, and where we stand below it.
         let is_known = |dot: &Dot| base.get(dot.writer) > 0;
         let heads = self.heads.iter().filter(|head| !is_known(head));
