@@ -75,4 +75,3 @@ impl From<Version> for Standing {
         Self { version, pruned: Version::new() }
     }
 }
-

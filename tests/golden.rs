@@ -23,9 +23,9 @@ use driftless::kernel::{Entity, Payload};
 use driftless::sync::{self, Devices, Reconciling, Step, Turn};
 use driftless::testing::TestEnvironment;
 use driftless::{
-    ConflictKind, Crdt, DecodeError, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind, LwwRegister,
-    MaxRegister, MergeError, MinRegister, Model, MvRegister, NodeId, OrMap, OrSet, Owner, PnCounter, Properties, Prune,
-    Replica, WriterId, RwSet, Value, Vector, Version,
+    ConflictKind, Crdt, DecodeError, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind,
+    LwwRegister, MaxRegister, MergeError, MinRegister, Model, MvRegister, NodeId, OrMap, OrSet, Owner, PnCounter,
+    Properties, Prune, Replica, RwSet, Value, Vector, Version, WriterId,
 };
 use serde_json::json;
 
@@ -346,7 +346,8 @@ fn the_same_content_is_written_as_the_same_bytes_as_ever() {
     let files = std::fs::read_dir(directory()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
     for file in files.map(|entry| entry.file_name().into_string().unwrap()) {
         let is_text = ["graph-base.txt", "graph.txt"].contains(&&file[..]);
-        let is_written = file.strip_suffix(".drift").is_some_and(|name| name == "format-1" || written.contains_key(name));
+        let is_written =
+            file.strip_suffix(".drift").is_some_and(|name| name == "format-1" || written.contains_key(name));
         assert!(is_text || is_written, "{file} is nobody's");
     }
 }
@@ -535,7 +536,10 @@ fn a_file_of_the_format_before_or_of_a_later_one_is_refused_and_named() {
         assert_eq!(Replica::<Graph>::load(&state).err(), Some(DecodeError::Format(format)));
     }
     let error = DecodeError::Format(3).to_string();
-    assert!(error.contains("format version 3") && error.contains("reads format 2") && error.contains("update"), "{error}");
+    assert!(
+        error.contains("format version 3") && error.contains("reads format 2") && error.contains("update"),
+        "{error}"
+    );
 }
 
 #[test]

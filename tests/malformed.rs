@@ -18,16 +18,14 @@ use std::collections::BTreeMap;
 
 use conversation::conversations;
 use damage::{
-    Visit, damage_bytes, damage_claims, damage_envelope, damage_frame, damage_lightly, damage_numbers,
-    int, seal,
+    Visit, damage_bytes, damage_claims, damage_envelope, damage_frame, damage_lightly, damage_numbers, int, seal,
 };
 use driftless::kernel::{Entity, Payload};
 use driftless::sync::{Devices, Turn};
 use driftless::testing::{TestEnvironment, reread_frame};
 use driftless::{
     Crdt, DecodeError, Delta, Document, Dot, DotSet, DwFlag, EditError, EwFlag, GCounter, Graph, Kind, LwwRegister,
-    MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, WriterId, RwSet,
-    Value, Version,
+    MaxRegister, MinRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, Replica, RwSet, Value, Version, WriterId,
 };
 use memory::{alone, peak_of};
 use serde::{Deserialize, Serialize};
@@ -417,8 +415,9 @@ fn large_messages() -> Vec<(&'static str, Vec<u8>, usize)> {
     let dots: DotSet = (1..15_000).map(|n| Dot { writer: id(1), counter: 64 * n }).collect();
     let writers: DotSet = (0..2_000).map(|n| Dot { writer: id(n), counter: 1 }).collect();
     let mut devices = Devices::new();
-    (0..600)
-        .for_each(|n| devices.acknowledge(format!("device {n}"), version.heads().iter().take(3).copied().collect::<Version>()));
+    (0..600).for_each(|n| {
+        devices.acknowledge(format!("device {n}"), version.heads().iter().take(3).copied().collect::<Version>())
+    });
     let mut unknown = Devices::new();
     (0..10_000).for_each(|n| unknown.acknowledge(format!("{n:x}"), Version::new()));
     // Births take the least bytes in one chain, and in memory the most with names.

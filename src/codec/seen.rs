@@ -69,7 +69,11 @@ impl Version {
         let heads = read_version(&mut reader, &Self::new(), &table, "a head")?;
         let below: u64 = reader.read("the number of dots")?;
         if below > TRAIL as u64 {
-            return Err(DecodeError::TooLarge { what: "the number of dots below heads", found: below, limit: TRAIL as u64 });
+            return Err(DecodeError::TooLarge {
+                what: "the number of dots below heads",
+                found: below,
+                limit: TRAIL as u64,
+            });
         }
         let mut more = reader.share(below, versions::least::HEAD)?;
         for _ in 0..below {
@@ -171,9 +175,12 @@ fn write_devices(out: &mut impl Write, devices: &BTreeMap<String, Standing>) {
     let nothing = Version::new();
     let changes: Vec<_> = devices
         .iter()
-        .map(|(name, Standing { version, pruned })| (name, [version, pruned].map(|v| HeadsChange::between(&nothing, v))))
+        .map(|(name, Standing { version, pruned })| {
+            (name, [version, pruned].map(|v| HeadsChange::between(&nothing, v)))
+        })
         .collect();
-    let mut table: Vec<_> = changes.iter().flat_map(|(_, [a, b])| versions::writers(a).chain(versions::writers(b))).collect();
+    let mut table: Vec<_> =
+        changes.iter().flat_map(|(_, [a, b])| versions::writers(a).chain(versions::writers(b))).collect();
     table.sort_unstable();
     table.dedup();
     write(out, &(devices.len() as u64));

@@ -298,7 +298,9 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
 
     let fingerprint = head.fingerprint.map(|bytes| {
         let bytes = <[u8; 16]>::try_from(&bytes[..]);
-        bytes.map(Fingerprint::from_bytes).map_err(|_| DecodeError::Malformed("a fingerprint that is not 16 bytes long"))
+        bytes
+            .map(Fingerprint::from_bytes)
+            .map_err(|_| DecodeError::Malformed("a fingerprint that is not 16 bytes long"))
     });
     let fingerprint = fingerprint.transpose()?;
     let writers = read_ids(reader)?;

@@ -3,7 +3,7 @@
 
 use driftless::sync::{Reconciling, Step, Turn};
 use driftless::testing::version_of_roots;
-use driftless::{Dot, DotSet, WriterId, Version};
+use driftless::{Dot, DotSet, Version, WriterId};
 
 /// A conversation of two that reconcile, up to one of its turns.
 #[derive(Clone)]
