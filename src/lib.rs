@@ -55,8 +55,8 @@ pub use kernel::{
 };
 pub use kind::Kind;
 pub use replica::{Prune, Replica};
-pub use report::{MergeReport, Repair};
 pub use statement::Statement;
+pub use report::{MergeReport, Repair};
 pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,
     OrSet, PnCounter, RwSet,

@@ -10,8 +10,8 @@ use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::journal::{Journal, Origin};
 use crate::kernel::{
-    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log,
-    MAX_SCHEMA_LEN, MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
+    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log, MAX_SCHEMA_LEN,
+    MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
 use crate::version::{MAX_NAME_LEN, Version};
@@ -297,13 +297,7 @@ impl<T: Crdt> Replica<T> {
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
-            journal.record_merge(
-                &touched,
-                self.target.state(),
-                &since,
-                Origin::Merge,
-                self.author.environment.now_ms(),
-            );
+            journal.record_merge(&touched, self.target.state(), &since, Origin::Merge, self.author.environment.now_ms());
         }
         let state = self.target.state();
         let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
@@ -327,7 +321,12 @@ impl<T: Crdt> Replica<T> {
 
     /// Applies a checked delta, and finds the stamps that are too far ahead, of writes that had not been seen before: a write
     /// is reported once, however often it comes.
-    fn apply(&mut self, delta: &Delta, versions: Checked, mut report: impl FnMut(&mut Vec<Touched>)) -> Applied {
+    fn apply(
+        &mut self,
+        delta: &Delta,
+        versions: Checked,
+        mut report: impl FnMut(&mut Vec<Touched>),
+    ) -> Applied {
         let beyond = |writer: &WriterId| versions.upto.get(*writer) > self.version().get(*writer);
         let beyond = self.author.writer.filter(beyond);
         let interner = &mut self.author.interner;
@@ -444,7 +443,12 @@ impl<T: Crdt> Replica<T> {
     /// How to go on with a [`delta_since`](Self::delta_since) that was broken off: see [`State::delta_since_beyond`].
     ///
     /// [`State::delta_since_beyond`]: crate::State::delta_since_beyond
-    pub(crate) fn delta_since_beyond(&self, since: &Version, then: &Version, last: Entity) -> Option<(Delta, Delta)> {
+    pub(crate) fn delta_since_beyond(
+        &self,
+        since: &Version,
+        then: &Version,
+        last: Entity,
+    ) -> Option<(Delta, Delta)> {
         self.target.state().delta_since_beyond(T::SCHEMA, since, then, last)
     }
 

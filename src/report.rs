@@ -82,11 +82,7 @@ impl<T> Deref for MergeReport<T> {
 
 impl<T> fmt::Debug for MergeReport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MergeReport")
-            .field("touched", &self.diff.touched())
-            .field("ahead", &self.ahead)
-            .field("dropped", &self.dropped)
-            .finish()
+        f.debug_struct("MergeReport").field("touched", &self.diff.touched()).field("ahead", &self.ahead).field("dropped", &self.dropped).finish()
     }
 }
 

@@ -75,3 +75,4 @@ impl From<Version> for Standing {
         Self { version, pruned: Version::new() }
     }
 }
+

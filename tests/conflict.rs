@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use driftless::kernel::Payload;
 use driftless::testing::TestEnvironment;
 use driftless::{
-    Candidate, Conflict, ConflictId, ConflictKind, Content, Crdt, CutError, Delta, Document, EdgeId, EditError, Graph,
-    Kind, Model, NodeId, Prune, Replica, Resolution, ResolveError, Resolved, Value, Vector,
+    Candidate, Conflict, ConflictId, ConflictKind, Content, Crdt, CutError, Delta, Document, EdgeId, EditError, Graph, Kind,
+    Model, NodeId, Prune, Replica, Resolution, ResolveError, Resolved, Value, Vector,
 };
 use proptest::prelude::*;
 use serde_json::json;

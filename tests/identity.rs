@@ -37,10 +37,9 @@ fn pull(to: &mut Replica<Raw>, from: &Replica<Raw>) {
 fn sync<const N: usize>(replicas: [&mut Replica<Raw>; N]) {
     for from in 0..N {
         for to in (0..N).filter(|to| *to != from) {
-            let delta =
-                replicas[from].delta_since(replicas[to].version()).unwrap_or_else(|CutError::Pruned { .. }| {
-                    replicas[from].reconcile(replicas[to].version(), &replicas[to].live_dots())
-                });
+            let delta = replicas[from].delta_since(replicas[to].version()).unwrap_or_else(|CutError::Pruned { .. }| {
+                replicas[from].reconcile(replicas[to].version(), &replicas[to].live_dots())
+            });
             replicas[to].merge(&delta).unwrap();
         }
     }
@@ -176,9 +175,7 @@ fn ones_own_deltas_replayed_in_order_give_the_same_state_at_an_equal_version() {
     let mut again = open(1, &a.save());
     log.push(erase(&mut again, "f"));
     let own = |delta: &Delta| delta.upto().heads().iter().all(|head| peer.writer() != Some(head.writer));
-    for (name, mut replayed) in
-        [("from nothing", Replica::with_environment(TestEnvironment::new(77))), ("from a save", open(2, &saved))]
-    {
+    for (name, mut replayed) in [("from nothing", Replica::with_environment(TestEnvironment::new(77))), ("from a save", open(2, &saved))] {
         for delta in &log {
             if own(delta) { replayed.replay(delta) } else { replayed.merge(delta) }.unwrap();
         }

@@ -131,8 +131,7 @@ fn one_dot_with_two_contents_shows_in_the_fingerprints_and_breaks_nothing() {
     original.edit(|d| d.set("/base", 0)).unwrap();
     let disk = original.save();
     // Equal randomness: both draw the same writer.
-    let [mut a, mut b] =
-        [11, 11].map(|seed| Replica::<Document>::load_with(TestEnvironment::new(seed), &disk).unwrap());
+    let [mut a, mut b] = [11, 11].map(|seed| Replica::<Document>::load_with(TestEnvironment::new(seed), &disk).unwrap());
     let (_, from_a) = a.edit(|d| d.set("/x", "of a")).unwrap();
     let (_, from_b) = b.edit(|d| d.set("/y", "of b")).unwrap();
     assert_eq!((a.version(), from_a.upto()), (b.version(), from_b.upto()));

@@ -5,7 +5,6 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::count::{self, Adding};
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
@@ -18,6 +17,7 @@ use crate::error::EditError;
 use crate::id::WriterId;
 use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
+use crate::count::{self, Adding};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
 ///

@@ -2,7 +2,6 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::count::{self, Sum};
 use crate::document::path::{AsPath, Path};
 use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
@@ -10,6 +9,7 @@ use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
 use crate::kernel::{Cells, Field, Sibling};
 use crate::kind::Kind;
+use crate::count::{self, Sum};
 
 /// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
 ///

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::count;
 use crate::document::edit::PropertiesMut;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
 use crate::document::update::Plan;
@@ -11,6 +10,7 @@ use crate::document::value::ByValue;
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, Field, Sibling, Touched};
 use crate::kind::Kind;
+use crate::count;
 
 /// Puts back one cell of a property, by its kind; counters are for [`put_back_counters`]. Returns whether it was one of these.
 pub(crate) fn put_back<T: Crdt>(edit: &mut Edit<'_, T>, cell: &Touched) -> Result<bool, EditError> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::count;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place, Property};
 use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Field, Payload, Sibling, visits};
 use crate::kind::Kind;
+use crate::count;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]

@@ -173,18 +173,10 @@ impl Journal {
         }
         self.last += 1;
         let entity = touched.entity;
-        let entry = Entry::new(
-            self.last,
-            at,
-            origin,
-            touched,
-            self.kind,
-            || {
-                let root = state.cells(entity).map(|cells| cells.siblings(Field::ROOT.as_bytes())).unwrap_or_default();
-                root.filter(|sibling| !since.covers(sibling.dot)).map(|sibling| (sibling.dot, sibling.stamp)).collect()
-            },
-            |writer| state.version().shared_device(writer),
-        );
+        let entry = Entry::new(self.last, at, origin, touched, self.kind, || {
+            let root = state.cells(entity).map(|cells| cells.siblings(Field::ROOT.as_bytes())).unwrap_or_default();
+            root.filter(|sibling| !since.covers(sibling.dot)).map(|sibling| (sibling.dot, sibling.stamp)).collect()
+        }, |writer| state.version().shared_device(writer));
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         self.drop_oldest();

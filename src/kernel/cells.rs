@@ -110,7 +110,10 @@ impl Cells {
 
     /// The dots of all cells that a version covers, with their fields, if they are found by the version's writers faster than
     /// by going over all cells.
-    pub(crate) fn covered_by_writer(&self, version: &Version) -> Option<impl Iterator<Item = (Dot, &Field)> + '_> {
+    pub(crate) fn covered_by_writer(
+        &self,
+        version: &Version,
+    ) -> Option<impl Iterator<Item = (Dot, &Field)> + '_> {
         match &self.0 {
             Repr::Many(many) => {
                 let writers = version.few_writers(many.fields.len() / 8)?;

@@ -3,12 +3,12 @@
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
-use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Sibling};
 use crate::kernel::state::State;
 use crate::kernel::visits;
+use crate::id::Dot;
 use crate::version::Version;
 
 /// Why a delta could not be cut.
@@ -89,8 +89,7 @@ impl State {
             pruned.observe_all(self.derived.tombstones.iter().map(|(dot, _)| dot));
         }
         let (none, all) = (self.version.nothing(), self.version.clone());
-        let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned)
-            .with_fingerprint(Some(self.fingerprint()));
+        let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned).with_fingerprint(Some(self.fingerprint()));
         for (entity, cells) in self.entities() {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
             if siblings.peek().is_some() {

@@ -202,17 +202,14 @@ impl State {
     pub(crate) fn rescued(&self, schema: &str, dropped: &[Dropped]) -> Option<Delta> {
         let rescued = dropped.iter().filter_map(|dropped| self.held(dropped.rescued?));
         let mut rescued: Vec<Held> = rescued.collect();
-        rescued.sort_by(|a, b| {
-            (a.entity, a.field.as_bytes(), a.sibling.dot).cmp(&(b.entity, b.field.as_bytes(), b.sibling.dot))
-        });
+        rescued.sort_by(|a, b| (a.entity, a.field.as_bytes(), a.sibling.dot).cmp(&(b.entity, b.field.as_bytes(), b.sibling.dot)));
         rescued.dedup();
         let upto: Version = rescued.iter().map(|held| held.sibling.dot).collect();
         let mut births: Vec<Birth> =
             rescued.iter().map(|held| Birth { writer: held.sibling.dot.writer, parent: None, name: None }).collect();
         births.sort_by_key(|birth| birth.writer);
         let versions = [Version::new(), upto, Version::new()];
-        let mut delta =
-            DeltaBuilder::with_births(schema, DeltaKind::Incremental, versions, births.into(), rescued.len() as u64);
+        let mut delta = DeltaBuilder::with_births(schema, DeltaKind::Incremental, versions, births.into(), rescued.len() as u64);
         for of_entity in rescued.chunk_by(|a, b| a.entity == b.entity) {
             of_entity.iter().for_each(|held| delta.push_write(&held.field, &held.sibling));
             delta.part(of_entity[0].entity, false);

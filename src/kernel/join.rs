@@ -54,9 +54,8 @@ impl Delta {
         births.dedup_by_key(|birth| birth.writer);
         let news = self.news.saturating_add(later.news);
         let versions = [self.since.clone(), later.upto.clone(), pruned];
-        let mut joined =
-            DeltaBuilder::with_births(&self.schema, DeltaKind::Incremental, versions, Arc::new(births), news)
-                .with_fingerprint(later.fingerprint);
+        let mut joined = DeltaBuilder::with_births(&self.schema, DeltaKind::Incremental, versions, Arc::new(births), news)
+            .with_fingerprint(later.fingerprint);
         let (mut a, mut b) = (self.parts().peekable(), later.parts().peekable());
         loop {
             let order = match (a.peek(), b.peek()) {

@@ -82,17 +82,11 @@ impl State {
         let unless = |holds: bool, what| if holds { Ok(()) } else { Err(MergeError::Invalid(what)) };
         unless(upto.includes(&since), "it begins after it ends")?;
         unless(upto.includes(&pruned), "a pruned version beyond what was seen")?;
-        unless(
-            upto.writes_since(&since) == delta.news || is(Bug::OverClaim),
-            "another number of writes than its versions tell",
-        )?;
+        unless(upto.writes_since(&since) == delta.news || is(Bug::OverClaim), "another number of writes than its versions tell")?;
         // Nothing enters the table that no write needs: a peer cannot fill it.
         let needed = |birth: &Birth| upto.get(birth.writer) > 0;
         unless(delta.births.iter().all(needed), "the birth of a writer that wrote nothing")?;
-        unless(
-            !matches!(delta.kind, DeltaKind::Complete) || since.is_empty(),
-            "a complete delta that builds on something",
-        )?;
+        unless(!matches!(delta.kind, DeltaKind::Complete) || since.is_empty(), "a complete delta that builds on something")?;
         let bounds = |writer: &WriterId| (upto.begins_after(*writer), since.get(*writer), upto.get(*writer));
         let bounds: Vec<_> = delta.writers.iter().map(bounds).collect();
         let known = |known: &Known| {

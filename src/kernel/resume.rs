@@ -53,10 +53,7 @@ impl Delta {
                 DeltaKind::Incremental => self.kind == DeltaKind::Incremental,
                 // What a peer gets that is not known to hold anything, once there was pruning.
                 DeltaKind::Reconciled { at, dead } => {
-                    at.is_empty()
-                        && rest.since.is_empty()
-                        && dead.is_empty()
-                        && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
+                    at.is_empty() && rest.since.is_empty() && dead.is_empty() && (self.kind == DeltaKind::Incremental || self.kind == rest.kind)
                 }
                 DeltaKind::Complete => false,
             };
@@ -66,8 +63,7 @@ impl Delta {
             && changes.pruned == rest.pruned;
         let pruned = || {
             let table = receiver.learn(&rest.births, rest.upto.heads()).ok()?;
-            let [before, then, pruned] =
-                [table.resolve(&self.pruned)?, table.resolve(&self.upto)?, table.resolve(&rest.pruned)?];
+            let [before, then, pruned] = [table.resolve(&self.pruned)?, table.resolve(&self.upto)?, table.resolve(&rest.pruned)?];
             // Else a removal could be missing.
             Some(pruned.includes(&before) && then.includes(&pruned))
         };

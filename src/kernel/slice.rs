@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::vec;
 
 use crate::bugs::{Bug, is};
-use crate::id::WriterId;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, FieldTable, Known, Part};
 use crate::kernel::dots::DotSet;
+use crate::id::WriterId;
 use crate::kernel::key::Entity;
 
 /// About how many bytes things take once they are encoded, names and payloads aside.

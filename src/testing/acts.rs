@@ -107,7 +107,8 @@ pub(super) fn open<T: Crdt + PartialEq + fmt::Debug>(
     bytes: &[u8],
     environment: impl Environment + 'static,
 ) -> Result<Replica<T>, String> {
-    let opened = Replica::load_with(environment, bytes).map_err(|e| format!("what was saved cannot be opened: {e}"))?;
+    let opened =
+        Replica::load_with(environment, bytes).map_err(|e| format!("what was saved cannot be opened: {e}"))?;
     same("the writer of what was just opened", opened.writer(), None)?;
     Ok(opened)
 }
@@ -139,11 +140,7 @@ pub(super) fn examine<M: Model>(
 pub(super) fn agree<T: Crdt + PartialEq + fmt::Debug>(a: &Point<T>, b: &Point<T>) -> Result<(), String> {
     let equal = a.replica.version() == b.replica.version();
     same("whether versions are equal", equal, a.seen == b.seen)?;
-    same(
-        "whether one version includes the other",
-        a.replica.version() >= b.replica.version(),
-        a.seen.includes(&b.seen),
-    )?;
+    same("whether one version includes the other", a.replica.version() >= b.replica.version(), a.seen.includes(&b.seen))?;
     if !equal {
         return Ok(());
     }

@@ -131,8 +131,7 @@ impl<T: Crdt> Point<T> {
     /// does not tell all of its path: the delta then builds on less, and never on more.
     pub(super) fn need(&self, delta: &Delta, other: &Self, ids: &Ids) -> Result<Seen, String> {
         let both = other.seen.meet(&self.seen);
-        let since =
-            self.replica.version().resolve(delta.since()).ok_or("a delta that begins where its sender never was")?;
+        let since = self.replica.version().resolve(delta.since()).ok_or("a delta that begins where its sender never was")?;
         let since = ids.seen(&since);
         if !both.includes(&since) {
             return Err(format!("a delta builds on {since:?}, and both have seen {both:?}"));

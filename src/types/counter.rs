@@ -3,10 +3,10 @@
 use std::fmt;
 
 use crate::bugs::{Bug, is};
-use crate::count::{self, Adding, Count, Sum};
 use crate::error::EditError;
 use crate::id::WriterId;
 use crate::kernel::{Crdt, Edit, Entity, Sibling, State, Touched};
+use crate::count::{self, Adding, Count, Sum};
 use crate::types::{crdt_basics, crdt_state};
 
 /// The writer that names a cell.

@@ -324,8 +324,7 @@ impl Version {
             }
         }
         let ends = counters.iter().zip(inner).enumerate().filter(|(_, (counter, inner))| **counter > 0 && !inner);
-        let mut heads: Vec<Dot> =
-            ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
+        let mut heads: Vec<Dot> = ends.filter_map(|(line, (counter, _))| lineage.dot_at(line as Line, *counter)).collect();
         heads.sort_unstable();
         self.heads = Arc::new(heads);
     }
@@ -357,8 +356,9 @@ impl Version {
             return self.observe_all(other.heads.to_vec());
         };
         let Ground::Whole { counters, .. } = &mut self.ground else { return };
-        let at_most =
-            |a: &[u64], b: &[u64]| a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0));
+        let at_most = |a: &[u64], b: &[u64]| {
+            a.iter().enumerate().all(|(i, counter)| *counter <= b.get(i).copied().unwrap_or(0))
+        };
         if at_most(theirs, counters) {
             return;
         }
@@ -496,9 +496,7 @@ impl Version {
     /// writers before: the nearest few, then at distances that double, down to a writer that it names. Round by round for
     /// all heads, up to `limit` dots. O(limit · log writers).
     pub(crate) fn trail(&self, base: &Self, limit: usize) -> Vec<Dot> {
-        let Ground::Whole { lineage, .. } = &self.ground else {
-            return self.dots().skip(self.heads.len()).take(limit).collect();
-        };
+        let Ground::Whole { lineage, .. } = &self.ground else { return self.dots().skip(self.heads.len()).take(limit).collect() };
         // Each head, and where we stand below it.
         let is_known = |dot: &Dot| base.get(dot.writer) > 0;
         let heads = self.heads.iter().filter(|head| !is_known(head));

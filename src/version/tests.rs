@@ -201,15 +201,12 @@ impl World {
         prop_assert_eq!(x == y, a.plain == b.plain);
         prop_assert_eq!(x.includes(y), least == b.plain);
         prop_assert_eq!(x.includes(&y.bare()), least == b.plain);
-        prop_assert_eq!(
-            x.partial_cmp(y),
-            match (least == a.plain, least == b.plain) {
-                (true, true) => Some(Ordering::Equal),
-                (true, false) => Some(Ordering::Less),
-                (false, true) => Some(Ordering::Greater),
-                (false, false) => None,
-            }
-        );
+        prop_assert_eq!(x.partial_cmp(y), match (least == a.plain, least == b.plain) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            (false, false) => None,
+        });
         let both = x.meet(y);
         self.check(&both, &least)?;
         // By bytes it may know less of the other's past, never more.
@@ -342,10 +339,7 @@ fn a_dot_whose_path_is_not_known_is_unknown_and_changes_nothing() {
     let version = Version::whole();
     assert_eq!(version.learn(&[], &[dot(1, 1)]).err(), Some(LineageError::Unknown(id(1))));
     assert_eq!(version.learn(&[birth(1, Some(dot(2, 5)))], &[dot(1, 6)]).err(), Some(LineageError::Unknown(id(2))));
-    assert_eq!(
-        version.learn(&[birth(1, None)], &[dot(1, MAX_COUNTER + 1)]).err(),
-        Some(LineageError::Impossible(id(1)))
-    );
+    assert_eq!(version.learn(&[birth(1, None)], &[dot(1, MAX_COUNTER + 1)]).err(), Some(LineageError::Impossible(id(1))));
     assert!(version.is_empty() && version.writers() == 0);
 }
 

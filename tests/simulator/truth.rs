@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::kernel::{Dropped, Entity, Field, Sibling, Touched};
-use driftless::{Crdt, Dot, Version, WriterId};
+use driftless::{Crdt, Dot, WriterId, Version};
 
 /// A live sibling and its cell.
 pub(crate) type Held = (Entity, Field, Sibling);
@@ -107,7 +107,13 @@ impl Truth {
     }
 
     /// What somebody held who crashed, and who is left does not.
-    pub(crate) fn lose(&mut self, version: &Version, held: &Alive, left: &[(&Version, Alive)], clones: bool) {
+    pub(crate) fn lose(
+        &mut self,
+        version: &Version,
+        held: &Alive,
+        left: &[(&Version, Alive)],
+        clones: bool,
+    ) {
         for places in self.by_dot.values() {
             for place in places {
                 let write = &mut self.writes[*place];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use driftless::sync::{Event, Options, Session, SessionError};
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, Graph, Replica, Version, WriterId};
+use driftless::{Crdt, Graph, Replica, WriterId, Version};
 
 use crate::frames::{self, Hello, Told};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, Version, WriterId};
+use driftless::{Conflict, Delta, Document, Edit, EditError, Environment, Path, Replica, WriterId, Version};
 
 /// Time and randomness that replay exactly. An app has no need of it: `Replica::new` asks the system.
 #[derive(Clone, Default)]

@@ -89,7 +89,11 @@ impl<T: Crdt> Folder<T> {
     }
 
     /// What is known of a file, or else what it says of itself.
-    pub(super) fn load(&mut self, file: &FileEntry, bytes_read: &mut u64) -> Result<Loaded, SkipReason> {
+    pub(super) fn load(
+        &mut self,
+        file: &FileEntry,
+        bytes_read: &mut u64,
+    ) -> Result<Loaded, SkipReason> {
         let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
         match self.read.get(&file.path) {
             Some((mark, Content::Delta(header))) if *mark == file.mark => return Ok((header.clone(), None)),

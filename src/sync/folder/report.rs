@@ -9,8 +9,8 @@ use crate::clock::Stamp;
 use crate::codec::DecodeError;
 use crate::escape::Escaped;
 use crate::id::Dot;
-use crate::kernel::MergeError;
 use crate::sync::device::{DeviceName, DeviceNameError};
+use crate::kernel::MergeError;
 use crate::version::Version;
 
 /// What a sync did: what was merged, left out, written.

@@ -42,8 +42,7 @@ impl Stretch {
     /// The counters of a block that it has.
     fn within(&self, block: u64) -> u64 {
         let (first, last) = (self.after / BLOCK, self.upto / BLOCK);
-        let from =
-            if block == first { u64::MAX.checked_shl((self.after % BLOCK) as u32 + 1).unwrap_or(0) } else { u64::MAX };
+        let from = if block == first { u64::MAX.checked_shl((self.after % BLOCK) as u32 + 1).unwrap_or(0) } else { u64::MAX };
         let to = if block == last { u64::MAX >> (BLOCK - 1 - self.upto % BLOCK) } else { u64::MAX };
         if (first..=last).contains(&block) { from & to } else { 0 }
     }
@@ -258,8 +257,7 @@ mod tests {
         for number in [1, 64, 129, 131] {
             assert!(universe.dots(&Bits::from_numbers([number])).is_some(), "{number}");
         }
-        let writer =
-            |n: u16| WriterId::from([[0; 8].as_slice(), &n.to_be_bytes()].concat().try_into().unwrap_or([0; 10]));
+        let writer = |n: u16| WriterId::from([[0; 8].as_slice(), &n.to_be_bytes()].concat().try_into().unwrap_or([0; 10]));
         let many = |n: u16| Universe::new(&Version::rooted((0..n).map(|n| (writer(n), MAX_COUNTER))));
         assert!(many(1023).is_some());
         assert!(many(1024).is_none());

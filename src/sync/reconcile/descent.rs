@@ -287,13 +287,7 @@ impl Reconciling {
         };
         let (here, there) = (part(|word, own| word & own)?, part(|word, own| word & !own)?);
         let (here, there) = if is(Bug::DifferenceReversed) { (there, here) } else { (here, there) };
-        Ok(Difference {
-            ours: self.ours.clone(),
-            theirs: self.theirs.clone(),
-            common: self.common.clone(),
-            here,
-            there,
-        })
+        Ok(Difference { ours: self.ours.clone(), theirs: self.theirs.clone(), common: self.common.clone(), here, there })
     }
 
     /// The bits in which words of the peer's differ from ours.

@@ -126,8 +126,7 @@ mod tests {
     use crate::id::Dot;
 
     fn changes() -> impl Strategy<Value = HeadsChange> {
-        let dot =
-            (any::<[u8; 10]>(), 1u64..1 << 53).prop_map(|(writer, counter)| Dot { writer: writer.into(), counter });
+        let dot = (any::<[u8; 10]>(), 1u64..1 << 53).prop_map(|(writer, counter)| Dot { writer: writer.into(), counter });
         (prop::collection::btree_set(0u64..50, 0..5), prop::collection::vec(dot, 0..5))
             .prop_map(|(gone, come)| HeadsChange { gone: gone.into_iter().collect(), come })
     }
@@ -136,9 +135,9 @@ mod tests {
         let bits = || prop::collection::btree_set(0u64..2000, 0..200).prop_map(Bits::from_numbers);
         let bytes = || prop::collection::vec(any::<u8>(), 0..200);
         let says = prop_oneof![
-            (any::<[u8; 16]>(), any::<u64>(), changes(), bytes()).prop_map(
-                |(nonce, universe, common, fingerprints)| { Says::Start { nonce, universe, common, fingerprints } }
-            ),
+            (any::<[u8; 16]>(), any::<u64>(), changes(), bytes()).prop_map(|(nonce, universe, common, fingerprints)| {
+                Says::Start { nonce, universe, common, fingerprints }
+            }),
             (bits(), bytes()).prop_map(|(marks, fingerprints)| Says::Fingerprints { marks, fingerprints }),
             (bits(), bits()).prop_map(|(marks, words)| Says::Words { marks, words }),
             bits().prop_map(|words| Says::Whole { words }),

@@ -440,9 +440,7 @@ impl<T: Crdt> Session<T> {
         let in_transit = self.outgoing.is_some() || self.incoming.is_some();
         match awaited {
             Awaited::Hello => !peer.knows_us,
-            Awaited::Standing => {
-                peer.knows_us && peer.heard.as_ref().is_none_or(|heard| heard.number < peer.unresolved)
-            }
+            Awaited::Standing => peer.knows_us && peer.heard.as_ref().is_none_or(|heard| heard.number < peer.unresolved),
             Awaited::Acknowledgement => self.outgoing.is_some() || again,
             Awaited::Rest => self.incoming.is_some(),
             Awaited::Turn => self.round.as_ref().is_some_and(Round::is_under_way) || again,

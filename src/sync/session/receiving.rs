@@ -149,7 +149,13 @@ impl<T: Crdt> Session<T> {
     }
 
     /// What was staged, with what has changed since and what follows. Of the latter something must be there.
-    fn resume(&self, staged: Staged, header: &Header, slices: &[&[u8]], receiver: &Version) -> Result<Delta, Refusal> {
+    fn resume(
+        &self,
+        staged: Staged,
+        header: &Header,
+        slices: &[&[u8]],
+        receiver: &Version,
+    ) -> Result<Delta, Refusal> {
         let changes = usize::try_from(header.changes).ok().filter(|changes| *changes < slices.len());
         let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
         let (changes, rest) = (self.decode(header, changes)?, self.decode(header, rest)?);

@@ -29,22 +29,11 @@ struct State {
 
 #[derive(Clone, Copy)]
 enum Act {
-    Edit {
-        by: usize,
-        op: usize,
-    },
-    Prune {
-        by: usize,
-    },
+    Edit { by: usize, op: usize },
+    Prune { by: usize },
     /// Opens what was saved, there or elsewhere.
-    Open {
-        saved: usize,
-        who: usize,
-    },
-    Arrive {
-        parcel: usize,
-        at: usize,
-    },
+    Open { saved: usize, who: usize },
+    Arrive { parcel: usize, at: usize },
 }
 
 /// Sets of deltas or of saved states, each under one number.

@@ -167,8 +167,7 @@ impl<M: Model> Table<M> {
     /// The replicas as they are at the beginning, all with what the model begins with.
     pub(super) fn begin(&mut self) -> Result<Vec<usize>, String> {
         let none = |writer: usize| Replica::with_environment(TestEnvironment::new(writer as u64));
-        let mut locals =
-            (0..self.replicas).map(|who| self.local((who, None), 0, none(who))).collect::<Result<Vec<_>, _>>()?;
+        let mut locals = (0..self.replicas).map(|who| self.local((who, None), 0, none(who))).collect::<Result<Vec<_>, _>>()?;
         for op in self.alphabet..self.ops.len() {
             locals[0] = self.edit(locals[0], op)?.ok_or("what the model begins with is refused")?.0;
         }
