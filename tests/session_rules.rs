@@ -259,9 +259,9 @@ fn a_jump_is_counted_from_what_was_seen() {
     peer.edit(|g| (0..50).try_for_each(|n| g.add_node(&format!("seen {n}")).map(drop))).unwrap();
     let mut here = replica(1);
     here.merge(&peer.complete()).unwrap();
-    let seen = here.version().iter().next().unwrap().1;
+    let seen = here.version().heads()[0].counter;
     let (_, delta) = peer.edit(|g| (0..10).try_for_each(|n| g.add_node(&format!("new {n}")).map(drop))).unwrap();
-    let jump = delta.upto().iter().next().unwrap().1 - seen;
+    let jump = delta.upto().heads()[0].counter - seen;
     for (limit, fits) in [(jump, true), (jump - 1, false)] {
         let here = here.fork_with(TestEnvironment::new(5));
         let mut victim = Victim::with(here, Options::new().with_jump_limit(limit));
@@ -646,7 +646,7 @@ fn with_len(frame: &[u8]) -> Vec<u8> {
 /// One that has nothing is waited for; one that has all, and more, is not.
 fn behind_and_ahead() -> [frames::Stands; 2] {
     let own = stands(filled(1, 1, 1).version());
-    [Vec::new(), own.into_iter().chain([(WriterId::from([0xff; 16]), 5, 0)]).collect()]
+    [Vec::new(), own.into_iter().chain([(WriterId::from([0xff; 10]), 5, 0)]).collect()]
 }
 
 #[test]

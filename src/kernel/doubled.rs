@@ -133,6 +133,16 @@ impl Doubled {
     pub(super) fn find(state: &State, delta: &Delta, had: &[u64], interner: &mut Interner) -> Self {
         let mut doubled = Self::default();
         for part in delta.parts() {
+            // Known in another cell: our content is not what the delta buries there.
+            for known in part.known {
+                let dot = delta.known_dot(known);
+                let elsewhere = |ours: &Held| {
+                    (ours.entity, ours.field.as_bytes()) != (part.entity, delta.fields.get(known.field))
+                };
+                if state.held(dot).is_some_and(|ours| elsewhere(&ours)) {
+                    doubled.dots.insert(dot);
+                }
+            }
             for write in part.writes.iter().filter(|write| write.counter <= had[write.writer as usize]) {
                 let dot = delta.write_dot(write);
                 let Some(ours) = state.held(dot) else { continue };
