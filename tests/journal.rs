@@ -289,7 +289,7 @@ fn a_real_sequence_reads_as_json() {
         json!({
             "number": 1, "at": 1_000_000, "origin": "merge", "schema": "driftless.graph",
             "entity": { "kind": 1, "id": id }, "field": "", "path": null, "change": format!("NodeAdded(NodeId({id}))"),
-            "writes": [{ "replica": replica, "counter": 1, "millis": 1_000_000, "tick": 0 }],
+            "writes": [{ "writer": replica, "counter": 1, "millis": 1_000_000, "tick": 0 }],
             "was": [], "now": [{ "kind": 17, "hex": "616461" }],
         })
     );

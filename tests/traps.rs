@@ -346,7 +346,7 @@ fn a_sum_beyond_every_number_is_an_error_of_who_adds_and_reads_as_the_nearest() 
     let mut a = document(1);
     // Three strangers, each with the greatest total that there is.
     for n in 1..=3 {
-        a.edit(|d| d.write(Entity::SELF, &field(&[b"n"], spelling::COUNTER, &[n; 16]), most.clone())).unwrap();
+        a.edit(|d| d.write(Entity::SELF, &field(&[b"n"], spelling::COUNTER, &[n; 10]), most.clone())).unwrap();
     }
     assert_eq!(a.state().counter("/n"), Some(3 * i128::from(u64::MAX)));
     assert_eq!(a.state().get("/n"), Some(Value::Float(3.0 * u64::MAX as f64)));
@@ -389,8 +389,8 @@ fn in_time<R>(what: &str, run: impl FnOnce() -> R) -> R {
     let took = begun.elapsed();
     println!("{what}: {took:?}, {} MiB at the peak", peak >> 20);
     assert!(took < Duration::from_secs(30), "{what}: {took:?}");
-    // A version of so many takes 24 MB; an operation holds some of them at a time.
-    assert!(peak < 256 << 20, "{what}: {peak} bytes");
+    // The table of so many writers and lines takes some 150 bytes each; a merge holds two at a time.
+    assert!(peak < 384 << 20, "{what}: {peak} bytes");
     result
 }
 
