@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use driftless::sync::{Devices, Options, Session, Standing};
 use driftless::testing::TestEnvironment;
-use driftless::{Crdt, Delta, OrMap, Prune, Replica, Version};
+use driftless::{Crdt, Delta, Dot, OrMap, Prune, Replica};
 
 type Value = OrMap<u32, u32>;
 
@@ -67,13 +67,26 @@ fn main() {
     let costs = run(&mut a, &mut b, [Options::new(), Options::new()]);
     row("an empty peer", &costs, costs.there + costs.back - whole.0);
 
-    println!("\n5,000 writers");
+    println!("\n5,000 writers, one after another");
     let mut a = replica(1_000_000);
     for writer in 0..5_000 {
         let mut next = a.fork_with(TestEnvironment::new(1_000_001 + writer));
         next.edit(|map| map.insert(0, 0)).unwrap();
         a = next;
     }
+    strangers(a, &row);
+
+    println!("\n5,000 writers, each on a device of its own");
+    let mut a = replica(1_000_000);
+    for writer in 0..5_000 {
+        let (_, delta) = replica(1_000_001 + writer).edit(|map| map.insert(0, 0)).unwrap();
+        a.merge(&delta).unwrap();
+    }
+    strangers(a, &row);
+}
+
+/// Two that have never met, and have seen the same or all but one write.
+fn strangers(mut a: Replica<Value>, row: &impl Fn(&str, &Costs, i64)) {
     let versions = 2 * standing_len(&a);
     let mut b = a.fork_with(TestEnvironment::new(90));
     let costs = run(&mut a, &mut b, [Options::new(), Options::new()]);
@@ -94,12 +107,12 @@ fn replica(seed: u64) -> Replica<Value> {
     Replica::with_environment(TestEnvironment::new(seed))
 }
 
-/// By several writers, each in edits of a hundred; a fifth of all dots is dead.
+/// By several writers, each on a device of its own and in edits of a hundred; a fifth of all dots is dead.
 fn value(cells: u32) -> Replica<Value> {
     let share = cells / WRITERS;
-    let mut replica = replica(1);
+    let mut all = replica(1);
     for writer in 0..WRITERS {
-        replica = replica.fork_with(TestEnvironment::new(2 + u64::from(writer)));
+        let mut replica = replica(2 + u64::from(writer));
         for first in (writer * share..(writer + 1) * share).step_by(100) {
             let keys = first..(first + 100).min(cells);
             replica
@@ -111,8 +124,9 @@ fn value(cells: u32) -> Replica<Value> {
                 })
                 .unwrap();
         }
+        all.merge(&replica.complete()).unwrap();
     }
-    replica
+    all
 }
 
 /// The length of the whole value, and what it takes to encode, decode and merge it.
@@ -123,14 +137,22 @@ fn whole(base: &Replica<Value>) -> (i64, Duration) {
     (bytes.len() as i64, start.elapsed())
 }
 
-/// What a standing takes that is told in full: the heads of what was seen and of what was pruned, an id and a number each.
+/// Bytes of a standing that is told in full, without the dots below its heads: an id and a counter for each head, and how
+/// what was pruned differs from them.
 fn standing_len(replica: &Replica<Value>) -> i64 {
     let number = |n: u64| i64::from(n.max(1).ilog2() / 7 + 1);
-    let len = |version: &Version| {
-        let heads = version.heads().iter().map(|head| 10 + number(head.counter));
-        number(version.len() as u64) + heads.sum::<i64>()
+    let told = |heads: &mut dyn Iterator<Item = &Dot>| {
+        let heads: Vec<i64> = heads.map(|head| 10 + number(head.counter)).collect();
+        number(heads.len() as u64) + heads.iter().sum::<i64>()
     };
-    len(replica.version()) + len(&replica.state().state().pruned().clone())
+    let (seen, pruned) = (replica.version().heads(), replica.state().state().pruned().heads());
+    let gone = seen.iter().filter(|head| !pruned.contains(head)).count() as u64;
+    let no_base_is_gone = 1;
+    no_base_is_gone
+        + told(&mut seen.iter())
+        + number(gone)
+        + gone as i64
+        + told(&mut pruned.iter().filter(|head| !seen.contains(head)))
 }
 
 struct Costs {
@@ -167,7 +189,7 @@ fn run(a: &mut Replica<Value>, b: &mut Replica<Value>, [for_a, for_b]: [Options;
         while let Some(frame) = on_b.poll_frame(b, now).unwrap() {
             to_a.push_back(frame);
         }
-        if merged.is_none() && a.version() == b.version() && of_a <= *a.version() && of_b <= *b.version() {
+        if merged.is_none() && a.version() == b.version() && *a.version() >= of_a && *a.version() >= of_b {
             merged = Some(halves);
         }
         if equal.is_none() && on_a.is_equal(a) && on_b.is_equal(b) {

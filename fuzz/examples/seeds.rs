@@ -6,6 +6,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use driftless::testing::TestEnvironment;
+use driftless::{Graph, NodeId, Prune, Replica};
+
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let seed = |target: &str, name: &str, bytes: &[u8]| {
@@ -77,6 +80,23 @@ fn main() -> io::Result<()> {
     let array = b"\x95\xc4\x02\x01\x02\xa1a\x81\xa1k\xcd\x01\x00\xd0\x80\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00";
     seed("json", "array", &[b"\x01", &array[..]].concat())?;
     seed("json", "bytes", b"\x00\x07any")?;
+
+    // Real messages, from a graph of two devices that have collided and pruned.
+    let [mut one, mut other] = [1, 2].map(|seed| Replica::<Graph>::with_environment(TestEnvironment::new(seed)));
+    one.set_device("laptop");
+    one.edit(|g| g.add_node("ada").and_then(|ada| g.set(ada, "/name", "Ada"))).expect("a plain edit");
+    other.merge(&one.complete()).expect("a plain delta");
+    let (version, live) = (other.version().clone(), other.live_dots());
+    let ada = NodeId::named("ada");
+    other.edit(|g| g.set(ada, "/name", "Countess")).expect("a plain edit");
+    let (_, incremental) = one.edit(|g| g.set(ada, "/name", "Augusta")).expect("a plain edit");
+    one.merge(&other.complete()).expect("a plain delta");
+    one.edit(|g| g.unset(ada, "/name")).expect("a plain edit");
+    one.prune(Prune::All);
+    seed("delta", "incremental", &incremental.to_bytes())?;
+    seed("delta", "complete", &one.complete().to_bytes())?;
+    seed("delta", "reconciled", &one.reconcile(&version, &live).to_bytes())?;
+    seed("state", "graph", &one.save())?;
 
     for n in 0..6 {
         seed("folder_file", &format!("files-{}", n + 1), &noise(n + 80, 160))?;

@@ -73,7 +73,8 @@ pub(crate) struct Palette {
 impl Palette {
     /// All that a few states hold, and a stranger.
     pub(crate) fn of<'a>(schema: &'static str, states: impl IntoIterator<Item = &'a State>) -> Self {
-        let (mut dots, mut entities) = (BTreeSet::from([(stranger(0), 1)]), BTreeSet::from([(0, [0; 16]), (9, [1; 16])]));
+        let (mut dots, mut entities) =
+            (BTreeSet::from([(stranger(0), 1)]), BTreeSet::from([(0, [0; 16]), (9, [1; 16])]));
         let (mut fields, mut payloads) =
             (BTreeSet::from([Vec::new(), vec![2, 0, 2]]), BTreeSet::from([(16, Vec::new())]));
         for state in states {
@@ -249,9 +250,12 @@ impl Hostile {
                     180..210 => None,
                     _ => Some(palette.dot(input)),
                 };
-                let name = (input.byte() > 200).then(|| String::from_utf8_lossy(input.bytes()).chars().take(16).collect());
+                let name =
+                    (input.byte() > 200).then(|| String::from_utf8_lossy(input.bytes()).chars().take(16).collect());
                 let after = parent.map_or(0, |(_, counter)| counter);
-                if parent == head && let Some((head, _)) = head {
+                if parent == head
+                    && let Some((head, _)) = head
+                {
                     self.upto.remove(&head);
                 }
                 // A birth that is missing is a claim as well.
@@ -285,7 +289,9 @@ impl Hostile {
             let (id, counter) = match input.byte() {
                 250.. => palette.dot(input),
                 n => {
-                    let Some((id, after, upto)) = self.room.get(usize::from(n) % self.room.len().max(1)) else { continue };
+                    let Some((id, after, upto)) = self.room.get(usize::from(n) % self.room.len().max(1)) else {
+                        continue;
+                    };
                     (*id, after + 1 + input.number() % (upto - after))
                 }
             };

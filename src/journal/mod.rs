@@ -36,7 +36,7 @@ impl Default for JournalLimit {
 }
 
 /// What changed in a replica since [`keep_journal`](crate::Replica::keep_journal): one [`Entry`] for each cell whose live
-/// siblings are others after an edit, a merge, a `repair` or a `rotate`. What no reader can see (a tombstone for a tombstone, pruning)
+/// siblings are others after an edit, a merge or a `repair`. What no reader can see (a tombstone for a tombstone, pruning)
 /// makes none, and an edit that failed leaves none.
 ///
 /// Entries are numbered without gaps, so a reader follows with the number of the last one that it has read. The journal is

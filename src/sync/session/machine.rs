@@ -79,7 +79,7 @@ use crate::version::Version;
 /// But what it says about content is believed. It can write in the name of any writer under dots that nobody else has seen
 /// yet, and then the true writer's are taken for known; delete, by claiming to have seen what it does not hold; say that it
 /// has seen all, and is sent nothing; use up counters, by at most [`Options::with_jump_limit`] each time; bring ids of writers, up to
-/// [`Options::with_writers_limit`] in a session; make a writer [rotate](Replica::rotate), by claiming writes of its id; and change what
+/// [`Options::with_writers_limit`] in a session; make a replica draw a new writer, by claiming writes of its writer; and change what
 /// a dot holds, by contradicting it (see [`Options::without_repair`]). None of it makes replicas differ for good. Whoever must not
 /// do so must not be let in, or must be cut off from the writers' dots by signatures, which are the app's to add.
 pub struct Session<T: Crdt> {

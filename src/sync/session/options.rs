@@ -96,8 +96,8 @@ impl Options {
         self
     }
 
-    /// Takes deltas in which a writer is up to this many writes ahead of what we have seen, instead of [`MAX_JUMP`]. A counter
-    /// that a peer has driven to its end forces its owner to [rotate](crate::Replica::rotate).
+    /// Takes deltas in which a writer is up to this many writes ahead of what we have seen, instead of [`MAX_JUMP`]. A writer
+    /// whose counters a peer has driven to their end is replaced by a new one at the next write.
     #[must_use]
     pub fn with_jump_limit(mut self, writes: u64) -> Self {
         self.jump_limit = writes;
@@ -140,8 +140,7 @@ impl Options {
     /// moment when all that the replica holds is durable, so poll the session after each `handle_persisted`.
     ///
     /// Without it, a replica that crashes may come back behind what its peers know of it. It loses nothing that they hold, but
-    /// has to make up for it; and if it [resumes](crate::Replica::resume) its old id, it writes other things under dots that
-    /// peers have.
+    /// has to make up for it, and every version grows by a head, since its next opening forks from what it has sent.
     #[must_use]
     pub fn waiting_for_persisted(mut self) -> Self {
         self.wait_for_persisted = true;
