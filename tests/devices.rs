@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use driftless::sync::{Budget, Devices};
+use driftless::sync::Devices;
 use driftless::testing::{TestEnvironment, repair_checksum};
-use driftless::{Crdt, CutError, Graph, NodeId, Prune, Replica, Version, WriterId};
+use driftless::{Budget, Crdt, CutError, Graph, NodeId, Prune, Replica, Version, WriterId};
 use proptest::prelude::*;
 
 const EVER: Budget = Budget { count: usize::MAX, bytes: u64::MAX, age: Duration::MAX };

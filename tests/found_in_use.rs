@@ -556,7 +556,7 @@ fn a_delta_is_empty_exactly_if_its_length_is_zero() {
     let lens: Vec<usize> = deltas.iter().map(|delta| delta.len()).collect();
     assert_eq!(&lens[..6], [4, 0, 0, 0, 2, 1]);
     assert!(lens[6] > 0 && lens[7] > 0 && lens[8] == 0, "{lens:?}");
-    assert!(deltas.iter().all(|delta| delta.is_empty() == (delta.len() == 0)));
+    assert!(deltas.iter().zip(&lens).all(|(delta, len)| delta.is_empty() == (*len == 0)));
 }
 
 /// One byte more does not compile: see `Crdt::SCHEMA`.
