@@ -115,7 +115,7 @@ pub enum SessionError {
         "the peer knows {0} writers that we have never heard of; if that can be, raise `Options::with_writers_limit`"
     )]
     Writers(usize),
-    /// A delta of the peer's cannot be merged; if it is about our own dots, [rotate](crate::Replica::rotate), then sync again.
+    /// A delta of the peer's cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// Equal versions and unequal contents, and repairing them was not wanted or did not help.
