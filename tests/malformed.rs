@@ -319,9 +319,10 @@ fn golden_frames() -> Vec<Golden> {
 
 fn judge_frame(bytes: &[u8], peak: &mut Peak) -> Result<bool, String> {
     let Ok(spelled) = peak.of(bytes, PER_BYTE, reread_frame)? else { return Ok(false) };
-    // What a later protocol adds to a hello, or to a bye for a reason of its own.
+    // What a later protocol says after what this one knows of a hello or of a reason to leave.
     let known = &spelled[..spelled.len() - 4];
-    let is_longer = [frames::HELLO, frames::BYE].contains(&frames::kind(bytes)) && bytes[..bytes.len() - 4].starts_with(known);
+    let is_longer =
+        [frames::HELLO, frames::BYE].contains(&frames::kind(bytes)) && bytes[..bytes.len() - 4].starts_with(known);
     match spelled == bytes || is_longer {
         true => Ok(true),
         false => Err("read, but other bytes spell it".into()),

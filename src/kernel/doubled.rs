@@ -158,6 +158,22 @@ impl Doubled {
                 doubled.dots.insert(dot);
                 doubled.settle(ours, theirs);
             }
+            // What is written again there has lost its dot to another content, which we may not have: it is not dead. We
+            // keep it until we meet that.
+            let again = part.writes.iter().map(|write| (write, delta.write_dot(write)));
+            let again =
+                again.filter(|(write, dot)| dot.writer.is_derived() && dot.counter > had[write.writer as usize]);
+            for (write, derived) in again {
+                let Some(cells) = state.cells(part.entity) else { continue };
+                let bytes = delta.fields.get(write.field);
+                for sibling in cells.siblings(bytes).filter(|sibling| sibling.is_live()) {
+                    let (field, sibling) = (interner.intern(bytes), sibling.clone());
+                    let ours = Held { entity: part.entity, field, sibling };
+                    if ours.derived() == derived.writer {
+                        doubled.dots.insert(ours.sibling.dot);
+                    }
+                }
+            }
         }
         doubled
     }

@@ -189,6 +189,14 @@ pub fn reread_frame(frame: &[u8]) -> Result<Vec<u8>, crate::codec::DecodeError> 
     crate::sync::reread_frame(frame)
 }
 
+/// A delta as one slice of a stream of a [`Session`](crate::sync::Session), for a receiver that stands at this version and
+/// has pruned nothing: so that a test can send what no session would.
+pub fn slice_for(delta: &crate::Delta, receiver: &crate::Version) -> Vec<u8> {
+    let (version, pruned) = (receiver.clone(), crate::Version::new());
+    let reference = crate::codec::Reference { since: version.clone(), upto: version.clone(), pruned, at: version };
+    crate::codec::encode_slice(delta, &reference)
+}
+
 /// How many cells cutting, merging and comparing have looked at (of an entity that a comparison only passes, one) on this thread since the last call.
 pub fn cells_visited() -> usize {
     crate::kernel::visits::take()

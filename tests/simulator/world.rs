@@ -547,7 +547,8 @@ impl World {
         while let Some(event) = self.ends.get_mut(&key).and_then(|end| end.session.poll_event()) {
             match event {
                 Event::Met { .. } | Event::Left => {}
-                Event::Merged { report, .. } => {
+                Event::Merged { report, delta } => {
+                    self.sites[key.0].log.iter_mut().for_each(|log| log.push((false, (*delta).clone())));
                     self.tally.add("writers found to be shared", u64::from(report.shared_writer().is_some()));
                     self.tally.add(
                         "contents written again",
@@ -750,13 +751,6 @@ impl World {
         let changed = before != (site.replica.version().clone(), site.replica.fingerprint());
         if !site.replica.version().includes(&before.0) {
             return Err(format!("{key:?} has unlearned: {:?} before {:?}", before.0, site.replica.version()));
-        }
-        if changed && let Some(log) = &mut site.log {
-            match site.replica.delta_since(&before.0) {
-                Ok(delta) => log.push((false, delta)),
-                // Something was pruned by what came: only a save holds it all.
-                Err(_) => site.log = None,
-            }
         }
         let standing = end.session.standing();
         // What is merged may say no more than what was pruned, and is to be saved all the same.

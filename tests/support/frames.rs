@@ -38,7 +38,52 @@ pub(crate) fn frame(kind: u8, to: Option<u32>, says: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub(crate) type Stands = Vec<(WriterId, u64, u64)>;
+/// Writers with counters.
+pub(crate) type Dots = Vec<(WriterId, u64)>;
+
+fn dots(out: &mut Vec<u8>, dots: &Dots) {
+    number(out, dots.len() as u64);
+    for (writer, counter) in dots {
+        out.extend(writer.as_bytes());
+        number(out, *counter);
+    }
+}
+
+/// What differs from the heads of a version: how many stay before each that is gone, and those that come.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Change {
+    pub(crate) gone: Vec<u64>,
+    pub(crate) come: Dots,
+}
+
+impl Change {
+    fn write(&self, out: &mut Vec<u8>) {
+        number(out, self.gone.len() as u64);
+        self.gone.iter().for_each(|gap| number(out, *gap));
+        dots(out, &self.come);
+    }
+}
+
+/// What was seen, then what was pruned as it differs from that, and dots below the heads.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Stands {
+    pub(crate) version: Change,
+    pub(crate) pruned: Change,
+    pub(crate) trail: Dots,
+}
+
+impl Stands {
+    /// At these heads, with nothing pruned.
+    pub(crate) fn at(heads: Dots) -> Self {
+        let pruned = Change { gone: vec![0; heads.len()], come: Dots::new() };
+        Self { version: Change { gone: Vec::new(), come: heads }, pruned, trail: Dots::new() }
+    }
+
+    /// At nothing.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+}
 
 #[derive(Clone)]
 pub(crate) enum Form {
@@ -48,8 +93,8 @@ pub(crate) enum Form {
     FromAnnounced(u64, Stands),
 }
 
-/// Writers with their counters in `since`, and in `upto`, as they differ from what it comes with; then the last entity.
-pub(crate) type Resume = (Vec<(WriterId, u64)>, Vec<(WriterId, u64)>, [u8; 17]);
+/// `since` and `upto`, as they differ from what it comes with; then the last entity.
+pub(crate) type Resume = (Change, Change, [u8; 17]);
 
 #[derive(Clone)]
 pub(crate) struct Told {
@@ -80,21 +125,12 @@ impl Told {
         out.extend(self.fingerprint);
         out.extend(named.into_iter().flatten());
         if let Some(stands) = stands {
-            number(out, stands.len() as u64);
-            for (replica, counter, pruned) in stands {
-                out.extend(replica.as_bytes());
-                number(out, *counter);
-                number(out, *pruned);
-            }
+            stands.version.write(out);
+            stands.pruned.write(out);
+            dots(out, &stands.trail);
         }
         if let Some((since, upto, last)) = &self.resume {
-            for counters in [since, upto] {
-                number(out, counters.len() as u64);
-                for (replica, counter) in counters {
-                    out.extend(replica.as_bytes());
-                    number(out, *counter);
-                }
-            }
+            [since, upto].into_iter().for_each(|change| change.write(out));
             out.extend(last);
         }
     }
@@ -203,8 +239,7 @@ pub(crate) fn header(form: u8, builds_on: u64, told: u64, fingerprint: [u8; 16],
     out
 }
 
-/// A delta as one slice, for who has announced to have seen nothing, or only writers of whom the delta brings more: writers are
-/// named by their place among all.
+/// A delta as one slice, for who has announced to have seen nothing.
 pub(crate) fn slice(delta: &Delta) -> Vec<u8> {
     let bytes = delta.to_bytes();
     let body = 15 + bytes[15..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;

@@ -29,7 +29,9 @@ pub(crate) fn add(replica: &mut Replica<Graph>, nodes: std::ops::Range<usize>, t
 }
 
 pub(crate) fn writer(n: u64) -> WriterId {
-    WriterId::from((u128::from(n) + 1).to_be_bytes())
+    let mut bytes = [0; WriterId::LEN];
+    bytes[WriterId::LEN - 8..].copy_from_slice(&(n + 1).to_be_bytes());
+    WriterId::from(bytes)
 }
 
 /// A replica with its session, and what a hand-made peer says to it.
@@ -163,8 +165,12 @@ impl Victim {
     }
 }
 
+pub(crate) fn heads(version: &Version) -> frames::Dots {
+    version.heads().iter().map(|head| (head.writer, head.counter)).collect()
+}
+
 pub(crate) fn stands(version: &Version) -> frames::Stands {
-    version.iter().map(|(replica, counter)| (replica, counter, 0)).collect()
+    frames::Stands::at(heads(version))
 }
 
 pub(crate) fn print(replica: &Replica<Graph>) -> [u8; 16] {

@@ -466,7 +466,7 @@ impl Parting {
             11 => Self::NotDurable,
             // What follows is a later protocol's.
             other => {
-                cursor.rest();
+                *cursor = Cursor::new(&[]);
                 Self::Other(other)
             }
         })
