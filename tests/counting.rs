@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::testing::{TestEnvironment, twin};
-use driftless::{Document, Dot, Environment, PnCounter, Prune, Replica};
+use driftless::{Crdt, Document, Dot, Environment, PnCounter, Prune, Replica};
 
 /// Time and ids that never come twice, whoever asks.
 struct Env(Arc<AtomicU64>);

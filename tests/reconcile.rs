@@ -270,7 +270,12 @@ fn sides() -> impl Strategy<Value = (Side, Side)> {
         let b = Side { live: b.into_iter().collect(), version: base.version };
         (a, b)
     });
-    prop_oneof![alike, (side(6), side(6)), (side(6), Just(Side { live: DotSet::new(), version: version_of_roots([]) })), (side(3000), side(3000))]
+    prop_oneof![
+        alike,
+        (side(6), side(6)),
+        (side(6), Just(Side { live: DotSet::new(), version: version_of_roots([]) })),
+        (side(3000), side(3000))
+    ]
 }
 
 proptest! {

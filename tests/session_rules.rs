@@ -16,7 +16,7 @@ use driftless::sync::{
 use driftless::testing::TestEnvironment;
 use driftless::{Crdt, Delta, DotSet, Graph, NodeId, Prune, Replica, WriterId};
 use frames::{
-    ANNOUNCE, BYE, Form, GONE, HELLO, Hello, NEED, PART, TURN, Told, frame, header, kind, slice, with_slices,
+    ANNOUNCE, BYE, Form, GONE, HELLO, Hello, NEED, PART, Stands, TURN, Told, frame, header, kind, slice, with_slices,
 };
 use victim::{MALLORY, NO_PRINT, Victim, add, filled, print, replica, stands, writer};
 
@@ -37,7 +37,7 @@ fn met_an_equal() -> Victim {
 
 /// One that has met a peer that holds nothing, and has sent it all that there is.
 fn met_one_that_has_nothing() -> Victim {
-    let mut victim = Victim::met(filled(1, 3, 10), Vec::new(), NO_PRINT);
+    let mut victim = Victim::met(filled(1, 3, 10), Stands::new(), NO_PRINT);
     assert_eq!(kinds(&victim.says()), [PART]);
     victim
 }
@@ -85,7 +85,7 @@ fn what_comes_late_or_for_another_session_is_counted_and_left_alone() {
     assert_eq!(stale(&victim), 5);
     // A question is never late, and what is new is of use.
     victim.hear(&frames::need(victim.to)).unwrap();
-    let told = Told::whole(2, Vec::new(), NO_PRINT);
+    let told = Told::whole(2, Stands::new(), NO_PRINT);
     victim.hear(&frames::announce(victim.to, 0, &told)).unwrap();
     assert_eq!((stale(&victim), victim.session.counters().errors), (5, 0));
 }
@@ -116,7 +116,7 @@ fn the_65th_frame_in_a_row_that_makes_no_sense_is_the_end() {
         victim.hear(b"no sense").unwrap();
     }
     // What is of use ends the row.
-    victim.hear(&frames::announce(victim.to, 0, &Told::whole(2, Vec::new(), NO_PRINT))).unwrap();
+    victim.hear(&frames::announce(victim.to, 0, &Told::whole(2, Stands::new(), NO_PRINT))).unwrap();
     for _ in 0..64 {
         victim.hear(b"no sense").unwrap();
     }
@@ -161,7 +161,7 @@ fn the_longest_frame_is_read_and_no_longer_one() {
 fn parts_are_as_long_as_the_app_wants_and_fit_in_a_frame() {
     let longest = |options: Options, text: usize| {
         let mut victim = Victim::with(filled(1, 2, text), options);
-        let hello = victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT)).frame(Some(victim.to));
+        let hello = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT)).frame(Some(victim.to));
         let said = victim.answers(&hello).unwrap();
         said.iter().filter(|frame| kind(frame) == PART).map(Vec::len).max().unwrap()
     };
@@ -242,7 +242,7 @@ fn the_reason_why_the_peer_left_is_a_type_and_reads_as_words() {
 #[test]
 fn what_has_come_before_a_break_is_counted_in_siblings() {
     let peer = filled(2, 200, 1_000);
-    let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
+    let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
     let delta = peer.delta_since(&Default::default()).unwrap();
     let bytes = with_slices(header(0, 1, 2, print(&peer), 0), &[slice(&delta)]);
     victim.hear(&frames::part(victim.to, 1, bytes.len() as u64 + 1, 0, &bytes)).unwrap();
@@ -277,9 +277,9 @@ fn a_jump_is_counted_from_what_was_seen() {
 #[test]
 fn a_stream_that_says_where_an_earlier_announcement_stood_does_not_set_the_peer_back() {
     let peer = filled(2, 3, 10);
-    let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
+    let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
     // The fifth says more than the third, which comes later.
-    let fifth = Told::whole(5, vec![(writer(7), 100, 0)], [5; 16]);
+    let fifth = Told::whole(5, Stands::at(vec![(writer(7), 100)]), [5; 16]);
     victim.hear(&frames::announce(victim.to, 0, &fifth)).unwrap();
     let bytes =
         with_slices(header(0, 1, 3, print(&peer), 0), &[slice(&peer.delta_since(&Default::default()).unwrap())]);
@@ -290,8 +290,8 @@ fn a_stream_that_says_where_an_earlier_announcement_stood_does_not_set_the_peer_
     assert!(!victim.session.is_equal(&victim.replica));
     assert!(victim.session.standing().unwrap().version().is_empty());
     // As the sixth it counts.
-    let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
-    let fifth = Told::whole(5, vec![(writer(7), 100, 0)], [5; 16]);
+    let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
+    let fifth = Told::whole(5, Stands::at(vec![(writer(7), 100)]), [5; 16]);
     victim.hear(&frames::announce(victim.to, 0, &fifth)).unwrap();
     let bytes =
         with_slices(header(0, 1, 6, print(&peer), 0), &[slice(&peer.delta_since(&Default::default()).unwrap())]);
@@ -344,12 +344,12 @@ fn an_ask_for_a_stream_that_is_not_sent_is_answered_and_one_for_what_is_sent_is_
 fn a_resumed_stream_of_which_nothing_follows_is_refused() {
     let peer = filled(2, 200, 1_000);
     let all = peer.delta_since(&Default::default()).unwrap();
-    let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
+    let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
     let bytes = with_slices(header(0, 1, 2, print(&peer), 0), &[slice(&all)]);
     victim.hear(&frames::part(victim.to, 1, bytes.len() as u64 + 1, 0, &bytes)).unwrap();
     let staged = victim.session.into_staged();
     let mut victim = Victim::with(replica(1), Options::new().with_staged(staged));
-    victim.answers(&victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT)).frame(Some(victim.to))).unwrap();
+    victim.answers(&victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT)).frame(Some(victim.to))).unwrap();
     // As many slices of changes as there are slices.
     let bytes = with_slices(header(1, 1, 2, print(&peer), 1), &[slice(&all)]);
     let said = victim.answers(&frames::stream(victim.to, 1, &bytes)).unwrap();
@@ -362,7 +362,7 @@ fn a_stream_whose_last_slice_is_cut_off_is_refused_whole() {
     let peer = filled(2, 3, 10);
     let all = peer.delta_since(&Default::default()).unwrap();
     for more in [&[100, 1][..], &[0x80]] {
-        let mut victim = Victim::met(replica(1), Vec::new(), NO_PRINT);
+        let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
         let bytes = [&with_slices(header(0, 1, 2, print(&peer), 0), &[slice(&all)])[..], more].concat();
         victim.hear(&frames::stream(victim.to, 1, &bytes)).unwrap();
         assert_eq!((victim.merged, victim.session.counters().errors), (0, 1));
@@ -456,12 +456,12 @@ fn what_builds_on_what_was_never_said_is_asked_about() {
     // The peer has not heard what we have said since, so it is told as well.
     let mut victim = met_an_equal();
     let unknown =
-        |number| Told { number, fingerprint: [7; 16], form: Form::FromAnnounced(99, Vec::new()), resume: None };
+        |number| Told { number, fingerprint: [7; 16], form: Form::FromAnnounced(99, Stands::new()), resume: None };
     let said = victim.answers(&frames::announce(victim.to, 0, &unknown(2))).unwrap();
     assert_eq!(kinds(&said), [NEED, ANNOUNCE]);
     // In a hello that is for an earlier session, what it builds on was said there.
     let mut victim = Victim::new(filled(1, 3, 10));
-    let told = Told { number: 1, fingerprint: [7; 16], form: Form::FromAnnounced(1, Vec::new()), resume: None };
+    let told = Told { number: 1, fingerprint: [7; 16], form: Form::FromAnnounced(1, Stands::new()), resume: None };
     let said = victim.answers(&victim.hello_of(told.clone()).frame(None)).unwrap();
     assert_eq!(kinds(&said), [NEED]);
     // In one that is for us it was said here.
@@ -475,7 +475,7 @@ fn what_builds_on_what_was_never_said_is_asked_about() {
 fn to_a_peer_that_has_begun_anew_nothing_is_sent_at_once() {
     let mut victim = met_one_that_has_nothing();
     // Its new session says hello to whom it has not heard of yet.
-    let mut hello = victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT));
+    let mut hello = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
     hello.nonce = MALLORY + 1;
     let said = victim.answers(&hello.frame(None)).unwrap();
     assert_eq!(kinds(&said), [HELLO]);
@@ -630,7 +630,7 @@ impl Write for Talker {
 }
 
 /// Syncs with one that says that it stands here, and then this for ever.
-fn talked_to(stands: frames::Stands, then: Vec<u8>, options: Options) -> SyncError<Graph> {
+fn talked_to(stands: Stands, then: Vec<u8>, options: Options) -> SyncError<Graph> {
     let mut here = filled(1, 1, 1);
     let victim = Victim::new(here.fork_with(TestEnvironment::new(9)));
     let hello = Hello { nonce: 0, ..victim.hello_of(Told::whole(1, stands, NO_PRINT)) };
@@ -644,9 +644,11 @@ fn with_len(frame: &[u8]) -> Vec<u8> {
 }
 
 /// One that has nothing is waited for; one that has all, and more, is not.
-fn behind_and_ahead() -> [frames::Stands; 2] {
-    let own = stands(filled(1, 1, 1).version());
-    [Vec::new(), own.into_iter().chain([(WriterId::from([0xff; 10]), 5, 0)]).collect()]
+fn behind_and_ahead() -> [Stands; 2] {
+    let mut more = victim::heads(filled(1, 1, 1).version());
+    more.push((WriterId::from([0x7f; 10]), 5));
+    more.sort_unstable();
+    [Stands::new(), Stands::at(more)]
 }
 
 #[test]
@@ -700,7 +702,7 @@ fn as_much_as_the_peer_stages_is_sent_and_one_byte_more_ends_it() {
     let (mut most, mut least) = (0, u64::MAX);
     for text in 3_900..4_100 {
         let mut victim = Victim::new(filled(1, 1, text));
-        let hello = Hello { staging_limit: 12, ..victim.hello_of(Told::whole(1, Vec::new(), NO_PRINT)) };
+        let hello = Hello { staging_limit: 12, ..victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT)) };
         victim.hear(&hello.frame(Some(victim.to))).unwrap();
         let mut poll = || victim.session.poll_frame(&victim.replica, victim.now);
         match poll().unwrap().unwrap() {

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use driftless::testing::{TestEnvironment, twin};
-use driftless::{Budget, Delta, Graph, JournalLimit, NodeId, OrSet, Origin, Replica, Statement};
+use driftless::{Budget, Crdt, Delta, Graph, JournalLimit, NodeId, OrSet, Origin, Replica, Statement};
 
 fn add_and_remove(replica: &mut Replica<OrSet<u32>>, n: u32) {
-    replica.edit(|set| set.insert(&n)).unwrap();
+    replica.edit(|set| set.insert(n)).unwrap();
     replica.edit(|set| set.remove(&n)).unwrap();
 }
 
@@ -39,9 +39,9 @@ fn a_tombstone_of_last_season_goes_though_it_is_alone() {
     let late = TestEnvironment::new(2);
     late.clock().store(clock.load(Ordering::Relaxed), Ordering::Relaxed);
     let mut opened = Replica::<OrSet<u32>>::load_with(late, &bytes).unwrap();
-    opened.edit(|set| set.insert(&2)).unwrap();
+    opened.edit(|set| set.insert(2)).unwrap();
     assert_eq!(opened.state().state().tombstones_len(), 0);
-    (0..5_000).for_each(|n| drop(replica.edit(|set| set.insert(&(n % 2 + 10))).unwrap()));
+    (0..5_000).for_each(|n| drop(replica.edit(|set| set.insert(n % 2 + 10)).unwrap()));
     assert_eq!(replica.state().state().tombstones_len(), 0);
 }
 
@@ -49,7 +49,7 @@ fn a_tombstone_of_last_season_goes_though_it_is_alone() {
 fn what_was_pruned_by_itself_stays_deleted_at_a_peer_that_was_away() {
     let (mut here, mut away) = (Replica::<OrSet<u32>>::new(), Replica::<OrSet<u32>>::new());
     here.set_pruning(Some(Budget { count: 10, ..Budget::default() }));
-    (0..50).for_each(|n| drop(here.edit(|set| set.insert(&n)).unwrap()));
+    (0..50).for_each(|n| drop(here.edit(|set| set.insert(n)).unwrap()));
     away.merge(&here.complete()).unwrap();
     (0..50).for_each(|n| drop(here.edit(|set| set.remove(&n)).unwrap()));
     assert!(here.delta_since(away.version()).is_err(), "it has to reconcile");

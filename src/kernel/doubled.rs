@@ -136,9 +136,8 @@ impl Doubled {
             // Known in another cell: our content is not what the delta buries there.
             for known in part.known {
                 let dot = delta.known_dot(known);
-                let elsewhere = |ours: &Held| {
-                    (ours.entity, ours.field.as_bytes()) != (part.entity, delta.fields.get(known.field))
-                };
+                let elsewhere =
+                    |ours: &Held| (ours.entity, ours.field.as_bytes()) != (part.entity, delta.fields.get(known.field));
                 if state.held(dot).is_some_and(|ours| elsewhere(&ours)) {
                     doubled.dots.insert(dot);
                 }

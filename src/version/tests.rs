@@ -266,7 +266,9 @@ fn meet(a: &Plain, b: &Plain) -> Plain {
 
 fn join(a: &Plain, b: &Plain) -> Plain {
     let mut all = a.clone();
-    b.iter().for_each(|(writer, last)| drop(all.insert(*writer, a.get(writer).map_or(*last, |ours| *ours.max(last)))));
+    for (writer, last) in b {
+        all.insert(*writer, a.get(writer).map_or(*last, |ours| *ours.max(last)));
+    }
     all
 }
 
