@@ -831,12 +831,13 @@ fn an_acknowledgement_of_what_was_not_sent_changes_nothing_for_good() {
 fn a_bye_in_the_middle_ends_the_session_and_leaves_what_was_merged() {
     let _alone = alone();
     type IsRight = fn(&Result<(), SessionError>) -> bool;
-    let partings: [(&[u8], IsRight); 6] = [
+    let partings: [(&[u8], IsRight); 7] = [
         (&[0], |end| end.is_ok()),
         (&[1, 7, 9], |end| matches!(end, Err(SessionError::Protocol { theirs: (7, 9), .. }))),
         (&[2, 1, b'x'], |end| matches!(end, Err(SessionError::Schema { theirs: Some(x), .. }) if x == "x")),
         (&[3, 5, 4], |end| matches!(end, Err(SessionError::Left(_)))),
         (&[4], |end| matches!(end, Err(SessionError::Left(_)))),
+        (&[5], |end| matches!(end, Err(SessionError::Left(Parting::Contradiction)))),
         (&[200, 1, 2], |end| matches!(end, Err(SessionError::Left(Parting::Other(200))))),
     ];
     for (says, is_right) in partings {
@@ -847,7 +848,7 @@ fn a_bye_in_the_middle_ends_the_session_and_leaves_what_was_merged() {
         assert!(victim.session.is_over() && victim.says().iter().all(|frame| kind(frame) == BYE));
         victim.survives(&before);
     }
-    for says in [&[5][..], &[], &[2, 200], &[0, 0], &[1, 1], &[2, 1, 0xff]] {
+    for says in [&[8][..], &[], &[2, 200], &[0, 0], &[1, 1], &[2, 1, 0xff]] {
         let mut victim = Victim::met(filled(1, 3, 10), Stands::new(), NO_PRINT);
         assert_eq!(victim.hear(&frames::bye(victim.to, MALLORY, says)), Ok(()), "{says:?}");
         assert_eq!(victim.session.counters().errors, 1, "{says:?}");

@@ -442,10 +442,11 @@ impl World {
         copy.set_back = true;
         copy.disk.extend(of.disk.last().cloned());
         self.lose(&had)?;
-        // What they write first was written before the one was copied.
+        // What they write first was written before the one was copied: by a writer that both take for their own.
+        let name = format!("before copy {}", self.seeds);
         for who in [who, other] {
             self.record(who, |site, _| {
-                let edit = site.replica.edit(|g| g.add_node("before the copy"));
+                let edit = site.replica.edit(|g| g.add_node(&name));
                 edit.map(|(_, delta)| delta).map_err(|e| e.to_string())
             })?;
         }
