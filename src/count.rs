@@ -17,6 +17,7 @@
 //! A cell notes up to [`EARLIER`] openings, and those besides at which the path of another known cell parts. If more have counted
 //! on one branch before anybody knew of a fork, what two cells share lies between two notes: then the sum is a range.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::codec::{Cursor, DecodeError, write_number};
@@ -45,6 +46,11 @@ impl Totals {
             false => Self { added: self.added.checked_add(by)?, ..self },
             true => Self { taken: self.taken.checked_add(by)?, ..self },
         })
+    }
+
+    /// The greater of each, of those there are.
+    fn most(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        a.into_iter().chain(b).reduce(|a, b| Self { added: a.added.max(b.added), taken: a.taken.max(b.taken) })
     }
 
     pub(crate) fn net(self) -> i128 {
@@ -151,11 +157,12 @@ pub(crate) fn sum<'a>(live: impl IntoIterator<Item = &'a Sibling>) -> Sum {
                 break;
             }
             shared = Some(match (beyond, other_beyond, reached.counter == other.counter) {
-                // Both go on from here, and not all that came next is noted: it may be the same.
+                // Both go on from here, and not all that came next is noted. The other may have gone on anywhere in such a
+                // gap, so they may share as much as lies before its end.
                 (beyond, other_beyond, true) if beyond.is_some() || other_beyond.is_some() => {
-                    let ends = [beyond, *other_beyond].map(|end| end.unwrap_or(count.totals));
-                    let least = |of: fn(&Totals) -> u64| ends.iter().map(of).min().unwrap_or(0);
-                    (parted.totals, Totals { added: least(|t| t.added), taken: least(|t| t.taken) })
+                    let most = Totals::most(beyond, *other_beyond).unwrap_or_default();
+                    let to = |of: fn(&Totals) -> u64| of(&most).min(of(&count.totals));
+                    (parted.totals, Totals { added: to(|t| t.added), taken: to(|t| t.taken) })
                 }
                 _ => (parted.totals, parted.totals),
             });
@@ -172,8 +179,10 @@ pub(crate) fn sum<'a>(live: impl IntoIterator<Item = &'a Sibling>) -> Sum {
             let beyond = reached.gap.then_some(next);
             next = reached.totals;
             let entry = known.entry((reached.writer, count.base)).or_insert((reached, beyond));
-            if entry.0.counter < reached.counter {
-                *entry = (reached, beyond);
+            match entry.0.counter.cmp(&reached.counter) {
+                Ordering::Less => *entry = (reached, beyond),
+                Ordering::Equal => entry.1 = Totals::most(entry.1, beyond),
+                Ordering::Greater => {}
             }
         }
     }

@@ -29,9 +29,9 @@ const RANKS: &[(&str, u8)] = &[
     ("replica", 7),
     ("statement", 8),
     ("following", 8),
-    ("sync", 8),
-    ("testing", 9),
-    ("lib", 10),
+    ("sync", 9),
+    ("testing", 10),
+    ("lib", 11),
 ];
 
 fn rank(module: &str) -> Option<u8> {

@@ -41,7 +41,7 @@ pub(super) fn read_ids(reader: &mut Reader<'_>) -> Result<Vec<WriterId>, DecodeE
 
 fn read_some_ids(reader: &mut Reader<'_>) -> Result<Vec<WriterId>, DecodeError> {
     let bytes: &Bytes = reader.read("writers")?;
-    check([(bytes.len() % WriterId::LEN == 0, "the id of a writer that is not 10 bytes long")])?;
+    check([(bytes.len().is_multiple_of(WriterId::LEN), "the id of a writer that is not 10 bytes long")])?;
     bytes.chunks_exact(WriterId::LEN).map(writer_id).collect()
 }
 

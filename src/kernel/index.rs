@@ -50,7 +50,7 @@ impl DotIndex {
     pub(crate) fn insert(&mut self, dot: Dot, entity: Entity) {
         let (number, bit) = place(dot.counter);
         let place = (dot.writer, number);
-        if !self.hot.as_ref().is_some_and(|(hot, _)| *hot == place) {
+        if self.hot.as_ref().is_none_or(|(hot, _)| *hot != place) {
             let block = self.blocks.remove(&place).unwrap_or_default();
             if let Some((place, block)) = self.hot.replace((place, block)) {
                 self.blocks.insert(place, block);

@@ -20,7 +20,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tally::{HAZARDS, Tally};
+use tally::{HAZARDS, OF_CLONES, Tally};
 
 /// How many seeds the normal run takes; `DRIFTLESS_SCHEDULES=20` takes twenty times as many, for a longer look.
 const SEEDS: u64 = 160;
@@ -54,7 +54,8 @@ fn nothing_is_lost_and_all_become_equal() {
         SEEDS * times,
         failures[..failures.len().min(12)].join("\n\n")
     );
-    for hazard in HAZARDS {
+    let with_clones = std::env::var_os("DRIFTLESS_CLONES").is_some();
+    for hazard in HAZARDS.iter().chain(OF_CLONES.iter().filter(|_| with_clones)) {
         assert!(total.of(hazard) > 0, "{hazard}: none\n{total}");
     }
 }

@@ -6,8 +6,11 @@ use std::fmt;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
+/// What runs with copied processes must have had some of besides.
+pub(crate) const OF_CLONES: [&str; 3] = ["processes copied with their memory", "writers found to be shared", "repairs"];
+
 /// What every normal run must have had some of.
-pub(crate) const HAZARDS: [&str; 32] = [
+pub(crate) const HAZARDS: [&str; 29] = [
     "frames lost",
     "frames duplicated",
     "frames reordered",
@@ -24,10 +27,7 @@ pub(crate) const HAZARDS: [&str; 32] = [
     "copies of saves to other sites",
     "replays",
     "replays of a part",
-    "processes copied with their memory",
-    "writers found to be shared",
     "restarts of one end of a session",
-    "repairs",
     "reconciliations",
     "reconciliations begun by both",
     "resumed streams",

@@ -52,8 +52,8 @@ enum Taken {
 impl<T: Crdt> Folder<T> {
     pub(super) fn read_in(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
         let Listing { units, skipped, headless, .. } = self.list()?;
-        let mut report = FolderReport::default();
-        report.skipped = skipped.into_iter().filter(|skipped| self.is_to_be_told(skipped)).collect();
+        let skipped = skipped.into_iter().filter(|skipped| self.is_to_be_told(skipped)).collect();
+        let mut report = FolderReport { skipped, ..FolderReport::default() };
         report.skipped.extend(headless.into_iter().map(|(_, skipped)| skipped));
         let mut left: Vec<&Unit> = units.iter().collect();
         loop {
