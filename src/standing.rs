@@ -64,9 +64,9 @@ pub(crate) struct StandingChange {
     pub(crate) trail: Vec<Dot>,
 }
 
-/// The version that one of what was pruned is told from.
+/// What was pruned is told from what was pruned before; from nothing, as what of the version was not.
 fn pruned_base<'a>(base: &'a Standing, version: &'a Version) -> &'a Version {
-    if base.pruned.is_empty() { version } else { &base.pruned }
+    if base.version.is_empty() { version } else { &base.pruned }
 }
 
 impl From<Version> for Standing {

@@ -1155,10 +1155,9 @@ impl World {
 
     /// All reports are heeded: limits are raised, and what is damaged is deleted where nobody can send it again.
     fn heed(&mut self) {
-        for i in 0..DEVICES.len() {
-            let folder = Folder::open(&self.devices[i].directory, DEVICES[i].0).unwrap();
-            self.devices[i].folder = folder;
-            let Device { folder, replica, .. } = &mut self.devices[i];
+        for (device, (name, ..)) in self.devices.iter_mut().zip(DEVICES) {
+            device.folder = Folder::open(&device.directory, name).unwrap();
+            let Device { folder, replica, .. } = device;
             let report = folder.pull(replica).unwrap();
             for skipped in report.skipped {
                 if matches!(skipped.reason, SkipReason::Incomplete | SkipReason::Placeholder) {

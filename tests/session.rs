@@ -240,7 +240,6 @@ fn of_many_writers(writers: u64) -> (Replica<Graph>, Replica<Graph>) {
 }
 
 #[test]
-#[ignore = "fails: both ask for the whole standing once, 60 KB for 5,000 writers, before they go on by digests"]
 fn peers_that_know_each_other_say_hello_in_a_kilobyte_whatever_the_number_of_writers() {
     let (mut a, mut b) = of_many_writers(5_000);
     let (on_a, _) = sync::in_memory(&mut a, &mut b).unwrap();

@@ -34,7 +34,7 @@ fn one_lost_frame_delays_its_direction_by_seconds_however_much_the_peer_talks() 
             if line.now == 5_000 || line.now == 5_300 {
                 line.write(0, &format!("edit at {}", line.now));
             }
-            if line.now % 500 == 0 {
+            if line.now.is_multiple_of(500) {
                 line.write(1, &format!("of the peer at {}", line.now));
             }
             let window = line.now >= 5_000 && lost == 0;
@@ -74,7 +74,7 @@ fn a_peer_that_talks_and_never_acknowledges_is_given_up() {
         if line.now == 5_000 {
             line.write(0, "the edit");
         }
-        if line.now % 500 == 0 {
+        if line.now.is_multiple_of(500) {
             line.write(1, &format!("of the peer at {}", line.now));
         }
         // The second part and all after it are lost.
@@ -162,7 +162,7 @@ fn a_long_stream_is_merged_though_its_receiver_announces_a_hundred_times_meanwhi
     let mut line = Line::new([a, b], Options::new().with_part_len(4 << 10), 100, 0, 1);
     line.spacing = 50;
     while line.now < 60_000 {
-        if line.now < 50_000 && line.now % 100 == 0 {
+        if line.now < 50_000 && line.now.is_multiple_of(100) {
             line.write(1, &format!("of the receiver at {}", line.now));
         }
         line.tick(&mut |_, _| false);

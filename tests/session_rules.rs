@@ -559,7 +559,7 @@ fn the_first_turn_of_a_reconciliation_tells_the_peer_where_it_begins() {
 #[test]
 fn a_turn_that_comes_again_is_answered_with_the_last_that_was_said() {
     let (mut victim, first, answer) = reconciled_with();
-    assert_eq!(victim.answers(&first).unwrap(), [answer.clone()]);
+    assert_eq!(victim.answers(&first).unwrap(), std::slice::from_ref(&answer));
     // One that is further than that is nothing to go on with yet.
     let ahead = frames::turn(victim.to, 1, 1, 5, None, &answer[8..answer.len() - 4]);
     assert!(victim.answers(&ahead).unwrap().is_empty());

@@ -99,7 +99,7 @@ impl Truth {
     /// What somebody holds alive who has seen this much. Where processes were copied, only that it was written.
     pub(crate) fn check(&mut self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
         let is_known = |dot: &Dot| self.by_dot.contains_key(dot) || self.stillborn.contains(dot);
-        if let Some(head) = version.heads().iter().find(|head| !is_known(head) && !(clones && head.writer.is_derived()))
+        if let Some(head) = version.heads().iter().find(|head| !(is_known(head) || clones && head.writer.is_derived()))
         {
             return Err(format!("{head:?} is known, and nobody wrote it"));
         }
