@@ -113,7 +113,7 @@
 //! | inflationary | `a ⊔ past = a`, `past ⊔ a = a` |
 //! | a delta is the whole | `x ⊔ δ = x ⊔ y`, with δ what `x` lacks of `y` |
 //! | reordered deltas | `a ⊔ δb ⊔ δc = a ⊔ δc ⊔ δb = a ⊔ b ⊔ c` |
-//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::Delta::join); deltas that overlap, one after the other, likewise. What is inherited as pruned is the same too |
+//! | regrouped deltas | `x ⊔ δ₁ ⊔ δ₂ ⊔ δ₃ = x ⊔ (δ₁·δ₂)·δ₃ = x ⊔ δ₁·(δ₂·δ₃) = x ⊔ whole`, with `·` [`Delta::join`](crate::kernel::Delta::join); deltas that overlap, one after the other, likewise. What is inherited as pruned is the same too |
 //! | one state, one spelling | equal cells, versions and pruned versions are equal bytes |
 //!
 //! [`explore`] checks the same of every state that a few steps lead to, and tells a shortest schedule to what is wrong. Random
@@ -157,16 +157,16 @@ pub mod bugs {
 
 /// A replica once more, as if its process had been copied with its memory: both go on as one writer, and write one dot with
 /// two contents.
-pub fn twin<T: crate::Crdt>(
-    replica: &crate::Replica<T>,
-    environment: impl crate::Environment + 'static,
-) -> crate::Replica<T> {
+pub fn twin<T: crate::kernel::Crdt>(
+    replica: &crate::replica::Replica<T>,
+    environment: impl crate::kernel::Environment + 'static,
+) -> crate::replica::Replica<T> {
     replica.twin_with(environment)
 }
 
 /// The version of a replica that has seen so many writes of each of these writers, none of which goes on from another.
-pub fn version_of_roots(heads: impl IntoIterator<Item = (crate::WriterId, u64)>) -> crate::Version {
-    crate::Version::rooted(heads)
+pub fn version_of_roots(heads: impl IntoIterator<Item = (crate::id::WriterId, u64)>) -> crate::version::Version {
+    crate::version::Version::rooted(heads)
 }
 
 /// Makes the checksum of a message fit its other bytes, so that damage reaches what lies behind it.
@@ -191,8 +191,8 @@ pub fn reread_frame(frame: &[u8]) -> Result<Vec<u8>, crate::codec::DecodeError> 
 
 /// A delta as one slice of a stream of a [`Session`](crate::sync::Session), for a receiver that stands at this version and
 /// has pruned nothing: so that a test can send what no session would.
-pub fn slice_for(delta: &crate::Delta, receiver: &crate::Version) -> Vec<u8> {
-    let (version, pruned) = (receiver.clone(), crate::Version::new());
+pub fn slice_for(delta: &crate::kernel::Delta, receiver: &crate::version::Version) -> Vec<u8> {
+    let (version, pruned) = (receiver.clone(), crate::version::Version::new());
     let reference = crate::codec::Reference { since: version.clone(), upto: version.clone(), pruned, at: version };
     crate::codec::encode_slice(delta, &reference)
 }
