@@ -15,7 +15,6 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         9 => (at("c"), -9i64..9).prop_map(|(p, n)| Op::Set(p, n)),
         3 => path().prop_map(Op::Unset),
-        3 => (at("ax"), number()).prop_map(|(p, n)| Op::Add(p, n)),
         3 => (at("ay"), number()).prop_map(|(p, n)| Op::Insert(p, n)),
         3 => (at("ay"), number()).prop_map(|(p, n)| Op::Remove(p, n)),
         3 => (at("bx"), number()).prop_map(|(p, n)| Op::Raise(p, n)),

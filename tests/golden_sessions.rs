@@ -56,7 +56,7 @@ fn named(name: &str) -> Options {
 }
 
 fn scenes() -> Vec<Scene> {
-    use frames::{ANNOUNCE, NEED, PART, TURN};
+    use frames::{ANNOUNCE, PART, TURN};
     let scene = |name, replicas, kinds| {
         let options = [named("laptop"), named("phone")];
         Scene { name, replicas, options, breaks_after: None, kinds }
@@ -102,7 +102,7 @@ fn scenes() -> Vec<Scene> {
     add(&mut acquainted.replicas[1], 52..56);
     acquainted.options =
         [("laptop", "phone"), ("phone", "laptop")].map(|(own, peer)| named(own).with_devices(&devices).with_peer(peer));
-    let mut strangers = scene("strangers", many_writers(), &[NEED, PART, ANNOUNCE]);
+    let mut strangers = scene("strangers", many_writers(), &[PART, ANNOUNCE]);
     add(&mut strangers.replicas[0], 50..53);
     // Long enough that a part of it can be kept.
     let mut resumed = scene("resumed", new(), &[PART, ANNOUNCE]);

@@ -147,7 +147,7 @@ impl Write for Failing {
 #[test]
 fn a_sync_that_fails_half_way_tells_what_was_merged_before() {
     let mut told = 0;
-    for writes in 1..4 {
+    for writes in 1..10 {
         let (mut a, mut b) = (replica(1), replica(2));
         add(&mut a, "of a");
         add(&mut b, "of b");

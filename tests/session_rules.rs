@@ -373,7 +373,7 @@ fn a_stream_whose_last_slice_is_cut_off_is_refused_whole() {
 
 #[test]
 fn a_hello_says_what_it_goes_on_with_if_that_is_short_enough_for_any_buffer() {
-    for (writers, fits) in [(100, true), (200, false)] {
+    for (writers, fits) in [(100, true), (500, false)] {
         let mut peer = replica(2);
         for n in 0..writers {
             peer.merge(&filled(100 + n, 1, 1_000).complete()).unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use driftless::kernel::{Dropped, Entity, Payload};
-use driftless::sync::{Event, Options, Session, SessionError, Staged};
+use driftless::sync::{Checkpoint, Event, Options, Session, SessionError, Staged};
 use driftless::testing::{Oracle, Raw, TestEnvironment, repair_frame_checksum};
 use driftless::{Crdt, Delta, Dot, Fingerprint, Prune, Replica, Version};
 
@@ -300,7 +300,7 @@ impl Net {
             }
             30 => {
                 let site = &mut self.sites[who];
-                site.session.handle_persisted(&site.replica);
+                site.session.handle_persisted(&Checkpoint::of(&site.replica));
             }
             _ => self.sites[who].session.close(),
         }
@@ -316,7 +316,7 @@ impl Net {
         let before = [0, 1].map(|who| alive(&self.sites[who].replica));
         for _ in 0..MAX_SESSIONS {
             for site in &mut self.sites {
-                site.session.handle_persisted(&site.replica);
+                site.session.handle_persisted(&Checkpoint::of(&site.replica));
             }
             let over = self.sites.iter().any(|site| site.session.is_over());
             let result = match over {

@@ -285,7 +285,7 @@ impl<T: Crdt> Session<T> {
     /// let mut replica = Replica::<Graph>::new();
     /// let mut session = Session::new(&replica, Options::new().waiting_for_persisted(), [7; 16]);
     /// replica.edit(|g| g.add_node("person:ada"))?;
-    /// let (checkpoint, bytes) = (Checkpoint::of(&replica), replica.save().0);
+    /// let (checkpoint, bytes) = (Checkpoint::of(&replica), replica.save());
     /// // Any time later, when `bytes` are on the disk:
     /// session.handle_persisted(&checkpoint);
     /// # drop(bytes);
