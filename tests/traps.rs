@@ -159,7 +159,7 @@ fn one_dot_with_two_contents_shows_in_the_fingerprints_and_breaks_nothing() {
     third.merge(&original.complete()).unwrap();
     assert_eq!((x_of_a.len(), x_of_b.len()), (1, 1));
     for from in [&a, &b] {
-        third.merge(&from.delta_since(third.version()).unwrap()).unwrap();
+        third.merge(&from.reconcile(third.version(), &third.live_dots())).unwrap();
         third.state().check_invariants().unwrap();
     }
     // It still can be written to, and what is written spreads.
