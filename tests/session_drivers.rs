@@ -150,7 +150,10 @@ fn a_sync_that_fails_half_way_tells_what_was_merged_before() {
     for writes in 1..10 {
         let (mut a, mut b) = (replica(1), replica(2));
         add(&mut a, "of a");
-        add(&mut b, "of b");
+        // Too long for one turn, so it is still at it when it has merged what the other has.
+        let text = "of b, at length ".repeat(4_000);
+        b.edit(|g| (0..64).try_for_each(|n| g.add_node(&format!("{n}")).and_then(|id| g.set(id, "/text", &text))))
+            .unwrap();
         let (one, other) = tcp();
         let on_a = std::thread::spawn(move || sync::blocking(&mut a, one));
         let result = sync::blocking(&mut b, Failing(other, writes));
