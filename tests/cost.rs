@@ -404,9 +404,9 @@ fn merging_one_more_of_many_concurrent_siblings_copies_all_of_them() {
     let _alone = alone();
     macro_rules! check {
         ($what:literal, $type:ty, $write:expr) => {
-            let costs = [500, 4_000].map(|siblings| cost_of_one_more::<$type>(siblings, $write));
-            println!("{}: {costs:?} bytes at the peak and cells looked at, among 500 and 4,000 siblings", $what);
-            for ((peak, visited), siblings) in costs.into_iter().zip([500, 4_000]) {
+            let costs = [250, 2_000].map(|siblings| cost_of_one_more::<$type>(siblings, $write));
+            println!("{}: {costs:?} bytes at the peak and cells looked at, among 250 and 2,000 siblings", $what);
+            for ((peak, visited), siblings) in costs.into_iter().zip([250, 2_000]) {
                 // Besides, the new version and its table: 80 bytes a writer.
                 assert!(peak <= 32_768 + 96 * siblings && visited <= 30, "{}: {peak} bytes, {visited} cells", $what);
             }
