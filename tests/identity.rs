@@ -1,27 +1,12 @@
 //! Copies, restored backups, two processes on one save, replays: what each of them lost as long as an opening went on as the
 //! writer that the state was saved by. And how large versions are, however often a replica was opened.
 
-use driftless::kernel::{Entity, Payload};
+#[path = "support/raw.rs"]
+mod raw;
+
 use driftless::testing::{Raw, TestEnvironment};
 use driftless::{Crdt, CutError, Delta, MergeError, Prune, Replica, Version};
-
-const THING: Entity = Entity::new(1, [7; 16]);
-
-fn replicas<const N: usize>() -> [Replica<Raw>; N] {
-    std::array::from_fn(|seed| Replica::with_environment(TestEnvironment::new(seed as u64)))
-}
-
-fn write(replica: &mut Replica<Raw>, field: &str) -> Delta {
-    replica.edit(|raw| raw.write(THING, field.as_bytes(), Payload::new(1, field.as_bytes()))).unwrap().1
-}
-
-fn erase(replica: &mut Replica<Raw>, field: &str) -> Delta {
-    replica.edit(|raw| raw.erase(THING, field.as_bytes())).unwrap().1
-}
-
-fn holds(replica: &Replica<Raw>, field: &str) -> bool {
-    replica.state().state().cells(THING).is_some_and(|cells| cells.live(field.as_bytes()).next().is_some())
-}
+use raw::{THING, erase, holds, replicas, write};
 
 fn open(seed: u64, saved: &[u8]) -> Replica<Raw> {
     Replica::load_with(TestEnvironment::new(1000 + seed), saved).unwrap()

@@ -1,26 +1,12 @@
 //! Each rule of the kernel, in the smallest story that goes wrong without it.
 
-use driftless::kernel::{Entity, Payload};
+#[path = "support/raw.rs"]
+mod raw;
+
+use driftless::kernel::Payload;
 use driftless::testing::{Raw, TestEnvironment};
 use driftless::{Crdt, CutError, Delta, Graph, JoinError, LwwRegister, MergeError, NodeId, Prune, Replica};
-
-const THING: Entity = Entity::new(1, [7; 16]);
-
-fn replicas<const N: usize>() -> [Replica<Raw>; N] {
-    std::array::from_fn(|seed| Replica::with_environment(TestEnvironment::new(seed as u64)))
-}
-
-fn write(replica: &mut Replica<Raw>, field: &str) -> Delta {
-    replica.edit(|raw| raw.write(THING, field.as_bytes(), Payload::new(1, field.as_bytes()))).unwrap().1
-}
-
-fn erase(replica: &mut Replica<Raw>, field: &str) -> Delta {
-    replica.edit(|raw| raw.erase(THING, field.as_bytes())).unwrap().1
-}
-
-fn holds(replica: &Replica<Raw>, field: &str) -> bool {
-    replica.state().state().cells(THING).is_some_and(|cells| cells.live(field.as_bytes()).next().is_some())
-}
+use raw::{THING, erase, holds, replicas, write};
 
 fn reconcile(from: &Replica<Raw>, to: &Replica<Raw>) -> Delta {
     from.reconcile(to.version(), &to.live_dots())
