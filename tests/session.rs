@@ -240,7 +240,6 @@ fn of_many_writers(writers: u64) -> (Replica<Graph>, Replica<Graph>) {
 }
 
 #[test]
-#[ignore = "fails: hellos do, but a delta says of what was pruned a byte for each branch: 5 KB for 5,000 of them"]
 fn peers_that_know_each_other_say_hello_in_a_kilobyte_whatever_the_number_of_writers() {
     let (mut a, mut b) = of_many_writers(5_000);
     let (on_a, _) = sync::in_memory(&mut a, &mut b).unwrap();

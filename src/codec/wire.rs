@@ -136,6 +136,11 @@ fn base<'a>(known: &'a Version, since: &'a Version) -> &'a Version {
     if known.is_empty() { since } else { known }
 }
 
+/// The version that what was pruned is told from. Where versions are known, nothing pruned is known too, and costs no byte.
+fn base_of_pruned<'a>(reference: &'a Reference, since: &'a Version) -> &'a Version {
+    if reference.since.is_empty() { base(&reference.pruned, since) } else { &reference.pruned }
+}
+
 pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference) {
     let none = (Version::new(), DotSet::new());
     let (at, dead) = match delta.kind() {
@@ -162,7 +167,7 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
     let mut changes = vec![
         HeadsChange::between(&reference.since, since),
         HeadsChange::between(base(&reference.upto, since), &delta.upto),
-        HeadsChange::between(base(&reference.pruned, since), pruned),
+        HeadsChange::between(base_of_pruned(reference, since), pruned),
     ];
     changes.extend(at.map(|at| HeadsChange::between(base(&reference.at, since), at)));
     let mut table: Vec<WriterId> = changes.iter().flat_map(versions::writers).collect();
@@ -307,7 +312,7 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
     let table = read_ids(reader)?;
     let since = read_version(reader, &reference.since, &table, "a head of `since`")?;
     let upto = read_version(reader, base(&reference.upto, &since), &table, "a head of `upto`")?;
-    let pruned = read_version(reader, base(&reference.pruned, &since), &table, "a head of `pruned`")?;
+    let pruned = read_version(reader, base_of_pruned(reference, &since), &table, "a head of `pruned`")?;
     let at = match kind {
         Kind::Reconciled => read_version(reader, base(&reference.at, &since), &table, "a head of `at`")?,
         _ => Version::new(),
