@@ -158,7 +158,8 @@ pub trait Environment: Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_ms(&mut self) -> u64;
 
-    /// Sixteen random bytes, for a new writer.
+    /// Sixteen random bytes, for a new writer. Its id is a hash of them all, so that a test may count in any of the bytes.
+    /// Replicas that are given the same bytes take each other for themselves, and lose writes.
     fn random(&mut self) -> [u8; 16];
 
     /// The process: a replica that finds itself in another one (by `fork`) goes on under a writer of its own.
@@ -266,9 +267,7 @@ impl Author {
     }
 
     fn draw(&mut self) -> WriterId {
-        let mut id = [0; WriterId::LEN];
-        id.copy_from_slice(&self.environment.random()[..WriterId::LEN]);
-        WriterId::from(id).drawn()
+        WriterId::from(hashed(&self.environment.random())).drawn()
     }
 
     /// Mints the next dot: the only place where one is made.
