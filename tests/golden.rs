@@ -474,8 +474,8 @@ fn a_saved_graph_reads_as_ever_and_its_next_opening_goes_on() {
     assert_eq!(heads, expected);
 }
 
-const FIRST: &str = "110a2dec89025cc1beeb";
-const SECOND: &str = "175835de1c9756cebfc8";
+const FIRST: &str = "17fd85580f7955d45b9d";
+const SECOND: &str = "404fccef7619fd744af4";
 
 fn version() -> Version {
     [(FIRST, 43), (SECOND, 8)].into_iter().map(|(id, counter)| (id.parse().unwrap(), counter)).collect()

@@ -219,7 +219,8 @@ mod tests {
         let [incremental, ..] = deltas();
         let known = versions(&incremental);
         let mut less = known.clone();
-        less.upto = with(&less.upto, incremental.upto.heads()[0].writer, 1);
+        let head = incremental.upto.heads()[0];
+        less.upto = with(&less.upto, head.writer, head.counter + 1);
         let listed = encode_slice(&incremental, &less);
         assert_eq!(decode_slice(&listed, &less), Ok(incremental));
         assert_eq!(decode_slice(&listed, &known), Err(DecodeError::NotCanonical));

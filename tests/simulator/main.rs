@@ -20,7 +20,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tally::{HAZARDS, OF_CLONES, Tally};
+use tally::{HAZARDS, Tally};
 
 /// How many seeds the normal run takes; `DRIFTLESS_SCHEDULES=20` takes twenty times as many, for a longer look.
 const SEEDS: u64 = 160;
@@ -54,10 +54,13 @@ fn nothing_is_lost_and_all_become_equal() {
         SEEDS * times,
         failures[..failures.len().min(12)].join("\n\n")
     );
-    let with_clones = std::env::var_os("DRIFTLESS_CLONES").is_some();
-    for hazard in HAZARDS.iter().chain(OF_CLONES.iter().filter(|_| with_clones)) {
+    for hazard in HAZARDS {
         assert!(total.of(hazard) > 0, "{hazard}: none\n{total}");
     }
+    // What the design cannot see of a writer that two processes share is rare, and stays so.
+    let unseen = total.of("of them ended by what nobody can tell from an overwrite");
+    let doubled = total.of("contents under doubled dots");
+    assert!(unseen * 50 <= doubled, "{unseen} of {doubled} contents of doubled dots vanished without a report\n{total}");
 }
 
 #[test]

@@ -56,8 +56,7 @@ impl Plan {
             13..=17 => random.within(5, 8) as usize,
             _ => random.within(9, 16) as usize,
         };
-        // Four runs in a hundred and sixty still fail with them; `DRIFTLESS_CLONES` includes them.
-        let clones = random.percent(40) && std::env::var_os("DRIFTLESS_CLONES").is_some();
+        let clones = random.percent(40);
         let (pairs, diameter) = topology(random, replicas);
         let patience = random.within(2_000, 20_000);
         Self {

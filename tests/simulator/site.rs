@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::sync::Devices;
 use driftless::testing::TestEnvironment;
-use driftless::{Delta, Edit, EditError, Graph, NodeId, Replica, Version};
+use driftless::{Delta, Edit, EditError, Environment, Graph, NodeId, Replica, Version};
 
 use crate::random::Random;
 
@@ -13,9 +13,28 @@ use crate::random::Random;
 const START: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
+/// Of two processes that are copies of each other, each draws numbers of its own from some time on.
+struct Entropy {
+    known: TestEnvironment,
+    /// What parts the two: 0 until they part.
+    own: Arc<AtomicU64>,
+}
+
+impl Environment for Entropy {
+    fn now_ms(&mut self) -> u64 {
+        self.known.now_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        let own = u128::from(self.own.load(Ordering::Relaxed));
+        (u128::from_be_bytes(self.known.random()) ^ own).to_be_bytes()
+    }
+}
+
 pub(crate) struct Site {
     pub(crate) replica: Replica<Graph>,
     clock: Arc<AtomicU64>,
+    own: Arc<AtomicU64>,
     /// How far the clock is off.
     ahead: u64,
     /// The last is what a crash comes back with.
@@ -36,15 +55,20 @@ pub(crate) struct Save {
     pub(crate) version: Version,
 }
 
+fn environment(seed: u64) -> (Entropy, Arc<AtomicU64>, Arc<AtomicU64>) {
+    let (known, own) = (TestEnvironment::new(seed), Arc::new(AtomicU64::new(0)));
+    let clock = known.clock();
+    (Entropy { known, own: Arc::clone(&own) }, clock, own)
+}
+
 impl Site {
     pub(crate) fn new(seed: u64, waits: bool, ahead: Option<u64>) -> Self {
-        let environment = TestEnvironment::new(seed);
-        let clock = environment.clock();
+        let (environment, clock, own) = environment(seed);
         let replica = Replica::with_environment(environment);
         let (disk, devices) = (Vec::new(), Devices::new());
         let ahead = DAY + ahead.map_or(0, |ahead| ahead % (2 * DAY));
         let log = Some(Vec::new());
-        Self { replica, clock, ahead, disk, save_due: false, waits, set_back: false, log, devices }
+        Self { replica, clock, own, ahead, disk, save_due: false, waits, set_back: false, log, devices }
     }
 
     pub(crate) fn set_clock(&self, now: u64) {
@@ -68,8 +92,8 @@ impl Site {
 
     /// Opens a save of whatever age, of whatever site.
     pub(crate) fn open(&mut self, seed: u64, save: &Save, now: u64) -> Result<(), String> {
-        let environment = TestEnvironment::new(seed);
-        self.clock = environment.clock();
+        let environment;
+        (environment, self.clock, self.own) = crate::site::environment(seed);
         self.set_clock(now);
         self.replica =
             Replica::load_with(environment, &save.bytes).map_err(|e| format!("a save cannot be opened: {e}"))?;
@@ -97,6 +121,11 @@ impl Site {
         let save = other.disk.last().cloned().ok_or("just saved")?;
         self.ahead = other.ahead;
         [&mut *self, other].into_iter().try_for_each(|site| site.open(seed, &save, now))
+    }
+
+    /// From now on what is drawn here is drawn nowhere else.
+    pub(crate) fn part(&self, from: u64) {
+        self.own.store(from, Ordering::Relaxed);
     }
 }
 

@@ -6,11 +6,8 @@ use std::fmt;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
-/// What runs with copied processes must have had some of besides.
-pub(crate) const OF_CLONES: [&str; 3] = ["processes copied with their memory", "writers found to be shared", "repairs"];
-
 /// What every normal run must have had some of.
-pub(crate) const HAZARDS: [&str; 29] = [
+pub(crate) const HAZARDS: [&str; 34] = [
     "frames lost",
     "frames duplicated",
     "frames reordered",
@@ -40,6 +37,11 @@ pub(crate) const HAZARDS: [&str; 29] = [
     "silences",
     "remembered standings",
     "sessions closed",
+    "processes copied with their memory",
+    "writers found to be shared",
+    "contents written again",
+    "contents under doubled dots",
+    "repairs",
 ];
 
 impl Tally {

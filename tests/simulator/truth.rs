@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::kernel::{Entity, Field, Sibling};
+use driftless::kernel::{Dropped, Entity, Field, Sibling};
 use driftless::{Crdt, Dot, Version, WriterId};
 
 /// A live sibling and its cell.
@@ -24,6 +24,15 @@ struct Write {
     ended: bool,
     /// Since the last crash nobody has had it.
     lost: bool,
+    /// A repair found it dead at a peer, and said so.
+    reported: bool,
+}
+
+/// What became of contents of which two stood under one dot.
+pub(crate) struct End {
+    pub(crate) doubled: u64,
+    pub(crate) reported: u64,
+    pub(crate) unseen: u64,
 }
 
 struct Edit {
@@ -74,7 +83,7 @@ impl Truth {
         }
         let ended = self.by_dot.get(&dot).into_iter().flatten().any(|place| self.writes[*place].ended);
         self.by_dot.entry(dot).or_default().push(self.writes.len());
-        self.writes.push(Write { held, ended, lost: false });
+        self.writes.push(Write { held, ended, lost: false, reported: false });
     }
 
     /// The write that is held: under its dot, or written again under one that is derived, because another holds its dot.
@@ -135,21 +144,36 @@ impl Truth {
         }
     }
 
+    /// What a merge or a repair said that it ended and did not write again.
+    pub(crate) fn report(&mut self, dropped: &[Dropped]) {
+        for Dropped { was, .. } in dropped.iter().filter(|dropped| dropped.rescued.is_none()) {
+            if let Some(place) = self.find(&(was.entity, was.field.clone(), was.sibling.clone())) {
+                self.writes[place].reported = true;
+            }
+        }
+    }
+
     /// When all are equal: every write that anybody has had since the last crash is there, or somebody has ended it who had
-    /// seen it. Of two contents under one dot, whoever ended the one had seen the other, as far as anybody can tell.
-    pub(crate) fn check_end(&self, version: &Version, found: &Alive, clones: bool) -> Result<(), String> {
-        for Write { held, ended, lost } in &self.writes {
+    /// seen it. Of two contents under one dot, whoever ended the one had seen the other, as far as anybody can tell; and if
+    /// neither was ended, what is gone was reported, or a delta from who had the one has ended the other. Those are counted.
+    pub(crate) fn check_end(&self, version: &Version, found: &Alive, clones: bool) -> Result<End, String> {
+        let mut end = End { doubled: 0, reported: 0, unseen: 0 };
+        for Write { held, ended, lost, reported } in &self.writes {
             let dot = held.2.dot;
+            let under_it = self.by_dot[&dot].len();
+            end.doubled += u64::from(under_it > 1);
             let is_there = match clones {
                 true => has(found, held) || *ended || self.stillborn.contains(&dot),
                 false => version.covers(dot),
             };
-            if !is_there && !lost {
-                let under_it = self.by_dot[&dot].len();
-                return Err(format!("a write vanished: {held:?}, one of {under_it} under its dot"));
+            match is_there || *lost {
+                true => {}
+                false if clones && *reported => end.reported += 1,
+                false if clones && under_it > 1 => end.unseen += 1,
+                false => return Err(format!("a write vanished: {held:?}, one of {under_it} under its dot")),
             }
         }
-        Ok(())
+        Ok(end)
     }
 }
 

@@ -450,6 +450,7 @@ impl World {
                 edit.map(|(_, delta)| delta).map_err(|e| e.to_string())
             })?;
         }
+        self.sites[other].part(self.seeds);
         let (a, b) = (&self.sites[who].replica, &self.sites[other].replica);
         match (a.writer(), a.version(), a.state()) == (b.writer(), b.version(), b.state()) {
             true => Ok(()),
@@ -555,6 +556,7 @@ impl World {
                         "contents written again",
                         report.dropped().iter().filter(|d| d.rescued.is_some()).count() as u64,
                     );
+                    self.truth.report(report.dropped());
                     if !self.plan.clones && (report.has_diverged() || !report.dropped().is_empty()) {
                         return Err(format!(
                             "{key:?} merged, dropped {:?}, and no process was copied",
@@ -571,6 +573,7 @@ impl World {
                     merged = true;
                     self.tally.add("repairs", 1);
                     self.note(|_| format!("{key:?} repaired: {:?}", repair.dropped()));
+                    self.truth.report(repair.dropped());
                     if !self.plan.clones {
                         return Err(format!("{key:?} repaired, and no process was copied"));
                     }
@@ -832,7 +835,15 @@ impl World {
             }
         }
         let replica = &self.sites[0].replica;
-        self.truth.check_end(replica.version(), &alive(replica.state()), self.plan.clones)
+        let end = self.truth.check_end(replica.version(), &alive(replica.state()), self.plan.clones)?;
+        for (what, count) in [
+            ("contents under doubled dots", end.doubled),
+            ("of them ended, and reported", end.reported),
+            ("of them ended by what nobody can tell from an overwrite", end.unseen),
+        ] {
+            self.tally.add(what, count);
+        }
+        Ok(())
     }
 
     /// Whom nothing was said to has nothing to say: once all are equal and the last frame has come, there is silence.
