@@ -1,8 +1,9 @@
 //! Reading what the files hold, and repairing.
 //!
 //! 1. In passes, each delta that holds news and whose past has been seen is merged, until a pass merges nothing.
-//! 2. A checkpoint is *taken in* the first time that it is read, even if it holds no news: it is joined into the state by the
-//!    rules of a repair. Where no divergence is, that changes nothing.
+//! 2. A checkpoint is *taken in* the first time that it is read, whether it holds news or not: it is joined into the state by
+//!    the rules of a repair. Where no divergence is, that changes nothing. A merge alone is not enough: of a content that
+//!    the checkpoint holds under a derived dot, the merge keeps the first dot alive.
 //! 3. If a file states that its device stands where the replica stands and holds something else, all checkpoints are taken
 //!    in once more, unless that was done from this very state.
 //!
@@ -120,7 +121,10 @@ impl<T: Crdt> Folder<T> {
                     bytes: unit.len(),
                     siblings: delta.len(),
                 });
-                self.mark_taken(unit, replica);
+                match summary.is_checkpoint {
+                    true => self.take_in(unit, &delta, replica, report)?,
+                    false => self.mark_taken(unit, replica),
+                }
                 Ok(Taken::Done)
             }
             Err(MergeError::Gap { have, need }) => Ok(Taken::Not(SkipReason::Waiting { have, need })),
@@ -129,7 +133,7 @@ impl<T: Crdt> Folder<T> {
         }
     }
 
-    /// Joins a checkpoint that holds no news into the state: what differs is a divergence.
+    /// Joins a checkpoint whose news the state has into the state: any difference is a divergence.
     fn take_in(
         &mut self,
         unit: &Unit,
