@@ -2,6 +2,7 @@
 //! `JoinError`, `DecodeError`.
 
 use std::error::Error as StdError;
+use std::fmt;
 
 use thiserror::Error;
 
@@ -83,17 +84,24 @@ pub enum EditError {
     /// written.
     #[error("a value of kind {0} that this version cannot read cannot be written by it either; write one of your own")]
     UnknownKind(u8),
-    /// A label, an edge type or a path is too long.
-    #[error("a key of {len} bytes is too long: at most {limit}")]
+    /// A name, a label, an edge type, a path or an element of a set is too long.
+    #[error("a key of {len} bytes{} is too long: at most {limit}", At(.path))]
     KeyTooLong {
+        /// The path that it was to be written at; none if it is no part of a document.
+        path: Option<String>,
         /// Its length in bytes.
         len: usize,
         /// The longest there may be.
         limit: usize,
     },
     /// A value is too long.
-    #[error("a value of {len} bytes is too long: at most {limit}; keep large things outside, with their hash here")]
+    #[error(
+        "a value of {len} bytes{} is too long: at most {limit}; keep large things outside, with their hash here",
+        At(.path)
+    )]
     ValueTooLong {
+        /// The path that it was to be written at; none if it is no part of a document.
+        path: Option<String>,
         /// Its length in bytes.
         len: usize,
         /// The longest there may be.
@@ -142,7 +150,24 @@ pub enum EditError {
     Aborted(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+/// The place in an error's message, if there is one.
+struct At<'a>(&'a Option<String>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |path| write!(f, " at `{}`", Escaped(path)))
+    }
+}
+
 impl EditError {
+    /// Adds the path to an error of what is too long, which is found where nothing is known of paths.
+    pub(crate) fn with_path(mut self, of: impl FnOnce() -> Option<String>) -> Self {
+        if let Self::KeyTooLong { path: path @ None, .. } | Self::ValueTooLong { path: path @ None, .. } = &mut self {
+            *path = of();
+        }
+        self
+    }
+
     /// Gives up an edit with an error of the caller's own.
     ///
     /// ```

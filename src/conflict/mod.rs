@@ -83,7 +83,11 @@ pub struct Conflict<'a> {
     pub candidates: Vec<Candidate<'a>>,
 }
 
-/// What sort of disagreement a conflict is.
+/// The sort of disagreement that a conflict is.
+///
+/// A counter whose sum is a range ([`PnCounter::range`](crate::PnCounter::range)) is none: there is nothing to choose
+/// from, and counting on does not close the range; removing the counter and setting it anew does.
+/// [`Properties::counter_range`](crate::Properties::counter_range) tells of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

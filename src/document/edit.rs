@@ -263,7 +263,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
             check(cells, place, kind)
         });
-        written.map(drop)
+        written.map(drop).map_err(|error| error.with_path(|| place.text()))
     }
 
     /// Writes what has been found to be right. Returns whether that was anything.
@@ -275,7 +275,8 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             writes.extend(taken_over.map(|field| (field, None)));
         }
         for (field, payload) in &writes {
-            self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes))?;
+            let written = self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes));
+            written.map_err(|error| error.with_path(|| Property::of(field)?.place.text()))?;
         }
         Ok(!writes.is_empty())
     }

@@ -187,8 +187,7 @@ impl<T: Crdt> Folder<T> {
             let replaces = |(other, other_summary, reach): &&(&Unit, &Summary, Version)| {
                 !std::ptr::eq(*other, *unit)
                     && reach.includes(&upto)
-                    && (!is_checkpoint
-                        || other_summary.statement == here && (!states_here || name(unit) < name(other)))
+                    && (!is_checkpoint || other_summary.statement == here && (!states_here || name(unit) < name(other)))
             };
             if checkpoints.iter().any(|checkpoint| replaces(&checkpoint))
                 && (!is_checkpoint || self.is_taken_in(unit, replica, report))
