@@ -46,19 +46,19 @@ pub enum EditError {
     OtherKind {
         /// The path.
         path: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
-        /// What was to be written.
+        /// The kind of what was to be written.
         wanted: Kind,
     },
-    /// What the path holds takes other values only.
+    /// The kind at the path takes other values only.
     #[error("`{}` is a {is} and takes {takes}; `unset` it first to make it something else", Escaped(.path))]
     Misfit {
         /// The path.
         path: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
-        /// What it takes.
+        /// The values that the kind takes.
         takes: &'static str,
     },
     /// The path leads into something that has no parts.
@@ -71,7 +71,7 @@ pub enum EditError {
         path: String,
         /// The path above it that is no map.
         above: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
     },
     /// A path in a value has more segments than [`MAX_DEPTH`], or an array in it nests deeper.
@@ -124,7 +124,7 @@ pub enum EditError {
     Unreadable {
         /// Where in the value, below the path that it was to be written at.
         path: String,
-        /// What would be read instead.
+        /// The reason: what would be read instead.
         reason: String,
     },
     /// A replica's running total has reached the end of 64 bits.
@@ -276,7 +276,7 @@ pub enum PathError {
     TooDeep(usize),
 }
 
-/// What is wrong with a model, a vector, a query or a threshold.
+/// The fault of a model, a vector, a query or a threshold.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum VectorError {
@@ -304,7 +304,7 @@ pub enum VectorError {
     NotFinite {
         /// Where, counted from 0.
         position: usize,
-        /// What stands there.
+        /// The number that stands there.
         value: f32,
     },
     /// A number is larger than the greatest of 16 bits, 65,504.
@@ -314,7 +314,7 @@ pub enum VectorError {
     TooLargeForF16 {
         /// Where, counted from 0.
         position: usize,
-        /// What stands there.
+        /// The number that stands there.
         value: f32,
     },
     /// The vector or query is not as long as the model's vectors are.

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
     pub(super) counted: Vec<(Place, i128)>,
-    /// Whether what the value does not name stays.
+    /// True if what the value does not name stays.
     keeps: bool,
 }
 
@@ -83,7 +83,7 @@ impl Plan {
         self.writes.push((field, Some(payload)));
     }
 
-    /// What is written, if that is one cell and nothing else.
+    /// Returns the write, if the plan is to write one cell and nothing else.
     pub(crate) fn only_payload(&self) -> Option<&Payload> {
         match (&self.writes[..], self.counted.is_empty()) {
             ([(_, payload)], true) => payload.as_ref(),

@@ -46,7 +46,7 @@ pub struct Version {
     ground: Ground,
 }
 
-/// What a version knows below its heads.
+/// The dots that a version knows below its heads.
 #[derive(Clone)]
 enum Ground {
     /// The paths of all dots: the highest counter of each line.

@@ -312,7 +312,7 @@ impl Version {
 #[cfg(any(test, feature = "testing"))]
 impl Version {
     /// The version of a replica that has seen so many writes of each of these writers, none of which goes on from another.
-    /// What cannot be is left out.
+    /// A dot that cannot be is left out.
     pub(crate) fn rooted(heads: impl IntoIterator<Item = (WriterId, u64)>) -> Self {
         let mut version = Self::whole();
         for (writer, counter) in heads {

@@ -18,10 +18,10 @@ use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::Folder;
 use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
 
-/// What is remembered of a delta that was read.
+/// A delta that was read, as it is remembered.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// Of all its files.
+    /// The marks of all its files.
     pub(super) marks: Vec<Mark>,
     pub(super) content: Content,
 }
@@ -178,7 +178,7 @@ impl<T: Crdt> Folder<T> {
         replica.statement() != before
     }
 
-    /// What is remembered of a unit.
+    /// Returns what is remembered of a unit.
     pub(super) fn summary(&self, unit: &Unit) -> Option<&Summary> {
         match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {
             Some(Content::Delta(summary)) => Some(summary),
@@ -186,7 +186,7 @@ impl<T: Crdt> Folder<T> {
         }
     }
 
-    /// What is known of a delta, or else what it says of itself; with the delta, if it was read just now.
+    /// Returns what is remembered of a delta, or else reads the delta and returns it too.
     pub(super) fn load(&mut self, unit: &Unit, bytes_read: &mut u64) -> Result<(Summary, Option<Delta>), SkipReason> {
         let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
         match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {

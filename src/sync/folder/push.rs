@@ -24,12 +24,12 @@ pub(super) enum Write {
     UnlessToldByOthers,
 }
 
-/// What the next file is to hold.
+/// The content of the next file.
 enum Next {
     Nothing,
     /// Where the replica stands, and nothing else.
     Statement,
-    /// What the chain lacks.
+    /// The writes that the chain lacks.
     News,
     /// Everything, since older files may say something else.
     Checkpoint,
@@ -254,7 +254,7 @@ fn everything<T: Crdt>(replica: &Replica<T>) -> Delta {
     replica.state().state().complete(T::SCHEMA, true)
 }
 
-/// What the chain lacks, or everything if the chain has become too long or too old.
+/// Cuts what the chain lacks, or everything if the chain has become too long or too old.
 fn news<T: Crdt>(replica: &Replica<T>, chain: &Chain) -> Delta {
     if !chain.reach.is_empty()
         && chain.increments < MAX_CHAIN_FILES
