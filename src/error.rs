@@ -2,6 +2,7 @@
 //! `JoinError`, `DecodeError`.
 
 use std::error::Error as StdError;
+use std::fmt;
 
 use thiserror::Error;
 
@@ -45,19 +46,19 @@ pub enum EditError {
     OtherKind {
         /// The path.
         path: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
-        /// What was to be written.
+        /// The kind of what was to be written.
         wanted: Kind,
     },
-    /// What the path holds takes other values only.
+    /// The kind at the path takes other values only.
     #[error("`{}` is a {is} and takes {takes}; `unset` it first to make it something else", Escaped(.path))]
     Misfit {
         /// The path.
         path: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
-        /// What it takes.
+        /// The values that the kind takes.
         takes: &'static str,
     },
     /// The path leads into something that has no parts.
@@ -70,7 +71,7 @@ pub enum EditError {
         path: String,
         /// The path above it that is no map.
         above: String,
-        /// What is there.
+        /// The kind of what is there.
         is: Kind,
     },
     /// A path in a value has more segments than [`MAX_DEPTH`], or an array in it nests deeper.
@@ -83,17 +84,24 @@ pub enum EditError {
     /// written.
     #[error("a value of kind {0} that this version cannot read cannot be written by it either; write one of your own")]
     UnknownKind(u8),
-    /// A label, an edge type or a path is too long.
-    #[error("a key of {len} bytes is too long: at most {limit}")]
+    /// A name, a label, an edge type, a path or an element of a set is too long.
+    #[error("a key of {len} bytes{} is too long: at most {limit}", At(.path))]
     KeyTooLong {
+        /// The path that it was to be written at; none if it is no part of a document.
+        path: Option<String>,
         /// Its length in bytes.
         len: usize,
         /// The longest there may be.
         limit: usize,
     },
     /// A value is too long.
-    #[error("a value of {len} bytes is too long: at most {limit}; keep large things outside, with their hash here")]
+    #[error(
+        "a value of {len} bytes{} is too long: at most {limit}; keep large things outside, with their hash here",
+        At(.path)
+    )]
     ValueTooLong {
+        /// The path that it was to be written at; none if it is no part of a document.
+        path: Option<String>,
         /// Its length in bytes.
         len: usize,
         /// The longest there may be.
@@ -116,7 +124,7 @@ pub enum EditError {
     Unreadable {
         /// Where in the value, below the path that it was to be written at.
         path: String,
-        /// What would be read instead.
+        /// The reason: what would be read instead.
         reason: String,
     },
     /// A replica's running total has reached the end of 64 bits.
@@ -142,7 +150,24 @@ pub enum EditError {
     Aborted(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+/// The place in an error's message, if there is one.
+struct At<'a>(&'a Option<String>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |path| write!(f, " at `{}`", Escaped(path)))
+    }
+}
+
 impl EditError {
+    /// Adds the path to an error of what is too long, which is found where nothing is known of paths.
+    pub(crate) fn with_path(mut self, of: impl FnOnce() -> Option<String>) -> Self {
+        if let Self::KeyTooLong { path: path @ None, .. } | Self::ValueTooLong { path: path @ None, .. } = &mut self {
+            *path = of();
+        }
+        self
+    }
+
     /// Gives up an edit with an error of the caller's own.
     ///
     /// ```
@@ -251,7 +276,7 @@ pub enum PathError {
     TooDeep(usize),
 }
 
-/// What is wrong with a model, a vector, a query or a threshold.
+/// The fault of a model, a vector, a query or a threshold.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum VectorError {
@@ -279,7 +304,7 @@ pub enum VectorError {
     NotFinite {
         /// Where, counted from 0.
         position: usize,
-        /// What stands there.
+        /// The number that stands there.
         value: f32,
     },
     /// A number is larger than the greatest of 16 bits, 65,504.
@@ -289,7 +314,7 @@ pub enum VectorError {
     TooLargeForF16 {
         /// Where, counted from 0.
         position: usize,
-        /// What stands there.
+        /// The number that stands there.
         value: f32,
     },
     /// The vector or query is not as long as the model's vectors are.

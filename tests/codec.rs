@@ -230,7 +230,10 @@ fn what_peers_would_refuse_cannot_be_written() {
     let delta = raw.complete();
     assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta));
     let too_long = write(&[7; MAX_FIELD_LEN + 1], b"", &mut raw).unwrap_err();
-    assert!(matches!(too_long, EditError::KeyTooLong { len: 4097, limit: MAX_FIELD_LEN }), "{too_long}");
+    assert!(matches!(too_long, EditError::KeyTooLong { path: None, len: 4097, limit: MAX_FIELD_LEN }), "{too_long}");
     let too_long = write(b"f", &huge, &mut raw).unwrap_err();
-    assert!(matches!(too_long, EditError::ValueTooLong { len: 16_777_217, limit: MAX_PAYLOAD_LEN }), "{too_long}");
+    assert!(
+        matches!(too_long, EditError::ValueTooLong { path: None, len: 16_777_217, limit: MAX_PAYLOAD_LEN }),
+        "{too_long}"
+    );
 }

@@ -13,7 +13,7 @@ use driftless::testing::{TestEnvironment, cells_visited, repair_checksum};
 use driftless::{
     ConflictKind, Content, Crdt, Delta, Diff, Document, DwFlag, Edit, EditError, EwFlag, Graph, Kind, LwwRegister,
     MaxRegister, Metric, Model, MvRegister, NodeId, OrMap, OrSet, Prune, Replica, Resolution, Rule, Rules, RwSet,
-    Value, Vector,
+    Value, Vector, WriterId,
 };
 use growth::{grows_in_proportion, time};
 use memory::{ALLOCATOR, alone, peak_of};
@@ -551,7 +551,7 @@ fn listing_nested_conflicts_of_kinds_reads_all_that_lies_below_for_each() {
 fn empty_segments(segments: usize, nodes: usize) -> [Delta; 2] {
     let path = vec![&b""[..]; segments];
     let mut hostile = replica(1);
-    [(REGISTER, Vec::new()), (COUNTER, vec![7; 16])].map(|(kind, key)| {
+    [(REGISTER, Vec::new()), (COUNTER, vec![7; WriterId::LEN])].map(|(kind, key)| {
         let field = field(&path, kind, &key);
         let write = |g: &mut Edit<'_, Graph>, n: usize| {
             g.write(Entity::new(1, *id(n).as_bytes()), &field, Payload::new(NULL, b"")).map(drop)
@@ -561,7 +561,6 @@ fn empty_segments(segments: usize, nodes: usize) -> [Delta; 2] {
 }
 
 #[test]
-#[ignore = "finds half of the conflicts that it expects at 64 segments; not looked into"]
 fn merging_fields_of_many_empty_segments_takes_memory_or_time_for_each_beginning_of_their_paths() {
     let _alone = alone();
     // As many as a path can have, and as many as a field can hold.

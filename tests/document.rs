@@ -815,3 +815,30 @@ fn values_of_every_shape_come_back() {
 enum Pair {
     Pair(f64, f64),
 }
+
+#[test]
+fn what_is_too_long_is_refused_and_nobody_learns_where_it_was_to_be_written() {
+    let (mut a, long) = (Replica::<Document>::new(), "x".repeat(5_000));
+    let huge = "x".repeat(driftless::kernel::MAX_PAYLOAD_LEN + 1);
+    let array = vec!["x".repeat(1_000); 300];
+    let refused = |result: Result<(), EditError>| match result.unwrap_err() {
+        error @ (EditError::KeyTooLong { .. } | EditError::ValueTooLong { .. }) => error.to_string(),
+        error => panic!("{error:?}"),
+    };
+    let errors = [
+        a.edit(|d| d.set("/a", &*huge)).map(drop),
+        a.edit(|d| d.raise("/a", &*huge)).map(drop),
+        a.edit(|d| d.insert("/a", &*long)).map(drop),
+        a.edit(|d| d.update("/a", &array)).map(drop),
+        a.edit(|d| d.update("", &json!({ "a": huge }))).map(drop),
+        a.edit(|d| d.insert("/a", 1).and_then(|_| d.update("/a", &[&long]))).map(drop),
+    ];
+    for error in errors.map(refused) {
+        assert!(error.contains(" at `/a` is too long"), "{}", &error[..error.len().min(200)]);
+    }
+    let path = format!("/{long}");
+    for result in [a.edit(|d| d.set(&*path, 1)).map(drop), a.edit(|d| d.add(&*path, 1)).map(drop)] {
+        assert!(refused(result).contains(&format!(" at `{path}` is too long")));
+    }
+    assert_eq!(a.state().to_json(), json!({}));
+}

@@ -68,7 +68,7 @@ pub use resolve::{Resolved, Settled};
 pub struct Conflict<'a> {
     /// Names it, in every replica that sees the same of it. Whatever is written to what is in conflict gives another.
     pub id: ConflictId,
-    /// What sort of disagreement it is.
+    /// The sort of disagreement.
     pub kind: ConflictKind,
     /// The node or edge; none in a [`Document`](crate::Document).
     pub of: Option<Owner>,
@@ -76,14 +76,18 @@ pub struct Conflict<'a> {
     pub name: Option<&'a str>,
     /// The property; empty if it is about something else.
     pub path: Path,
-    /// Whether the node or edge is deleted: the conflict is among its [hidden survivors](crate::Graph::hidden), and can be
+    /// True if the node or edge is deleted: the conflict is among its [hidden survivors](crate::Graph::hidden), and can be
     /// settled once the owner is restored.
     pub is_hidden: bool,
-    /// What there is to choose from, the one that shows first, then by falling precedence.
+    /// The contents to choose from, the one that shows first, then by falling precedence.
     pub candidates: Vec<Candidate<'a>>,
 }
 
-/// What sort of disagreement a conflict is.
+/// The sort of disagreement that a conflict is.
+///
+/// A counter whose sum is a range ([`PnCounter::range`](crate::PnCounter::range)) is none: there is nothing to choose
+/// from, and counting on does not close the range; removing the counter and setting it anew does.
+/// [`Properties::counter_range`](crate::Properties::counter_range) tells of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -112,7 +116,7 @@ pub enum ConflictKind {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// What was written.
+    /// The content that was written.
     pub content: Content<'a>,
     /// Which write it was; of several the latest.
     pub dot: Dot,
@@ -122,7 +126,7 @@ pub struct Candidate<'a> {
     pub device: Option<&'a str>,
 }
 
-/// What a candidate holds.
+/// The content of a candidate.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Content<'a> {
@@ -130,18 +134,18 @@ pub enum Content<'a> {
     Value(Value<'a>),
     /// A vector.
     Embedding(Embedding<'a>),
-    /// What a kind at the path would read as, were it alone.
+    /// A kind at the path, and what it would read as, were it alone.
     Kind {
         /// The kind.
         kind: Kind,
-        /// What it reads as, once that is asked for.
+        /// The reading, made once it is asked for.
         reads: Reads<'a>,
     },
     /// A property of what was deleted.
     Property {
         /// Where.
         path: Path,
-        /// What it reads as.
+        /// The reading.
         reads: serde_json::Value,
     },
     /// A label of a node that was deleted.
@@ -166,7 +170,7 @@ impl<'a> Candidate<'a> {
         Self { content, dot: sibling.dot, stamp: sibling.stamp, device: None }
     }
 
-    /// Who wrote it.
+    /// The writer of the candidate.
     pub fn writer(&self) -> WriterId {
         self.dot.writer
     }
@@ -178,7 +182,7 @@ impl<'a> Candidate<'a> {
 }
 
 impl<'a> Conflict<'a> {
-    /// What shows; none of the candidates if it is about something hidden.
+    /// Returns the candidate that shows; none of the candidates if it is about something hidden.
     pub fn winner(&self) -> Option<&Candidate<'a>> {
         match self.kind {
             ConflictKind::ConcurrentEdit | ConflictKind::Embedding { .. } | ConflictKind::Kind => {

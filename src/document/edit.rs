@@ -33,7 +33,7 @@ pub struct PropertiesMut<'e, 'a, T> {
     require: Option<Require>,
 }
 
-/// Whether an entity with these cells is there; what to say if not.
+/// A check that an entity with these cells is there.
 pub(crate) type Require = fn(Entity, Option<&Cells>) -> Result<(), EditError>;
 
 impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
@@ -41,7 +41,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         Self { edit, entity, require }
     }
 
-    /// What is there now.
+    /// Returns the properties as they are now.
     pub fn read(&self) -> Properties<'_> {
         Properties::new(self.edit.state().cells(self.entity))
     }
@@ -263,7 +263,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             require.map_or(Ok(()), |require| require(entity, Some(cells)))?;
             check(cells, place, kind)
         });
-        written.map(drop)
+        written.map(drop).map_err(|error| error.with_path(|| place.text()))
     }
 
     /// Writes what has been found to be right. Returns whether that was anything.
@@ -275,7 +275,8 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             writes.extend(taken_over.map(|field| (field, None)));
         }
         for (field, payload) in &writes {
-            self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes))?;
+            let written = self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes));
+            written.map_err(|error| error.with_path(|| Property::of(field)?.place.text()))?;
         }
         Ok(!writes.is_empty())
     }
@@ -295,7 +296,7 @@ fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
     place.cell(Kind::Set, &tree::key_of_element(&payload))
 }
 
-/// Whether a path takes a kind, and nothing else bears on it.
+/// Checks that a path takes a kind.
 fn check(cells: &Cells, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
     if seek::is_free(cells, place, wanted) {
         return Ok(Go::Alone);
@@ -308,7 +309,7 @@ fn check(cells: &Cells, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditErr
     }
 }
 
-/// Whether a path leads through maps alone.
+/// Checks that a path leads through maps alone.
 fn check_above(cells: &Cells, place: PlaceRef<'_>) -> Result<(), EditError> {
     let text = |place: PlaceRef<'_>| place.path().unwrap_or_default().to_string();
     let blocked = place.ancestors().find_map(|above| Some((above, seek::above(cells, above)?)));

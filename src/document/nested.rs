@@ -104,7 +104,7 @@ impl Nested {
         let bytes = rmp_serde::to_vec(self).map_err(unserialisable)?;
         match bytes.len() {
             0..=MAX_ARRAY_LEN => Ok(bytes),
-            len => Err(EditError::ValueTooLong { len, limit: MAX_ARRAY_LEN }),
+            len => Err(EditError::ValueTooLong { path: None, len, limit: MAX_ARRAY_LEN }),
         }
     }
 

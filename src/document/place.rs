@@ -79,7 +79,7 @@ impl Place {
         field.extend_from_slice(key);
         match field.len() {
             0..=MAX_FIELD_LEN => Ok(field),
-            len => Err(EditError::KeyTooLong { len, limit: MAX_FIELD_LEN }),
+            len => Err(EditError::KeyTooLong { path: self.as_ref().text(), len, limit: MAX_FIELD_LEN }),
         }
     }
 }
@@ -132,6 +132,11 @@ impl<'a> PlaceRef<'a> {
     pub(crate) fn path(self) -> Option<Path> {
         let segments = segments(self.0.strip_prefix(&[PROPERTY])?)?;
         (segments.len() <= MAX_DEPTH).then(|| Path::from_segments(segments))
+    }
+
+    /// The path as text, for an error.
+    pub(crate) fn text(self) -> Option<String> {
+        Some(self.path()?.to_string())
     }
 
     /// The segments below a place that this one begins with.

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
     pub(super) counted: Vec<(Place, i128)>,
-    /// Whether what the value does not name stays.
+    /// True if what the value does not name stays.
     keeps: bool,
 }
 
@@ -83,7 +83,7 @@ impl Plan {
         self.writes.push((field, Some(payload)));
     }
 
-    /// What is written, if that is one cell and nothing else.
+    /// Returns the write, if the plan is to write one cell and nothing else.
     pub(crate) fn only_payload(&self) -> Option<&Payload> {
         match (&self.writes[..], self.counted.is_empty()) {
             ([(_, payload)], true) => payload.as_ref(),
@@ -152,7 +152,7 @@ impl Plan {
         // A map with entries needs no cell.
         let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);
         if stays_empty && !tree.own.contains_key(&Kind::Map) {
-            self.push(place.field(Kind::Map), Some(tree::presence()))?;
+            self.push(place, place.field(Kind::Map), Some(tree::presence()))?;
         }
         Ok(())
     }
@@ -184,11 +184,11 @@ impl Plan {
         }
         if !self.keeps {
             for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
-                self.push(place.cell(Kind::Set, key)?, None)?;
+                self.push(place, place.cell(Kind::Set, key)?, None)?;
             }
         }
         for key in wanted.iter().filter(|key| own.is_none_or(|own| !own.contains_key(&key[..]))) {
-            self.push(place.cell(Kind::Set, key)?, Some(tree::presence()))?;
+            self.push(place, place.cell(Kind::Set, key)?, Some(tree::presence()))?;
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Plan {
 
     fn write(&mut self, place: &Place, kind: Kind, value: &Nested) -> Result<(), EditError> {
         let payload = payload(place, value)?;
-        self.push(place.field(kind), Some(payload))
+        self.push(place, place.field(kind), Some(payload))
     }
 
     fn remove(&mut self, place: &Place, tree: &Tree<'_>) {
@@ -221,13 +221,13 @@ impl Plan {
         }
     }
 
-    fn push(&mut self, field: FieldBytes, payload: Option<Payload>) -> Result<(), EditError> {
+    fn push(&mut self, place: &Place, field: FieldBytes, payload: Option<Payload>) -> Result<(), EditError> {
         let (key, value) = (field.len(), payload.as_ref().map_or(0, |payload| payload.bytes().len()));
         if key > MAX_FIELD_LEN {
-            return Err(EditError::KeyTooLong { len: key, limit: MAX_FIELD_LEN });
+            return Err(EditError::KeyTooLong { path: place.as_ref().text(), len: key, limit: MAX_FIELD_LEN });
         }
         if value > MAX_PAYLOAD_LEN {
-            return Err(EditError::ValueTooLong { len: value, limit: MAX_PAYLOAD_LEN });
+            return Err(EditError::ValueTooLong { path: place.as_ref().text(), len: value, limit: MAX_PAYLOAD_LEN });
         }
         self.writes.push((field, payload));
         Ok(())
@@ -244,7 +244,7 @@ fn payload(place: &Place, value: &Nested) -> Result<Payload, EditError> {
         Nested::Str(text) => Value::Str(text),
         Nested::Bytes(bytes) => Value::Bytes(bytes),
         Nested::Array(_) => {
-            let bytes = value.to_bytes()?;
+            let bytes = value.to_bytes().map_err(|e| e.with_path(|| place.as_ref().text()))?;
             let too_deep = || EditError::TooDeep { path: text(place) };
             return Array::of(&bytes).map(|_| Payload::new(kind::ARRAY, &bytes)).ok_or_else(too_deep);
         }

@@ -244,6 +244,6 @@ fn missing(owner: Owner) -> EditError {
 fn check_key(key: &str) -> Result<(), EditError> {
     match key.len() {
         0..=MAX_FIELD_LEN => Ok(()),
-        len => Err(EditError::KeyTooLong { len, limit: MAX_FIELD_LEN }),
+        len => Err(EditError::KeyTooLong { path: None, len, limit: MAX_FIELD_LEN }),
     }
 }

@@ -428,11 +428,11 @@ impl<'a, T: Crdt> Edit<'a, T> {
     ) -> Result<Option<Dot>, EditError> {
         let (len, limit) = (field.len(), MAX_FIELD_LEN);
         if len > limit {
-            return Err(EditError::KeyTooLong { len, limit });
+            return Err(EditError::KeyTooLong { path: None, len, limit });
         }
         let (len, limit) = (payload.as_ref().map_or(0, |payload| payload.bytes().len()), MAX_PAYLOAD_LEN);
         if len > limit {
-            return Err(EditError::ValueTooLong { len, limit });
+            return Err(EditError::ValueTooLong { path: None, len, limit });
         }
         let author = &mut *self.author;
         let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));

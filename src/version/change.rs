@@ -4,7 +4,7 @@ use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::version::Version;
 
-/// What leads from the heads of one version to those of another.
+/// The difference that leads from the heads of one version to those of another.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct HeadsChange {
     /// Places among the heads of the base, ascending, of those that are gone.

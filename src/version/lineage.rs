@@ -71,7 +71,7 @@ pub(crate) struct Lineage {
     names: OrdMap<WriterId, Arc<str>>,
 }
 
-/// What is known of one writer.
+/// One writer, as far as it is known.
 #[derive(Clone, Copy)]
 struct Written {
     parent: Option<WriterId>,

@@ -1,8 +1,9 @@
 //! Reading what the files hold, and repairing.
 //!
 //! 1. In passes, each delta that holds news and whose past has been seen is merged, until a pass merges nothing.
-//! 2. A checkpoint is *taken in* the first time that it is read, even if it holds no news: it is joined into the state by the
-//!    rules of a repair. Where no divergence is, that changes nothing.
+//! 2. A checkpoint is *taken in* the first time that it is read, whether it holds news or not: it is joined into the state by
+//!    the rules of a repair. Where no divergence is, that changes nothing. A merge alone is not enough: of a content that
+//!    the checkpoint holds under a derived dot, the merge keeps the first dot alive.
 //! 3. If a file states that its device stands where the replica stands and holds something else, all checkpoints are taken
 //!    in once more, unless that was done from this very state.
 //!
@@ -17,10 +18,10 @@ use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::Folder;
 use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
 
-/// What is remembered of a delta that was read.
+/// A delta that was read, as it is remembered.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// Of all its files.
+    /// The marks of all its files.
     pub(super) marks: Vec<Mark>,
     pub(super) content: Content,
 }
@@ -120,7 +121,10 @@ impl<T: Crdt> Folder<T> {
                     bytes: unit.len(),
                     siblings: delta.len(),
                 });
-                self.mark_taken(unit, replica);
+                match summary.is_checkpoint {
+                    true => self.take_in(unit, &delta, replica, report)?,
+                    false => self.mark_taken(unit, replica),
+                }
                 Ok(Taken::Done)
             }
             Err(MergeError::Gap { have, need }) => Ok(Taken::Not(SkipReason::Waiting { have, need })),
@@ -129,7 +133,7 @@ impl<T: Crdt> Folder<T> {
         }
     }
 
-    /// Joins a checkpoint that holds no news into the state: what differs is a divergence.
+    /// Joins a checkpoint whose news the state has into the state: any difference is a divergence.
     fn take_in(
         &mut self,
         unit: &Unit,
@@ -174,7 +178,7 @@ impl<T: Crdt> Folder<T> {
         replica.statement() != before
     }
 
-    /// What is remembered of a unit.
+    /// Returns what is remembered of a unit.
     pub(super) fn summary(&self, unit: &Unit) -> Option<&Summary> {
         match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {
             Some(Content::Delta(summary)) => Some(summary),
@@ -182,7 +186,7 @@ impl<T: Crdt> Folder<T> {
         }
     }
 
-    /// What is known of a delta, or else what it says of itself; with the delta, if it was read just now.
+    /// Returns what is remembered of a delta, or else reads the delta and returns it too.
     pub(super) fn load(&mut self, unit: &Unit, bytes_read: &mut u64) -> Result<(Summary, Option<Delta>), SkipReason> {
         let schema = |found: &String| SkipReason::Schema { found: found.clone(), ours: T::SCHEMA };
         match self.read.get(unit.path()).filter(|known| known.is_of(unit)).map(|known| &known.content) {

@@ -24,12 +24,12 @@ pub(super) enum Write {
     UnlessToldByOthers,
 }
 
-/// What the next file is to hold.
+/// The content of the next file.
 enum Next {
     Nothing,
     /// Where the replica stands, and nothing else.
     Statement,
-    /// What the chain lacks.
+    /// The writes that the chain lacks.
     News,
     /// Everything, since older files may say something else.
     Checkpoint,
@@ -150,7 +150,9 @@ impl<T: Crdt> Folder<T> {
     ///
     /// 1. An increment goes if a checkpoint includes its `upto`.
     /// 2. A checkpoint goes if one that was made from the state as it is now includes its `upto`, and the state has taken it
-    ///    in. Of two that reach equally far the later name stays, so that two openings never delete both.
+    ///    in. Of two that state the same the later name stays, so that two openings never delete both. One that
+    ///    contradicts the state goes whatever its name is: two openings with unequal states cannot both have taken in
+    ///    each other's checkpoint, so they never delete both either.
     /// 3. Parts of a delta of which others are missing go like the delta. A damaged file stays: nobody knows what it holds.
     fn delete_replaced(
         &mut self,
@@ -181,11 +183,11 @@ impl<T: Crdt> Folder<T> {
                 },
             };
             let is_checkpoint = summary.as_ref().is_some_and(|summary| summary.is_checkpoint);
+            let states_here = summary.as_ref().is_some_and(|summary| summary.statement == here);
             let replaces = |(other, other_summary, reach): &&(&Unit, &Summary, Version)| {
                 !std::ptr::eq(*other, *unit)
                     && reach.includes(&upto)
-                    && (!is_checkpoint
-                        || other_summary.statement == here && (upto != other_summary.upto || name(unit) < name(other)))
+                    && (!is_checkpoint || other_summary.statement == here && (!states_here || name(unit) < name(other)))
             };
             if checkpoints.iter().any(|checkpoint| replaces(&checkpoint))
                 && (!is_checkpoint || self.is_taken_in(unit, replica, report))
@@ -252,7 +254,7 @@ fn everything<T: Crdt>(replica: &Replica<T>) -> Delta {
     replica.state().state().complete(T::SCHEMA, true)
 }
 
-/// What the chain lacks, or everything if the chain has become too long or too old.
+/// Cuts what the chain lacks, or everything if the chain has become too long or too old.
 fn news<T: Crdt>(replica: &Replica<T>, chain: &Chain) -> Delta {
     if !chain.reach.is_empty()
         && chain.increments < MAX_CHAIN_FILES
