@@ -66,11 +66,17 @@ pub(crate) enum LineageError {
 #[derive(Clone, Default)]
 pub(crate) struct Lineage {
     writers: OrdMap<WriterId, Written>,
-    /// The parents of the writers of whom no dot is known yet.
-    unplaced: OrdMap<WriterId, WriterId>,
     lines: Arc<Vec<Stretch>>,
     /// The writers on each line after its first one, in blocks by the counter of the first dot there.
     members: OrdMap<(Line, u64), Arc<Vec<Member>>>,
+    aside: Arc<Aside>,
+}
+
+/// What few writers have, in one place: a snapshot holds as little as possible of its own.
+#[derive(Clone, Default)]
+struct Aside {
+    /// The parents of the writers of whom no dot is known yet.
+    unplaced: OrdMap<WriterId, WriterId>,
     /// The lines of the later dots of a writer that is on more than one line: those from a counter on.
     forks: OrdMap<(WriterId, u64), Line>,
     names: OrdMap<WriterId, Arc<str>>,
@@ -132,6 +138,10 @@ struct Stretch {
     to: Line,
     /// The writer of its first dot.
     first: WriterId,
+    /// Its last writer: nearly every look-up is about that one.
+    last: WriterId,
+    /// The counter of the last writer's first dot on it.
+    last_from: u64,
     /// The counter at which it is attached: that of its first dot less one.
     at: u64,
     /// Its highest known counter.
@@ -158,7 +168,7 @@ impl Lineage {
     /// How a known writer began.
     pub(crate) fn birth(&self, writer: WriterId) -> Option<Birth> {
         self.writers.get(&writer)?;
-        Some(Birth { writer, parent: self.parent(writer), name: self.names.get(&writer).cloned() })
+        Some(Birth { writer, parent: self.parent(writer), name: self.aside.names.get(&writer).cloned() })
     }
 
     /// Counter of the dot that a known writer continues; 0 for a root and for one that is not known.
@@ -169,24 +179,24 @@ impl Lineage {
     /// The name of the device that a writer writes on: its own, or that of the nearest writer before it that has one.
     /// O(lines of its path · log writers), however often the device was opened since it was named.
     pub(crate) fn name(&self, writer: WriterId) -> Option<&Arc<str>> {
-        if self.names.is_empty() {
+        if self.aside.names.is_empty() {
             return None;
         }
         // Of a writer of whom no dot is known its parent may be one too.
         let mut writer = writer;
         let mut place = loop {
-            if let Some(name) = self.names.get(&writer) {
+            if let Some(name) = self.aside.names.get(&writer) {
                 return Some(name);
             }
             let written = self.writers.get(&writer)?;
             match written.line() {
                 Some(line) => break (line, written.after()),
-                None => writer = *self.unplaced.get(&writer)?,
+                None => writer = *self.aside.unplaced.get(&writer)?,
             }
         };
         loop {
-            if let Some((_, named)) = self.named.range((place.0, 0)..=place).next_back() {
-                return self.names.get(named);
+            if let Some((_, named)) = self.aside.named.range((place.0, 0)..=place).next_back() {
+                return self.aside.names.get(named);
             }
             place = self.attached(place.0)?;
         }
@@ -201,7 +211,7 @@ impl Lineage {
 
     /// The lines that a writer is on with dots up to a counter, each with the counter of its first one there, the last first.
     fn stretches(&self, writer: WriterId, written: Written, upto: u64) -> impl Iterator<Item = (Line, u64)> + '_ {
-        let forks = (!self.forks.is_empty()).then(|| self.forks.range((writer, 0)..=(writer, upto)).rev());
+        let forks = (!self.aside.forks.is_empty()).then(|| self.aside.forks.range((writer, 0)..=(writer, upto)).rev());
         let later = forks.into_iter().flatten().map(|((_, first), line)| (*line, *first));
         later.chain(written.line().map(|line| (line, written.after() + 1)))
     }
@@ -214,9 +224,11 @@ impl Lineage {
 
     /// The writers on a line after its first one, whose first dots there have these counters. O(log writers + block).
     fn members(&self, line: Line, from: u64, to: u64) -> impl Iterator<Item = (WriterId, u64)> + '_ {
-        let block = self.members.range((line, 0)..=(line, from)).next_back();
-        let begin = block.map_or(from, |((_, first), _)| *first);
-        let blocks = (begin <= to).then(|| self.members.range((line, begin)..=(line, to)));
+        let last = self.lines.get(line as usize).map_or(0, |stretch| stretch.last_from);
+        let blocks = (from <= to.min(last)).then(|| {
+            let block = self.members.range((line, 0)..=(line, from)).next_back();
+            self.members.range((line, block.map_or(from, |((_, first), _)| *first))..=(line, to))
+        });
         let members = blocks.into_iter().flatten().flat_map(move |(_, block)| {
             let skip = block.partition_point(|member| member.first.get() < from);
             block[skip..].iter().map(|member| (member.writer, member.first.get()))
@@ -236,6 +248,9 @@ impl Lineage {
     /// The dot of a line at a counter that the line has. O(log writers).
     pub(crate) fn dot_at(&self, line: Line, counter: u64) -> Option<Dot> {
         let stretch = self.lines.get(line as usize).filter(|stretch| counter > stretch.at)?;
+        if counter >= stretch.last_from {
+            return Some(Dot { writer: stretch.last, counter });
+        }
         let block = self.members.range((line, 0)..=(line, counter)).next_back();
         let writer = block.and_then(|(_, block)| {
             let i = block.partition_point(|member| member.first.get() <= counter);
@@ -266,7 +281,7 @@ impl Lineage {
         let written = self.writers.get(&writer)?;
         let counter = written.after();
         let Some(line) = written.line() else {
-            return Some(Dot { writer: *self.unplaced.get(&writer)?, counter });
+            return Some(Dot { writer: *self.aside.unplaced.get(&writer)?, counter });
         };
         match self.attached(line) {
             Some((to, at)) if at == counter => self.dot_at(to, counter),
@@ -288,10 +303,10 @@ impl Lineage {
             let written = Written { after: Counter::new(birth.after()), line: NONE.to_le_bytes() };
             self.writers.insert(birth.writer, written);
             if let Some(parent) = birth.parent {
-                self.unplaced.insert(birth.writer, parent.writer);
+                Arc::make_mut(&mut self.aside).unplaced.insert(birth.writer, parent.writer);
             }
             if let Some(name) = &birth.name {
-                self.names.insert(birth.writer, Arc::clone(name));
+                Arc::make_mut(&mut self.aside).names.insert(birth.writer, Arc::clone(name));
             }
         }
         Ok(())
@@ -357,24 +372,26 @@ impl Lineage {
                 if last.is_some() {
                     return;
                 }
+                (lines[line as usize].last, lines[line as usize].last_from) = (dot.writer, first);
                 self.append(line, Member { writer: dot.writer, first: Counter::new(first) });
                 line
             }
             attached => {
                 let (to, at) = attached.unwrap_or((NONE, 0));
-                lines.push(Stretch { to, first: dot.writer, at, tip: dot.counter });
+                let (first, last) = (dot.writer, dot.writer);
+                lines.push(Stretch { to, first, last, last_from: at + 1, at, tip: dot.counter });
                 (lines.len() - 1) as Line
             }
         };
         match self.writers.get_mut(&dot.writer).filter(|written| written.line().is_none()) {
             Some(written) => {
                 written.line = line.to_le_bytes();
-                self.unplaced.remove(&dot.writer);
-                if self.names.contains_key(&dot.writer) {
-                    self.named.insert((line, first), dot.writer);
+                Arc::make_mut(&mut self.aside).unplaced.remove(&dot.writer);
+                if self.aside.names.contains_key(&dot.writer) {
+                    Arc::make_mut(&mut self.aside).named.insert((line, first), dot.writer);
                 }
             }
-            None => drop(self.forks.insert((dot.writer, first), line)),
+            None => drop(Arc::make_mut(&mut self.aside).forks.insert((dot.writer, first), line)),
         }
     }
 
