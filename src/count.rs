@@ -14,8 +14,8 @@
 //! So every amount counts once, whatever was copied, restored or opened how often, and a counter takes room for each
 //! branch, not for each opening. The value follows from the live cells alone.
 //!
-//! A cell notes up to [`EARLIER`] openings, and those besides at which the path of another known cell parts. If more have counted
-//! on one branch before anybody knew of a fork, what two cells share lies between two notes: then the sum is a range.
+//! A cell notes up to [`EARLIER`] openings, and besides the two between which the path of another known cell parts. If more have
+//! counted on one branch before anybody knew of a fork, what two cells share lies between two notes: then the sum is a range.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::kernel::{Crdt, Edit, Payload, Sibling};
 /// Kind of the payload of a counter's cell. The number is part of the format.
 const TOTALS: u8 = 36;
 
-/// How many earlier openings a cell notes, beside the first and those where others are known to part.
+/// How many earlier openings a cell notes, beside the first and those between which others are known to part.
 const EARLIER: usize = 32;
 
 /// What was added and taken away.
@@ -228,18 +228,18 @@ pub(crate) fn adding<T: Crdt>(
     Ok(Adding { writer, payload: Count { totals, ..count }.to_payload(), taken_over })
 }
 
-/// Drops notes if there are too many: the oldest, but neither the first nor the one at which another cell is known to part.
+/// Drops notes if there are too many: the oldest, but not the first, nor the two between which another cell is known to part.
 fn forget(count: &mut Count, others: impl Iterator<Item = (Dot, Count)>) {
     if count.earlier.len() <= EARLIER {
         return;
     }
-    let mut kept: Vec<WriterId> = count.earlier.first().map(|first| first.writer).into_iter().collect();
+    let mut kept = vec![0];
     for (dot, other) in others {
-        let common = other.path(dot).find(|reached| count.earlier.iter().any(|e| e.writer == reached.writer));
-        kept.extend(common.map(|reached| reached.writer));
+        let noted = |writer| count.earlier.iter().position(|e| e.writer == writer);
+        // With the next one, or it would look as if they might have gone on together.
+        kept.extend(other.path(dot).find_map(|reached| noted(reached.writer)).into_iter().flat_map(|i| [i, i + 1]));
     }
-    let oldest = count.earlier[..count.earlier.len() - EARLIER + 1].iter().position(|e| !kept.contains(&e.writer));
-    if let Some(oldest) = oldest {
+    if let Some(oldest) = (0..=count.earlier.len() - EARLIER).find(|i| !kept.contains(i)) {
         count.earlier.remove(oldest);
         if let Some(before) = oldest.checked_sub(1) {
             count.earlier[before].gap = true;

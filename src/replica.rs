@@ -123,6 +123,14 @@ impl<T: Crdt> Replica<T> {
         fork
     }
 
+    /// The dot that the writer of this opening will be born at with its first write; none if it has written, or if it goes on
+    /// from nobody.
+    #[cfg(feature = "testing")]
+    pub(crate) fn birthplace(&self) -> Option<crate::id::Dot> {
+        let owner = self.author.owner.filter(|_| self.author.writer.is_none())?;
+        self.version().goes_on_from(owner)
+    }
+
     /// This very replica once more, writer and all, as a copy of its process in memory would be: for the test kit, which
     /// goes on from one state in several ways.
     #[cfg(feature = "testing")]

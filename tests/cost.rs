@@ -64,6 +64,55 @@ fn a_node_of_three_properties_costs_at_most_500_bytes() {
     drop(replica);
 }
 
+/// Fifty devices, each opened so often, and each opening writes what the one before wrote.
+fn opened(openings: u64) -> Replica<OrMap<u32, u32>> {
+    let mut all = Replica::with_environment(TestEnvironment::new(1));
+    for device in 0..50 {
+        let mut one = Replica::<OrMap<u32, u32>>::with_environment(TestEnvironment::new(2 + device));
+        for _ in 0..openings {
+            one.new_writer();
+            one.edit(|map| map.insert(device as u32, 1)).unwrap();
+        }
+        all.merge(&one.complete()).unwrap();
+    }
+    all
+}
+
+#[test]
+fn an_opening_costs_memory_for_good() {
+    let _alone = alone();
+    let before = ALLOCATOR.current_usage();
+    let replica = opened(1_000);
+    let bytes = (ALLOCATOR.current_usage() - before) / 50_000;
+    let saved = replica.save();
+    println!("{bytes} bytes of live heap an opening; {} as bytes", saved.len() / 50_000);
+    drop(replica);
+    let loaded = Replica::<OrMap<u32, u32>>::load(&saved).unwrap();
+    let again = (ALLOCATOR.current_usage() - before - saved.capacity()) / 50_000;
+    println!("{again} once loaded");
+    drop(loaded);
+    assert!(bytes <= 75 && again <= 90, "{bytes}, {again} bytes an opening");
+}
+
+#[test]
+fn an_opening_walks_all_openings_before_it() {
+    let _alone = alone();
+    for name in ["", "laptop"] {
+        grows_in_proportion(&format!("opening a replica of the device {name:?}"), 1_000, |openings| {
+            let mut replica = document(1);
+            time(|| {
+                for n in 0..openings {
+                    replica.new_writer();
+                    if !name.is_empty() {
+                        replica.set_device(name);
+                    }
+                    replica.edit(|d| d.set("/x", n as u64)).unwrap();
+                }
+            })
+        });
+    }
+}
+
 #[test]
 fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
     let _alone = alone();

@@ -15,9 +15,11 @@ mod graph;
 #[path = "support/types.rs"]
 mod subjects;
 
-use document::Op::{Set as Write, Unset};
+use document::Op::{Add, Set as Write, Unset};
 use driftless::testing::{Exploration, Model, Raw, RawOp, Scope, explore};
-use driftless::{DwFlag, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, RwSet};
+use driftless::{
+    DwFlag, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, PnCounter, RwSet,
+};
 use graph::Op::{AddNode, Label, Link, RemoveNode, RestoreNode, Set, Unlink};
 use graph::Thing::Node;
 use subjects::Judged;
@@ -58,9 +60,13 @@ mod copies_and_backups {
     }
 
     #[test]
-    #[ignore = "the model has a cell for each opening; it needs one for each branch"]
     fn g_counter() {
         restored::<Judged<GCounter>>(Scope::new(2, 5), &[Put(0, 1), Clear, Put(0, 2)]);
+    }
+
+    #[test]
+    fn counter_in_a_document() {
+        restored::<document::Small>(Scope::new(2, 5), &[Add("a", 1), Unset("a"), Add("a", 2)]);
     }
 
     #[test]
@@ -144,11 +150,17 @@ explored! {
     or_map: Judged<OrMap<u8, u8>>,
         TWO, [Put(0, 1), Put(0, 2), Clear],
         THREE, [Put(0, 1), Take(0)];
+    g_counter: Judged<GCounter>,
+        TWO, [Put(0, 1), Clear, Put(0, 2)],
+        THREE, [Put(0, 1), Clear];
+    pn_counter: Judged<PnCounter>,
+        TWO, [Put(0, 1), Take(1), Clear],
+        THREE, [Put(0, 1), Clear];
     document: document::Small,
         TWO, [Write("ax", 1), Unset("a"), Write("ax", 2)],
         THREE, [Write("ax", 1), Unset("a")];
     document_of_several_kinds: document::Small,
-        TWO, [Write("ax", 1), Write("a", 2), Unset("a")],
+        TWO, [Write("ax", 1), Write("a", 2), Unset("a"), Add("a", 1)],
         THREE, [Write("ax", 1), Write("a", 2)];
     graph: graph::Small,
         TWO, [Set(Node(0), 0, 1), RemoveNode(0), RestoreNode(0), Label(0, 0)],

@@ -1,5 +1,7 @@
 //! The standalone types, each judged by its reading rule.
 
+#[path = "support/branching.rs"]
+mod branching;
 #[path = "support/types.rs"]
 mod subjects;
 
@@ -7,6 +9,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use branching::judge_branching;
 use driftless::testing::{TestEnvironment, judge};
 use driftless::{
     Change, DwFlag, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, PnCounter,
@@ -25,9 +28,8 @@ fn ops<T: Subject>() -> impl Strategy<Value = Op> {
 }
 
 macro_rules! judged {
-    ($($(#[$meta:meta])* $test:ident: $subject:ty),* $(,)?) => {$(
+    ($($test:ident: $subject:ty),* $(,)?) => {$(
         #[test]
-        $(#[$meta])*
         fn $test() {
             let report = judge::<Judged<$subject>>(ops::<$subject>(), 80);
             println!("{report}");
@@ -47,11 +49,21 @@ judged! {
     or_set_reads_what_its_rule_says: OrSet<u8>,
     rw_set_reads_what_its_rule_says: RwSet<u8>,
     or_map_reads_what_its_rule_says: OrMap<u8, u8>,
-    // An opening takes over the cell of the one before, so a reset that did not see it leaves what it took over.
-    #[ignore = "the rule spelled here has a cell for each opening; it needs one for each branch"]
     g_counter_reads_what_its_rule_says: GCounter,
-    #[ignore = "the rule spelled here has a cell for each opening; it needs one for each branch"]
     pn_counter_reads_what_its_rule_says: PnCounter,
+}
+
+#[test]
+fn counters_of_copies_and_backups_count_each_amount_once() {
+    fn judged<T: Subject>() {
+        let ops = prop_oneof![8 => (1..6u8).prop_map(|n| Op::Put(0, n)), 2 => Just(Op::Take(1)), 1 => Just(Op::Clear)];
+        let ops = ops.prop_filter("takes away", |op| T::normal(*op) == *op || *op == Op::Clear);
+        let share = judge_branching::<Judged<T>>(ops, 150, "amounts that several cells hold");
+        println!("amounts that several cells hold in {share} of the cases");
+        assert!(share > 0.1, "in {share} of the cases");
+    }
+    judged::<GCounter>();
+    judged::<PnCounter>();
 }
 
 /// What each merge reports of keys is what has come and gone of what shows, and at least what shows another value.

@@ -1,7 +1,9 @@
 //! Sequences of operations, judged by the models of the tests, which share no code with the crate.
 
 use driftless::testing::{Model, Step, What, replay};
-use driftless::{DwFlag, EwFlag, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, RwSet};
+use driftless::{
+    DwFlag, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet, PnCounter, RwSet,
+};
 
 use crate::input::Input;
 
@@ -90,8 +92,9 @@ fn document_op(input: &mut Input<'_>) -> document::Op {
     let at = |home| if choice < 200 { home } else { path };
     let number = i64::from(place % 5) - 2;
     match choice % 20 {
-        0..=4 | 7 | 8 => Op::Set(at("c"), number),
+        0..=4 => Op::Set(at("c"), number),
         5 | 6 => Op::Unset(path),
+        7 | 8 => Op::Add(at("ax"), number),
         9 | 10 => Op::Insert(at("ay"), number),
         11 => Op::Remove(at("ay"), number),
         12 | 13 => Op::Raise(at("bx"), number),
@@ -142,7 +145,8 @@ pub fn run(data: &[u8]) {
         14 => judge_type::<DwFlag>(&mut input),
         15 => judge_type::<OrSet<u8>>(&mut input),
         16 => judge_type::<RwSet<u8>>(&mut input),
-        // The counters wait for a model that has a cell for each branch.
-        _ => judge_type::<OrMap<u8, u8>>(&mut input),
+        17 => judge_type::<OrMap<u8, u8>>(&mut input),
+        18 => judge_type::<GCounter>(&mut input),
+        _ => judge_type::<PnCounter>(&mut input),
     }
 }

@@ -11,6 +11,7 @@ use crate::testing::model::{Model, Write, Writes};
 /// Removals do not stand: what they removed is missing, that is all.
 pub struct View<'a, M: Model + ?Sized> {
     standing: Vec<Standing<'a, M::Cell, M::Value>>,
+    seen: Seen,
 }
 
 /// A write that stands.
@@ -25,9 +26,18 @@ pub struct Standing<'a, C, V> {
     pub writer: usize,
     /// When, in milliseconds: the stamp's. Equal for the writes of one edit, different for different edits.
     pub time: u64,
+    /// True in [`Model::writes`](crate::testing::Model::writes), if whoever is about to write goes on from this write: it was
+    /// made in the same opening, or in one that this opening continues. Of several such the later has seen the earlier.
+    pub is_own: bool,
 }
 
 impl<'a, M: Model + ?Sized> View<'a, M> {
+    /// The number of writes that have been seen of a writer, by its number. So the next write of a writer can be given a name
+    /// that no other write has.
+    pub fn seen_of(&self, writer: usize) -> u64 {
+        self.seen.of(writer)
+    }
+
     /// All writes that stand, in the order in which they were made.
     pub fn all(&self) -> impl Iterator<Item = &Standing<'a, M::Cell, M::Value>> {
         self.standing.iter()
@@ -82,6 +92,14 @@ impl Seen {
         self.0.resize(self.0.len().max(writer + 1), 0);
         self.0[writer] += 1;
         self.0[writer]
+    }
+
+    /// The same, with so many of this writer.
+    pub(super) fn with(&self, writer: usize, count: u64) -> Self {
+        let mut counts = self.0.clone();
+        counts.resize(counts.len().max(writer + 1), 0);
+        counts[writer] = count;
+        Self::new(counts)
     }
 
     pub(super) fn includes(&self, other: &Self) -> bool {
@@ -144,6 +162,11 @@ impl<M: Model> History<M> {
 
     /// What stands for whoever has seen this: the definition, in O(n²).
     pub(super) fn view(&self, seen: &Seen) -> View<'_, M> {
+        self.view_along(seen, &Seen::default())
+    }
+
+    /// The same for a writer whose path has these writes.
+    pub(super) fn view_along(&self, seen: &Seen, path: &Seen) -> View<'_, M> {
         let of_version: Vec<&Arc<Event<M>>> = self.events.iter().filter(|event| event.is_in(seen)).collect();
         // Whoever has seen a write came after it.
         let overridden = |i: usize, cell: &M::Cell| {
@@ -151,11 +174,12 @@ impl<M: Model> History<M> {
         };
         let standing = of_version.iter().enumerate().filter_map(|(i, event)| match &event.write {
             Write::Put(cell, value) if !overridden(i, cell) => {
-                Some(Standing { cell, value, writer: event.writer, time: event.time })
+                let is_own = event.is_in(path);
+                Some(Standing { cell, value, writer: event.writer, time: event.time, is_own })
             }
             _ => None,
         });
-        View { standing: standing.collect() }
+        View { standing: standing.collect(), seen: seen.clone() }
     }
 
     /// Adds the writes of an operation, each of which sees those before it. Returns whether any collides with a write that

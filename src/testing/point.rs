@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::WriterId;
+use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, CutError, Delta, DeltaKind, DotSet};
 use crate::replica::Replica;
 use crate::testing::history::Seen;
@@ -15,6 +15,8 @@ pub(super) struct Born {
     pub(super) id: WriterId,
     /// The counter after which its own begin.
     pub(super) after: u64,
+    /// The write that it goes on from: of which writer, and which one of that writer's.
+    pub(super) parent: Option<(usize, u64)>,
 }
 
 /// The writers by number; none before its first write.
@@ -33,8 +35,15 @@ impl Ids {
         self.0.len() - 1
     }
 
-    /// Notes who the writer of this number is, which has made so many writes.
-    pub(super) fn note<T: Crdt>(&mut self, writer: usize, replica: &Replica<T>, count: u64) -> Result<(), String> {
+    /// Notes who the writer of this number is, which has made so many writes, and if these are its first was born at this
+    /// dot.
+    pub(super) fn note<T: Crdt>(
+        &mut self,
+        writer: usize,
+        replica: &Replica<T>,
+        count: u64,
+        birthplace: Option<Dot>,
+    ) -> Result<(), String> {
         self.0.resize(self.0.len().max(writer + 1), None);
         if count == 0 {
             return Ok(());
@@ -42,9 +51,46 @@ impl Ids {
         let id = replica.writer().ok_or("a replica that wrote has a writer")?;
         let last = replica.version().get(id);
         let after = last.checked_sub(count).ok_or("how many writes its writer made: fewer than the model says")?;
-        let born = *self.0[writer].get_or_insert(Born { id, after });
+        let born = match self.0[writer] {
+            Some(born) => born,
+            None => {
+                let begins = birthplace.map_or(0, |dot| dot.counter);
+                same("the counter after which those of a new writer begin", after, begins)?;
+                let parent = self.parent(writer, 0, birthplace)?;
+                *self.0[writer].insert(Born { id, after, parent })
+            }
+        };
         same("the writer of an opening", id, born.id)?;
         same("how many writes its writer made", last.saturating_sub(born.after), count)
+    }
+
+    /// The write that a writer goes on from which has made so many: the one it was born at, or will be with its first.
+    pub(super) fn parent(
+        &self,
+        writer: usize,
+        count: u64,
+        birthplace: Option<Dot>,
+    ) -> Result<Option<(usize, u64)>, String> {
+        if count > 0 {
+            return Ok(self.0.get(writer).copied().flatten().and_then(|born| born.parent));
+        }
+        let Some(dot) = birthplace else { return Ok(None) };
+        let known = self.0.iter().position(|born| born.is_some_and(|born| born.id == dot.writer));
+        let number = known.and_then(|writer| Some((writer, dot.counter.checked_sub(self.0[writer]?.after)?)));
+        match number {
+            Some((_, 0)) | None => Err(format!("a writer is born at {dot}, which nobody wrote")),
+            parent => Ok(parent),
+        }
+    }
+
+    /// The path of a writer that has made so many writes: those, and before them all that lead to the one it was born at.
+    pub(super) fn path(&self, writer: usize, count: u64, birthplace: Option<Dot>) -> Result<Seen, String> {
+        let (mut path, mut next) = (Seen::default().with(writer, count), self.parent(writer, count, birthplace)?);
+        while let Some((writer, number)) = next {
+            path = path.with(writer, number);
+            next = self.parent(writer, number, None)?;
+        }
+        Ok(path)
     }
 
     /// How many writes of each writer a version of a replica covers.
@@ -56,7 +102,7 @@ impl Ids {
     /// Compares what a replica has seen of each writer with what it must have seen.
     pub(super) fn check(&self, version: &Version, seen: &Seen) -> Result<(), String> {
         for (writer, born) in self.0.iter().enumerate() {
-            let Some(Born { id, after }) = *born else { continue };
+            let Some(Born { id, after, .. }) = *born else { continue };
             let count = seen.of(writer);
             let must = if count == 0 { 0 } else { after + count };
             same(format!("the last write that it has seen of writer {writer}"), version.get(id), must)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::id::Dot;
 use crate::kernel::{Delta, DeltaKind};
 use crate::replica::Replica;
 use crate::testing::acts::{self, Edited};
@@ -130,14 +131,15 @@ impl<M: Model> World<M> {
         self.edits += 1;
         let time = TestEnvironment::START + self.edits;
         self.sites[by].clock.store(time, Ordering::Relaxed);
-        let planned = self.plan(by, ops, time);
+        let birthplace = self.sites[by].now.replica.birthplace();
+        let planned = self.plan(by, ops, time, birthplace)?;
         let site = &mut self.sites[by];
         match acts::edit::<M>(&mut site.now.replica, ops, planned.is_some())?.zip(planned) {
             None => self.report.edits.one_of("refused"),
             Some((Edited { delta, mirror }, seen)) => {
                 self.report.edits.one_of(if delta.is_empty() { "wrote nothing" } else { "wrote" });
                 let need = std::mem::replace(&mut site.now.seen, seen.clone());
-                self.ids.note(site.writer, &site.now.replica, seen.of(site.writer))?;
+                self.ids.note(site.writer, &site.now.replica, seen.of(site.writer), birthplace)?;
                 let parcel = Parcel { from: by, to: by, number: 0, arrived: false, need, seen, delta };
                 site.edits.push(parcel.clone());
                 self.examine(&mirror, &self.sites[by].now.seen)
@@ -149,19 +151,24 @@ impl<M: Model> World<M> {
     }
 
     /// What the editor will have seen, if the edit succeeds; then its writes are in the history.
-    fn plan(&mut self, by: usize, ops: &[M::Op], time: u64) -> Option<Seen> {
+    fn plan(&mut self, by: usize, ops: &[M::Op], time: u64, birthplace: Option<Dot>) -> Result<Option<Seen>, String> {
         let (before, writer) = (self.history.len(), self.sites[by].writer);
         let mut seen = self.sites[by].now.seen.clone();
+        let path = self.ids.path(writer, seen.of(writer), birthplace)?;
+        if !seen.includes(&path) {
+            return Err(format!("a writer goes on from {path:?}, and has seen {seen:?}"));
+        }
         for op in ops {
-            let Some(writes) = M::writes(op, &self.history.view(&seen), writer) else {
+            let view = self.history.view_along(&seen, &path.with(writer, seen.of(writer)));
+            let Some(writes) = M::writes(op, &view, writer) else {
                 self.history.truncate(before);
-                return None;
+                return Ok(None);
             };
             if self.history.record(writes, writer, time, &mut seen) {
                 self.report.cases.hold("concurrency");
             }
         }
-        Some(seen)
+        Ok(Some(seen))
     }
 
     fn send(&mut self, from: usize, to: usize, what: What) -> Result<(), String> {

@@ -60,36 +60,90 @@ pub(crate) enum LineageError {
 }
 
 /// The table of writers and lines. Persistent: cloning is O(1).
+///
+/// A writer takes some 60 bytes, so what follows from the rest is not kept: where a writer's stretch of a line ends is where
+/// the next one begins, and the parent of a writer of whom a dot is known is the dot before its first.
 #[derive(Clone, Default)]
 pub(crate) struct Lineage {
     writers: OrdMap<WriterId, Written>,
-    /// The writers on each line, by the counter of their first dot on it.
-    members: OrdMap<(Line, u64), WriterId>,
     lines: Arc<Vec<Stretch>>,
-    /// Where the later dots of a writer lie that is on more than one line: those from a counter on.
-    forks: OrdMap<(WriterId, u64), (Line, u64)>,
+    /// The writers on each line after its first one, in blocks by the counter of the first dot there.
+    members: OrdMap<(Line, u64), Arc<Vec<Member>>>,
+    aside: Arc<Aside>,
+}
+
+/// What few writers have, in one place: a snapshot holds as little as possible of its own.
+#[derive(Clone, Default)]
+struct Aside {
+    /// The parents of the writers of whom no dot is known yet.
+    unplaced: OrdMap<WriterId, WriterId>,
+    /// The lines of the later dots of a writer that is on more than one line: those from a counter on.
+    forks: OrdMap<(WriterId, u64), Line>,
     names: OrdMap<WriterId, Arc<str>>,
+    /// The writers that have a name of their own, by line and the counter of their first dot there.
+    named: OrdMap<(Line, u64), WriterId>,
+}
+
+/// The number of writers in a full block.
+const BLOCK: usize = 32;
+
+/// A counter in seven bytes, which need no alignment.
+#[derive(Clone, Copy)]
+struct Counter([u8; 7]);
+
+impl Counter {
+    /// Takes counters up to the largest that a dot may have.
+    fn new(counter: u64) -> Self {
+        let [bytes @ .., _] = counter.to_le_bytes();
+        Self(bytes)
+    }
+
+    fn get(self) -> u64 {
+        let [a, b, c, d, e, f, g] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, 0])
+    }
+}
+
+/// A writer on a line, and the counter of its first dot there.
+#[derive(Clone, Copy)]
+struct Member {
+    writer: WriterId,
+    first: Counter,
 }
 
 /// One writer, as far as it is known.
 #[derive(Clone, Copy)]
 struct Written {
-    parent: Option<WriterId>,
+    after: Counter,
+    line: [u8; 4],
+}
+
+impl Written {
     /// Counter of the dot that it continues.
-    after: u64,
-    /// The line of its first dots; `NONE` while no dot of it is known.
-    line: Line,
-    /// Its last counter on that line; `OPEN` while it is the line's last writer.
-    end: u64,
-    is_forked: bool,
+    fn after(self) -> u64 {
+        self.after.get()
+    }
+
+    /// The line of its first dots; `None` while no dot of it is known.
+    fn line(self) -> Option<Line> {
+        Some(Line::from_le_bytes(self.line)).filter(|line| *line != NONE)
+    }
 }
 
 const NONE: Line = Line::MAX;
-const OPEN: u64 = u64::MAX;
 
 #[derive(Clone, Copy)]
 struct Stretch {
-    attached: Option<(Line, u64)>,
+    /// The line that it is attached to; `NONE` if it begins at a root.
+    to: Line,
+    /// The writer of its first dot.
+    first: WriterId,
+    /// Its last writer: nearly every look-up is about that one.
+    last: WriterId,
+    /// The counter of the last writer's first dot on it.
+    last_from: u64,
+    /// The counter at which it is attached: that of its first dot less one.
+    at: u64,
     /// Its highest known counter.
     tip: u64,
 }
@@ -107,44 +161,79 @@ impl Lineage {
 
     /// The dot that a line is attached at.
     pub(crate) fn attached(&self, line: Line) -> Option<(Line, u64)> {
-        self.lines.get(line as usize)?.attached
+        let stretch = self.lines.get(line as usize)?;
+        (stretch.to != NONE).then_some((stretch.to, stretch.at))
     }
 
     /// How a known writer began.
     pub(crate) fn birth(&self, writer: WriterId) -> Option<Birth> {
-        let written = self.writers.get(&writer)?;
-        let parent = written.parent.map(|parent| Dot { writer: parent, counter: written.after });
-        Some(Birth { writer, parent, name: self.names.get(&writer).cloned() })
+        self.writers.get(&writer)?;
+        Some(Birth { writer, parent: self.parent(writer), name: self.aside.names.get(&writer).cloned() })
+    }
+
+    /// Counter of the dot that a known writer continues; 0 for a root and for one that is not known.
+    pub(crate) fn after(&self, writer: WriterId) -> u64 {
+        self.writers.get(&writer).map_or(0, |written| written.after())
     }
 
     /// The name of the device that a writer writes on: its own, or that of the nearest writer before it that has one.
-    /// O(openings since the device was named).
+    /// O(lines of its path · log writers), however often the device was opened since it was named.
     pub(crate) fn name(&self, writer: WriterId) -> Option<&Arc<str>> {
-        let mut writer = Some(writer);
-        while let Some(id) = writer {
-            if let Some(name) = self.names.get(&id) {
+        if self.aside.names.is_empty() {
+            return None;
+        }
+        // Of a writer of whom no dot is known its parent may be one too.
+        let mut writer = writer;
+        let mut place = loop {
+            if let Some(name) = self.aside.names.get(&writer) {
                 return Some(name);
             }
-            writer = self.writers.get(&id)?.parent;
+            let written = self.writers.get(&writer)?;
+            match written.line() {
+                Some(line) => break (line, written.after()),
+                None => writer = *self.aside.unplaced.get(&writer)?,
+            }
+        };
+        loop {
+            if let Some((_, named)) = self.aside.named.range((place.0, 0)..=place).next_back() {
+                return self.aside.names.get(named);
+            }
+            place = self.attached(place.0)?;
         }
-        None
     }
 
     /// The line of a known dot. O(log writers).
     pub(crate) fn place(&self, dot: Dot) -> Option<Line> {
-        let written = self.writers.get(&dot.writer)?;
-        if dot.counter <= written.after || written.line == NONE {
-            return None;
-        }
-        let within = |line: Line, end: u64| {
-            let end = if end == OPEN { self.lines[line as usize].tip } else { end };
-            (dot.counter <= end).then_some(line)
-        };
-        if !written.is_forked || dot.counter <= written.end {
-            return within(written.line, written.end);
-        }
-        let stretch = self.forks.range((dot.writer, 0)..=(dot.writer, dot.counter)).next_back();
-        stretch.and_then(|(_, (line, end))| within(*line, *end))
+        let written = *self.writers.get(&dot.writer)?;
+        let (line, first) = self.stretches(dot.writer, written, dot.counter).next()?;
+        (first <= dot.counter && dot.counter <= self.end(line, first)).then_some(line)
+    }
+
+    /// The lines that a writer is on with dots up to a counter, each with the counter of its first one there, the last first.
+    fn stretches(&self, writer: WriterId, written: Written, upto: u64) -> impl Iterator<Item = (Line, u64)> + '_ {
+        let forks = (!self.aside.forks.is_empty()).then(|| self.aside.forks.range((writer, 0)..=(writer, upto)).rev());
+        let later = forks.into_iter().flatten().map(|((_, first), line)| (*line, *first));
+        later.chain(written.line().map(|line| (line, written.after() + 1)))
+    }
+
+    /// The last counter of the writer whose stretch of a line begins at `first`. O(log writers).
+    fn end(&self, line: Line, first: u64) -> u64 {
+        let next = self.members(line, first + 1, u64::MAX).next();
+        next.map_or_else(|| self.lines[line as usize].tip, |(_, next)| next - 1)
+    }
+
+    /// The writers on a line after its first one, whose first dots there have these counters. O(log writers + block).
+    fn members(&self, line: Line, from: u64, to: u64) -> impl Iterator<Item = (WriterId, u64)> + '_ {
+        let last = self.lines.get(line as usize).map_or(0, |stretch| stretch.last_from);
+        let blocks = (from <= to.min(last)).then(|| {
+            let block = self.members.range((line, 0)..=(line, from)).next_back();
+            self.members.range((line, block.map_or(from, |((_, first), _)| *first))..=(line, to))
+        });
+        let members = blocks.into_iter().flatten().flat_map(move |(_, block)| {
+            let skip = block.partition_point(|member| member.first.get() < from);
+            block[skip..].iter().map(|member| (member.writer, member.first.get()))
+        });
+        members.take_while(move |(_, first)| *first <= to)
     }
 
     /// The last dot of a writer that a version covers, by its counter for each line. 0 if it covers none.
@@ -152,23 +241,22 @@ impl Lineage {
     pub(crate) fn covered(&self, writer: WriterId, counters: &[u64]) -> u64 {
         let Some(written) = self.writers.get(&writer) else { return 0 };
         let of = |line: Line| counters.get(line as usize).copied().unwrap_or(0);
-        if written.is_forked {
-            let stretches = self.forks.range((writer, 0)..=(writer, u64::MAX));
-            let covered = stretches.rev().find(|((_, first), (line, _))| of(*line) >= *first);
-            if let Some((_, (line, end))) = covered {
-                return of(*line).min(*end);
-            }
-        }
-        match of(written.line).min(written.end) {
-            counter if written.line != NONE && counter > written.after => counter,
-            _ => 0,
-        }
+        let covered = self.stretches(writer, *written, u64::MAX).find(|(line, first)| of(*line) >= *first);
+        covered.map_or(0, |(line, first)| of(line).min(self.end(line, first)))
     }
 
     /// The dot of a line at a counter that the line has. O(log writers).
     pub(crate) fn dot_at(&self, line: Line, counter: u64) -> Option<Dot> {
-        let (_, writer) = self.members.range((line, 0)..=(line, counter)).next_back()?;
-        Some(Dot { writer: *writer, counter })
+        let stretch = self.lines.get(line as usize).filter(|stretch| counter > stretch.at)?;
+        if counter >= stretch.last_from {
+            return Some(Dot { writer: stretch.last, counter });
+        }
+        let block = self.members.range((line, 0)..=(line, counter)).next_back();
+        let writer = block.and_then(|(_, block)| {
+            let i = block.partition_point(|member| member.first.get() <= counter);
+            Some(block.get(i.checked_sub(1)?)?.writer)
+        });
+        Some(Dot { writer: writer.unwrap_or(stretch.first), counter })
     }
 
     /// The stretches of writers on a line past one counter, up to another: (writer, counter before the first, last).
@@ -179,19 +267,26 @@ impl Lineage {
             return stretches;
         }
         stretches.extend(self.dot_at(line, after + 1).map(|dot| (dot.writer, after, upto)));
-        for ((_, first), writer) in self.members.range((line, after + 2)..=(line, upto)) {
+        for (writer, first) in self.members(line, after + 2, upto) {
             if let Some(last) = stretches.last_mut() {
                 last.2 = first - 1;
             }
-            stretches.push((*writer, first - 1, upto));
+            stretches.push((writer, first - 1, upto));
         }
         stretches
     }
 
-    /// The dot before a writer's first: the next step down a path.
+    /// The dot before a writer's first: the next step down a path. O(log writers).
     pub(crate) fn parent(&self, writer: WriterId) -> Option<Dot> {
         let written = self.writers.get(&writer)?;
-        Some(Dot { writer: written.parent?, counter: written.after })
+        let counter = written.after();
+        let Some(line) = written.line() else {
+            return Some(Dot { writer: *self.aside.unplaced.get(&writer)?, counter });
+        };
+        match self.attached(line) {
+            Some((to, at)) if at == counter => self.dot_at(to, counter),
+            _ => self.dot_at(line, counter),
+        }
     }
 
     /// Learns how writers began. What is known already must say the same.
@@ -205,11 +300,13 @@ impl Lineage {
             if birth.after() >= MAX_COUNTER || birth.parent.is_some_and(|parent| parent.counter == 0) {
                 return Err(LineageError::Impossible(birth.writer));
             }
-            let (parent, after) = (birth.parent.map(|parent| parent.writer), birth.after());
-            let written = Written { parent, after, line: NONE, end: OPEN, is_forked: false };
+            let written = Written { after: Counter::new(birth.after()), line: NONE.to_le_bytes() };
             self.writers.insert(birth.writer, written);
+            if let Some(parent) = birth.parent {
+                Arc::make_mut(&mut self.aside).unplaced.insert(birth.writer, parent.writer);
+            }
             if let Some(name) = &birth.name {
-                self.names.insert(birth.writer, Arc::clone(name));
+                Arc::make_mut(&mut self.aside).names.insert(birth.writer, Arc::clone(name));
             }
         }
         Ok(())
@@ -224,11 +321,11 @@ impl Lineage {
         while let Some(dot) = next.filter(|dot| self.place(*dot).is_none()) {
             let written = self.writers.get(&dot.writer).ok_or(LineageError::Unknown(dot.writer))?;
             // A path goes down with every step, or it would never end.
-            if dot.counter <= written.after {
+            if dot.counter <= written.after() {
                 return Err(LineageError::Impossible(dot.writer));
             }
             unknown.push(dot);
-            next = written.parent.map(|writer| Dot { writer, counter: written.after });
+            next = self.parent(dot.writer);
         }
         for dot in unknown.into_iter().rev() {
             self.extend_one(dot);
@@ -261,62 +358,50 @@ impl Lineage {
     /// Makes a dot of one writer known whose path below that writer is known.
     fn extend_one(&mut self, dot: Dot) {
         let Some(written) = self.writers.get(&dot.writer).copied() else { return };
-        let last = self.last_known(dot.writer, written);
+        let last = self.stretches(dot.writer, written, u64::MAX).next().map(|(line, first)| self.end(line, first));
         let before = match last {
-            Some(last) => Some((last, self.place(Dot { counter: last, ..dot }))),
-            None => written.parent.map(|writer| (written.after, self.place(Dot { writer, counter: written.after }))),
+            Some(counter) => Some(Dot { counter, ..dot }),
+            None => self.parent(dot.writer),
         };
-        let before = before.and_then(|(counter, line)| Some((line?, counter)));
+        let before = before.and_then(|before| Some((self.place(before)?, before.counter)));
+        let first = last.unwrap_or(written.after()) + 1;
         let lines = Arc::make_mut(&mut self.lines);
-        let (line, begins) = match before {
+        let line = match before {
             Some((line, counter)) if lines[line as usize].tip == counter || is(Bug::ForkOnOneLine) => {
                 lines[line as usize].tip = dot.counter.max(lines[line as usize].tip);
-                (line, last.is_none())
+                if last.is_some() {
+                    return;
+                }
+                (lines[line as usize].last, lines[line as usize].last_from) = (dot.writer, first);
+                self.append(line, Member { writer: dot.writer, first: Counter::new(first) });
+                line
             }
             attached => {
-                lines.push(Stretch { attached, tip: dot.counter });
-                ((lines.len() - 1) as Line, true)
+                let (to, at) = attached.unwrap_or((NONE, 0));
+                let (first, last) = (dot.writer, dot.writer);
+                lines.push(Stretch { to, first, last, last_from: at + 1, at, tip: dot.counter });
+                (lines.len() - 1) as Line
             }
         };
-        if !begins {
-            return;
-        }
-        let first = last.unwrap_or(written.after) + 1;
-        // Whoever was last on the line ends where this one begins.
-        if let Some((_, writer)) = self.members.range((line, 0)..=(line, u64::MAX)).next_back() {
-            self.close(*writer, line, first - 1);
-        }
-        self.members.insert((line, first), dot.writer);
-        if let Some(written) = self.writers.get_mut(&dot.writer) {
-            if written.line == NONE {
-                written.line = line;
-                return;
-            }
-            written.is_forked = true;
-        }
-        self.forks.insert((dot.writer, first), (line, OPEN));
-    }
-
-    /// Ends a writer's stretch on a line.
-    fn close(&mut self, writer: WriterId, line: Line, end: u64) {
-        let last = self.forks.range((writer, 0)..=(writer, u64::MAX)).next_back().map(|(key, (line, _))| (*key, *line));
-        match last {
-            Some((key, forked)) if forked == line => drop(self.forks.insert(key, (line, end))),
-            _ => {
-                if let Some(written) = self.writers.get_mut(&writer).filter(|written| written.line == line) {
-                    written.end = end;
+        match self.writers.get_mut(&dot.writer).filter(|written| written.line().is_none()) {
+            Some(written) => {
+                written.line = line.to_le_bytes();
+                Arc::make_mut(&mut self.aside).unplaced.remove(&dot.writer);
+                if self.aside.names.contains_key(&dot.writer) {
+                    Arc::make_mut(&mut self.aside).named.insert((line, first), dot.writer);
                 }
             }
+            None => drop(Arc::make_mut(&mut self.aside).forks.insert((dot.writer, first), line)),
         }
     }
 
-    /// The highest known counter of a writer.
-    fn last_known(&self, writer: WriterId, written: Written) -> Option<u64> {
-        if written.line == NONE {
-            return None;
+    /// Adds a writer at the end of a line.
+    fn append(&mut self, line: Line, member: Member) {
+        let last = self.members.range((line, 0)..=(line, u64::MAX)).next_back();
+        let open = last.filter(|(_, block)| block.len() < BLOCK).map(|(key, _)| *key);
+        match open.and_then(|key| self.members.get_mut(&key)) {
+            Some(block) => Arc::make_mut(block).push(member),
+            None => drop(self.members.insert((line, member.first.get()), Arc::new(vec![member]))),
         }
-        let forked = self.forks.range((writer, 0)..=(writer, u64::MAX)).next_back().map(|(_, stretch)| *stretch);
-        let (line, end) = forked.unwrap_or((written.line, written.end));
-        Some(if end == OPEN { self.lines[line as usize].tip } else { end })
     }
 }

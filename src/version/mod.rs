@@ -93,7 +93,7 @@ impl Version {
     /// The counter after which those of a writer begin, as far as its birth is known.
     pub(crate) fn begins_after(&self, writer: WriterId) -> u64 {
         match &self.ground {
-            Ground::Whole { lineage, .. } => lineage.parent(writer).map_or(0, |parent| parent.counter),
+            Ground::Whole { lineage, .. } => lineage.after(writer),
             Ground::Told(_) => 0,
         }
     }
@@ -111,9 +111,15 @@ impl Version {
         }
     }
 
+    /// True if the dot is one of the heads: quicker than to ask the table. O(log heads).
+    fn is_head(&self, dot: &Dot) -> bool {
+        self.heads.binary_search(dot).is_ok()
+    }
+
     /// True if everything in `other` is known to be covered. The same as `other <= self`. O(heads of `other` · log writers).
     pub fn includes(&self, other: &Self) -> bool {
-        if Arc::ptr_eq(&self.heads, &other.heads) || other.heads.iter().all(|head| self.covers(*head)) {
+        let covers = |head: &Dot| self.is_head(head) || self.covers(*head);
+        if Arc::ptr_eq(&self.heads, &other.heads) || other.heads.iter().all(covers) {
             return true;
         }
         // The table of the other may know our paths.

@@ -359,3 +359,39 @@ fn a_name_holds_for_all_writers_that_go_on_from_there() {
     let names = [1, 2, 3, 4].map(|n| version.device(id(n)));
     assert_eq!(names, [Some("laptop"), Some("laptop"), Some("phone"), None]);
 }
+
+/// Beside each writer of a path that forks, is forked from and goes on beside it, what its device is called.
+#[test]
+fn a_name_is_found_wherever_a_path_leaves_the_line_of_the_one_that_bears_it() {
+    let named = |n, parent, name: &str| Birth { name: Some(name.into()), ..birth(n, parent) };
+    let births = [
+        named(1, None, "laptop"),
+        birth(2, Some(dot(1, 3))),
+        named(3, Some(dot(1, 2)), "phone"),
+        birth(4, Some(dot(3, 4))),
+        birth(5, Some(dot(1, 1))),
+        birth(6, Some(dot(5, 2))),
+        birth(7, None),
+        named(8, Some(dot(7, 1)), "desk"),
+        birth(9, Some(dot(7, 1))),
+        birth(10, Some(dot(8, 2))),
+    ];
+    let heads = [dot(1, 9), dot(2, 4), dot(4, 5), dot(6, 3), dot(10, 3), dot(9, 2)];
+    let must = ["laptop", "laptop", "phone", "phone", "laptop", "laptop", "", "desk", "", "desk"];
+    // In whichever order the heads are learnt, so whichever line is whose.
+    for first in 0..heads.len() {
+        let mut version = Version::whole().learn(&births, &heads[first..=first]).unwrap();
+        version = version.learn(&[], &heads).unwrap();
+        let names: Vec<&str> = (1..=10).map(|n| version.device(id(n)).unwrap_or("")).collect();
+        assert_eq!(names, must, "after {}", heads[first]);
+        for birth in &births {
+            let before = version.last_of(birth.writer).filter(|last| last.writer != birth.writer);
+            assert!(before.is_none() || before == birth.parent, "{birth:?}");
+        }
+        assert_eq!(version.learn(&births, &[]).err(), None);
+    }
+    // Where no dot is known yet.
+    let version = Version::whole().learn(&births, &[]).unwrap();
+    let names: Vec<&str> = (1..=10).map(|n| version.device(id(n)).unwrap_or("")).collect();
+    assert_eq!(names, must);
+}

@@ -37,7 +37,10 @@ impl Version {
         let Ground::Whole { lineage, counters } = &self.ground else { return meet };
         let mut walked = HashSet::new();
         let mut add = |dot: Dot| {
-            let counter = dot.counter.min(lineage.covered(dot.writer, counters));
+            let counter = match self.is_head(&dot) {
+                true => dot.counter,
+                false => dot.counter.min(lineage.covered(dot.writer, counters)),
+            };
             if counter > 0 {
                 meet.cover(Dot { counter, ..dot });
             }
@@ -64,8 +67,21 @@ impl Version {
     /// The same version by our own table, if it knows all its heads.
     pub(crate) fn resolve(&self, other: &Self) -> Option<Self> {
         let Ground::Whole { lineage, .. } = &self.ground else { return None };
-        if other.heads.iter().any(|head| lineage.place(*head).is_none()) {
+        if self.heads == other.heads {
+            return Some(self.clone());
+        }
+        let new: Vec<Dot> = other.heads.iter().filter(|head| !self.is_head(head)).copied().collect();
+        if new.iter().any(|head| lineage.place(*head).is_none()) {
             return None;
+        }
+        // Most often it is a little ahead of this one: then it is this one with the heads that are new.
+        if 4 * new.len() <= self.heads.len() {
+            let mut version = self.clone();
+            new.iter().for_each(|head| version.cover(*head));
+            version.find_heads();
+            if version.heads == other.heads {
+                return Some(version);
+            }
         }
         let mut version = self.nothing();
         other.heads.iter().for_each(|head| version.cover(*head));
@@ -78,7 +94,9 @@ impl Version {
         let mut learnt = self.clone();
         let Ground::Whole { lineage, .. } = &mut learnt.ground else { return Ok(learnt) };
         lineage.learn(births)?;
-        heads.iter().try_for_each(|head| lineage.extend(*head).map(drop))?;
+        // Our own heads are known.
+        let new = heads.iter().filter(|head| !self.is_head(head));
+        new.into_iter().try_for_each(|head| lineage.extend(*head).map(drop))?;
         Ok(learnt)
     }
 
@@ -209,7 +227,7 @@ impl Version {
         let news = self.news(since).into_iter();
         let new = news.filter(|(writer, seen, _)| {
             // Its first stretch, from the beginning.
-            lineage.parent(*writer).map_or(0, |parent| parent.counter) == *seen
+            lineage.after(*writer) == *seen
         });
         let mut births: Vec<Birth> = new.filter_map(|(writer, ..)| lineage.birth(writer)).collect();
         births.sort_unstable_by_key(|birth| birth.writer);
@@ -255,7 +273,7 @@ impl Version {
         let Ground::Whole { lineage, counters } = &mut self.ground else { return None };
         let last = lineage.covered(writer, counters);
         let counter = match last {
-            0 => lineage.parent(writer).map_or(0, |parent| parent.counter),
+            0 => lineage.after(writer),
             last => last,
         };
         let before = Dot { writer, counter: last };

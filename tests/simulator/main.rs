@@ -60,7 +60,10 @@ fn nothing_is_lost_and_all_become_equal() {
     // What the design cannot see of a writer that two processes share is rare, and stays so.
     let unseen = total.of("of them ended by what nobody can tell from an overwrite");
     let doubled = total.of("contents under doubled dots");
-    assert!(unseen * 50 <= doubled, "{unseen} of {doubled} contents of doubled dots vanished without a report\n{total}");
+    assert!(
+        unseen * 50 <= doubled,
+        "{unseen} of {doubled} contents of doubled dots vanished without a report\n{total}"
+    );
 }
 
 #[test]

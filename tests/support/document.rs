@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::testing::{Model, View, Write, Writes, same};
-use driftless::{ConflictKind, Document, Edit, EditError, Kind};
+use driftless::{ConflictKind, Crdt, Document, Edit, EditError, Kind};
 use serde_json::{Value as Json, json};
 
 /// Segments of one letter.
@@ -27,26 +27,20 @@ pub(crate) enum Op {
     Clear,
 }
 
-/// A path, a kind, and which of its cells: an element, a replica.
+/// A path, a kind, and which of its cells: an element, a writer.
 pub(crate) type Cell = (Path, Kind, i64);
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Value {
     Number(i64),
-    /// Added and taken away.
-    Totals(i64, i64),
+    /// All that one branch has counted.
+    Counted(Amounts),
     Present,
 }
 
-impl Value {
-    fn number(self) -> i64 {
-        match self {
-            Self::Number(n) => n,
-            Self::Totals(added, taken) => added - taken,
-            Self::Present => 1,
-        }
-    }
-}
+/// Amounts, each under the name of the write that added it: the number of the writer, and which of its writes. So an amount
+/// that several cells hold is seen to be one.
+type Amounts = BTreeMap<(usize, u64), i64>;
 
 pub(crate) enum Small {}
 
@@ -56,7 +50,7 @@ pub(crate) struct Standing<'v, 'w>(&'v View<'w, Small>);
 impl Standing<'_, '_> {
     fn cells(&self, path: &str) -> impl Iterator<Item = (Cell, Value, u64)> + '_ {
         let path = path.to_owned();
-        self.0.all().map(|w| (*w.cell, *w.value, w.time)).filter(move |((at, _, _), _, _)| *at == path)
+        self.0.all().map(|w| (*w.cell, w.value.clone(), w.time)).filter(move |((at, _, _), _, _)| *at == path)
     }
 
     fn below(&self, path: &str) -> BTreeSet<Cell> {
@@ -87,12 +81,29 @@ impl Standing<'_, '_> {
 
     fn values(&self, path: &str, kind: Kind) -> BTreeSet<(u64, i64)> {
         let of_kind = self.cells(path).filter(|((_, k, _), _, _)| *k == kind);
-        of_kind.map(|(_, value, time)| (time, value.number())).collect()
+        let number = |value| if let Value::Number(number) = value { number } else { 0 };
+        of_kind.map(|(_, value, time)| (time, number(value))).collect()
+    }
+
+    /// The number of cells of a counter.
+    fn counters(&self, path: &str) -> usize {
+        self.cells(path).filter(|((_, kind, _), _, _)| *kind == Kind::Counter).count()
+    }
+
+    /// The number of amounts that the cells of a counter hold, each as often as there are cells that hold it.
+    fn held(&self, path: &str) -> usize {
+        self.cells(path).map(|(_, value, _)| if let Value::Counted(held) = value { held.len() } else { 0 }).sum()
+    }
+
+    /// All that the cells of a counter hold, each amount once.
+    fn amounts(&self, path: &str) -> Amounts {
+        let held =
+            self.cells(path).map(|(_, value, _)| if let Value::Counted(held) = value { held } else { Amounts::new() });
+        held.flatten().collect()
     }
 
     fn sum(&self, path: &str) -> i64 {
-        // A cell whose writer wrote twice unseen (which only a clone can) does not come about here.
-        self.cells(path).filter(|((_, k, _), _, _)| *k == Kind::Counter).map(|(_, value, _)| value.number()).sum()
+        self.amounts(path).values().sum()
     }
 
     fn value(&self, path: &str, kind: Kind) -> Option<i64> {
@@ -101,7 +112,7 @@ impl Standing<'_, '_> {
             Kind::Register => values.last().map(|(_, value)| *value),
             Kind::Max => values.iter().map(|(_, value)| *value).max(),
             Kind::Min => values.iter().map(|(_, value)| *value).min(),
-            Kind::Counter => (!values.is_empty()).then(|| self.sum(path)),
+            Kind::Counter => (self.counters(path) > 0).then(|| self.sum(path)),
             _ => None,
         }
     }
@@ -130,15 +141,19 @@ impl Standing<'_, '_> {
         json!(entries)
     }
 
-    /// Our totals with so much added.
-    fn counted(&self, path: Path, by: usize, amount: i64) -> Write<Cell, (), Value> {
+    /// The writer's cell with all that its branch has counted: what stood last of those that it goes on from, which is gone
+    /// with that unless it is the writer's own, and the amount.
+    fn counted(&self, path: Path, by: usize, amount: i64) -> Writes<Small> {
+        let of_counter = self.0.all().filter(|w| (w.cell.0, w.cell.1) == (path, Kind::Counter));
+        let before = of_counter.filter(|w| w.is_own).last();
+        let mut amounts = match before.map(|w| w.value) {
+            Some(Value::Counted(amounts)) => amounts.clone(),
+            _ => Amounts::new(),
+        };
+        amounts.insert((by, self.0.seen_of(by) + 1), amount);
         let cell = (path, Kind::Counter, by as i64);
-        let own = self.0.of(&cell).map(|w| *w.value).max().unwrap_or(Value::Totals(0, 0));
-        let Value::Totals(added, taken) = own else { unreachable!("counters hold totals") };
-        Write::Put(
-            cell,
-            if amount < 0 { Value::Totals(added, taken - amount) } else { Value::Totals(added + amount, taken) },
-        )
+        let taken_over = before.map(|w| *w.cell).filter(|taken| *taken != cell);
+        [Write::Put(cell, Value::Counted(amounts))].into_iter().chain(taken_over.map(Write::Remove)).collect()
     }
 }
 
@@ -178,7 +193,7 @@ impl Model for Small {
         match *op {
             Op::Set(p, n) => put(p, Kind::Register, 0, Value::Number(n)),
             Op::Unset(p) => Some(removed(standing.own(p).into_iter().chain(standing.below(p)).collect())),
-            Op::Add(p, n) => standing.takes(p, Kind::Counter).then(|| vec![standing.counted(p, by, n)]),
+            Op::Add(p, n) => standing.takes(p, Kind::Counter).then(|| standing.counted(p, by, n)),
             Op::Insert(p, n) => put(p, Kind::Set, n, Value::Present),
             Op::Remove(p, n) => {
                 Some(removed(standing.own(p).into_iter().filter(|c| *c == (p, Kind::Set, n)).collect()))
@@ -221,7 +236,7 @@ impl Model for Small {
                     }
                     Some(Kind::Counter) => {
                         let difference = n - standing.sum(p);
-                        Some((difference != 0).then(|| standing.counted(p, by, difference)).into_iter().collect())
+                        Some(if difference != 0 { standing.counted(p, by, difference) } else { vec![] })
                     }
                     Some(Kind::Set) => None,
                     Some(kind) if standing.value(p, kind) == Some(n) => Some(vec![]),
@@ -234,6 +249,8 @@ impl Model for Small {
 
     fn check(view: &View<'_, Self>, document: &Document) -> Result<(), String> {
         let standing = Standing(view);
+        // A write that stands is one live sibling, and nothing else is alive.
+        same("live cells", document.state().live_len(), view.all().count())?;
         let properties = document.properties();
         for p in PATHS {
             let at = pointer(p);
@@ -241,9 +258,14 @@ impl Model for Small {
             same(format!("kind at {at}"), properties.kind(&at), shown)?;
             let value = shown.and_then(|kind| standing.value(p, kind));
             same(format!("what shows at {at}"), properties.get(&at).and_then(|v| v.as_int()), value)?;
-            let counted = standing.values(p, Kind::Counter);
-            let sum = (!counted.is_empty()).then(|| i128::from(standing.sum(p)));
+            let cells = standing.counters(p);
+            let sum = (cells > 0).then(|| i128::from(standing.sum(p)));
             same(format!("sum at {at}"), properties.counter(&at), sum)?;
+            same(format!("range at {at}"), properties.counter_range(&at), sum.map(|sum| (sum, sum)))?;
+            let branches = document.state().version().len();
+            if cells > branches {
+                return Err(format!("{cells} cells at {at} for {branches} branches"));
+            }
             let mut registers: Vec<_> =
                 properties.get_all(&at).map(|(v, s)| (s.stamp.millis(), v.as_int().unwrap_or(i64::MIN))).collect();
             registers.sort_unstable();
@@ -279,13 +301,19 @@ impl Model for Small {
         }
     }
 
+    fn collide(a: &Cell, b: &Cell) -> bool {
+        // Each writer has a cell of its own in a counter.
+        a == b || (a.1 == Kind::Counter && (a.0, a.1) == (b.0, b.1))
+    }
+
     fn facets(view: &View<'_, Self>) -> Vec<&'static str> {
         let standing = Standing(view);
         let all = conflicting(&standing);
         let facets = [
             ("concurrent edits", all.iter().any(|(_, kinds)| !kinds)),
             ("several kinds", all.iter().any(|(_, kinds)| *kinds)),
-            ("counters", PATHS.iter().any(|p| standing.values(p, Kind::Counter).len() > 1)),
+            ("counters", PATHS.iter().any(|p| standing.counters(p) > 1)),
+            ("amounts that several cells hold", PATHS.iter().any(|p| standing.held(p) > standing.amounts(p).len())),
         ];
         facets.into_iter().filter(|(_, holds)| *holds).map(|(what, _)| what).collect()
     }

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use driftless::testing::{Model, View, Write, Writes, same};
 use driftless::{
     Crdt, DwFlag, Edit, EditError, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrSet,
-    PnCounter, RwSet,
+    PnCounter, RwSet, State,
 };
 
 /// Every operation of every type: registers and flags have one key.
@@ -21,14 +21,18 @@ pub(crate) enum Op {
 }
 
 /// What a cell holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Held {
     Value(u8),
     /// That it was taken away, where that is something to be seen.
     Taken,
-    /// What one replica added and took away in all.
-    Totals(i128),
+    /// All that one branch has counted.
+    Counted(Amounts),
 }
+
+/// Amounts, each under the name of the write that added it: the number of the writer, and which of its writes. So an amount
+/// that several cells hold is seen to be one.
+pub(crate) type Amounts = BTreeMap<(usize, u64), i128>;
 
 /// A type under test: how it is edited and read, and what must be read.
 pub(crate) trait Subject: Crdt + PartialEq + Debug {
@@ -76,6 +80,8 @@ impl<T: Subject> Model for Judged<T> {
     }
 
     fn check(view: &View<'_, Self>, found: &T) -> Result<(), String> {
+        // A write that stands is one live sibling, and nothing else is alive.
+        same("live cells", found.state().live_len(), view.all().count())?;
         same("what is read", found.read()?, T::expected(view))
     }
 
@@ -89,6 +95,11 @@ impl<T: Subject> Model for Judged<T> {
 
     fn collide(a: &usize, b: &usize) -> bool {
         T::OWN_CELLS || a == b
+    }
+
+    fn facets(view: &View<'_, Self>) -> Vec<&'static str> {
+        let amounts = view.all().map(|w| if let Held::Counted(amounts) = w.value { amounts.len() } else { 0 });
+        if amounts.sum::<usize>() > counted(view).len() { vec!["amounts that several cells hold"] } else { vec![] }
     }
 }
 
@@ -302,13 +313,43 @@ impl Subject for OrMap<u8, u8> {
     }
 }
 
-/// The writer adds to its own total, which it sees unless somebody has reset it.
+/// The writer's cell holds all that its branch has counted: what stood last of those that it goes on from, which is gone
+/// with that unless it is the writer's own, and the amount.
 pub(crate) fn counts<T: Subject>(amount: i128, view: &View<'_, Judged<T>>, by: usize) -> Writes<Judged<T>> {
-    vec![Write::Put(by, Held::Totals(total(view.of(&by).map(|w| *w.value)) + amount))]
+    let before = view.all().filter(|w| w.is_own).last();
+    let mut amounts = match before.map(|w| w.value) {
+        Some(Held::Counted(amounts)) => amounts.clone(),
+        _ => Amounts::new(),
+    };
+    amounts.insert((by, view.seen_of(by) + 1), amount);
+    let taken_over = before.map(|w| *w.cell).filter(|cell| *cell != by);
+    [Write::Put(by, Held::Counted(amounts))].into_iter().chain(taken_over.map(Write::Remove)).collect()
 }
 
-pub(crate) fn total(held: impl Iterator<Item = Held>) -> i128 {
-    held.map(|held| if let Held::Totals(total) = held { total } else { 0 }).sum()
+/// Whatever any cell holds, each amount once.
+fn counted<T: Subject>(view: &View<'_, Judged<T>>) -> Amounts {
+    let mut all = Amounts::new();
+    for held in view.all() {
+        if let Held::Counted(amounts) = held.value {
+            all.extend(amounts);
+        }
+    }
+    all
+}
+
+pub(crate) fn total<T: Subject>(view: &View<'_, Judged<T>>) -> i128 {
+    counted(view).values().sum()
+}
+
+/// The sum of a counter. It is exact where no branch was opened more than 32 times, and there is a cell for each branch at
+/// most.
+fn sum(value: i128, range: (i128, i128), state: &State) -> Result<i128, String> {
+    same("the range of a sum", range, (value, value))?;
+    let (cells, branches) = (state.live_len(), state.version().len());
+    if cells > branches {
+        return Err(format!("{cells} cells for {branches} branches"));
+    }
+    Ok(value)
 }
 
 impl Subject for GCounter {
@@ -319,10 +360,10 @@ impl Subject for GCounter {
         if let Op::Put(_, v) = op { edit.add(v.into()) } else { edit.reset().map(drop) }
     }
     fn read(&self) -> Result<i128, String> {
-        Ok(self.value())
+        sum(self.value(), self.range(), self.state())
     }
     fn expected(view: &View<'_, Judged<Self>>) -> i128 {
-        total(view.all().map(|w| *w.value))
+        total(view)
     }
     fn writes(op: Op, view: &View<'_, Judged<Self>>, by: usize) -> Writes<Judged<Self>> {
         match op {
@@ -348,10 +389,10 @@ impl Subject for PnCounter {
         }
     }
     fn read(&self) -> Result<i128, String> {
-        Ok(self.value())
+        sum(self.value(), self.range(), self.state())
     }
     fn expected(view: &View<'_, Judged<Self>>) -> i128 {
-        total(view.all().map(|w| *w.value))
+        total(view)
     }
     fn writes(op: Op, view: &View<'_, Judged<Self>>, by: usize) -> Writes<Judged<Self>> {
         match op {

@@ -61,6 +61,8 @@ struct Made<M: Model> {
     writer: usize,
     /// The counter after which those of its writer begin.
     after: u64,
+    /// The write that its writer was born at.
+    parent: Option<(usize, u64)>,
 }
 
 /// A delta that was cut, and what the model knows of it.
@@ -248,8 +250,10 @@ impl<M: Model> Table<M> {
         let mut history = History::new();
         edits.iter().for_each(|edit| history.append(&self.edits[*edit].history));
         let seen = history.seen();
-        let mut born: Vec<Born> = self.ids.iter().map(|id| Born { id: *id, after: 0 }).collect();
-        edits.iter().map(|edit| &self.edits[*edit]).for_each(|made| born[made.writer].after = made.after);
+        let mut born: Vec<Born> = self.ids.iter().map(|id| Born { id: *id, after: 0, parent: None }).collect();
+        for made in edits.iter().map(|edit| &self.edits[*edit]) {
+            (born[made.writer].after, born[made.writer].parent) = (made.after, made.parent);
+        }
         let ids = Ids::of(born);
         let age = edits.iter().map(|edit| self.edits[*edit].age).max().unwrap_or(0);
         let collides = history.collides();
@@ -354,14 +358,16 @@ impl<M: Model> Table<M> {
         let Local { past, writer, owner, point } = &self.locals[local];
         let (past, writer, owner) = (*past, *writer, *owner);
         let birthplace = self.birthplace(owner, &point.replica);
-        let Past { history, seen, age, .. } = &self.pasts[past];
+        let Past { history, seen, age, ids, .. } = &self.pasts[past];
+        let parent = ids.parent(writer, seen.of(writer), birthplace.1)?;
+        let path = ids.path(writer, seen.of(writer), birthplace.1)?;
         let age = age + 1;
         let time = TestEnvironment::START + age * TICK + self.ranks[writer];
         let environment = TestEnvironment::new(writer as u64);
         environment.clock().store(time, Ordering::Relaxed);
         let mut replica = point.replica.twin_with(environment);
 
-        let writes = M::writes(&self.ops[op], &history.view(seen), writer);
+        let writes = M::writes(&self.ops[op], &history.view_along(seen, &path), writer);
         let (allowed, mut history, mut all, before) = (writes.is_some(), history.clone(), seen.clone(), history.len());
         history.record(writes.unwrap_or_default(), writer, time, &mut all);
         let written = history.split_off(before);
@@ -376,7 +382,7 @@ impl<M: Model> Table<M> {
                         same("the writer of the edit", replica.writer(), Some(id))?;
                         let begins = replica.version().get(id).checked_sub(all.of(writer));
                         let begins = begins.ok_or("fewer writes than were made")?;
-                        let made = Made { history: written, age, writer, after: begins };
+                        let made = Made { history: written, age, writer, after: begins, parent };
                         (self.made((past, writer, birthplace, op), made), false)
                     }
                 };
