@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernel::{Crdt, DotSet, Entity};
+use crate::kernel::{Broken, Crdt, DotSet};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
 use crate::sync::session::frame::{Frame, Parting, Says};
@@ -18,7 +18,6 @@ use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Checkpoint, Point, Said};
-use crate::version::Version;
 
 /// Two replicas of one value getting equal, and staying so: one end of a conversation with one peer.
 ///
@@ -137,8 +136,8 @@ pub(super) struct Peer {
     pub(super) heard: Option<Announced>,
     /// Number of the newest announcement that could not be resolved, so that a resolvable one was asked for; 0 if there is none.
     pub(super) unresolved: u64,
-    /// It has staged this much of a stream that broke off.
-    pub(super) resume: Option<(Version, Version, Entity)>,
+    /// The stream that broke off of which it has staged the beginning, and whether that was to repair.
+    pub(super) resume: Option<(Broken, bool)>,
     /// The last of its reconciliations that we have answered.
     pub(super) round: u64,
     /// The last of its streams that was merged.

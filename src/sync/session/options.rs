@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::standing::Standing;
 use crate::sync::device::DeviceName;
 use crate::sync::devices::Devices;
-use crate::sync::session::receiving::Staged;
+use crate::sync::session::staged::Staged;
 
 /// How many bytes of a delta are staged at most, unless [`Options::with_staging_limit`] says otherwise. What is staged is decoded as a
 /// whole, which takes up to sixteen times as much: four GiB, which the machines that hold such states have.

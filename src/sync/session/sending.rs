@@ -22,7 +22,7 @@ enum Cut {
     Delta(Delta),
     /// It says that more was pruned than we have pruned, so it does not tell where we stand.
     Complete(Delta),
-    /// What has changed since a stream that broke off, and the rest.
+    /// The changes since a stream that broke off, and its rest.
     Resumed(Box<(Delta, Delta)>),
     /// Without the dead dots that the peer knows from this reconciliation.
     Reconciled(RoundName, Delta),
@@ -53,7 +53,9 @@ impl<T: Crdt> Session<T> {
             Cut::Complete(delta) => self.begin_stream(StreamForm::Whole, &heard, None, None, &delta),
             Cut::Resumed(both) => {
                 let (changes, rest) = &*both;
-                self.begin_stream(StreamForm::Resumed, &heard, Some(point), Some(changes), rest)
+                // A complete delta counts more as pruned than we have pruned: see `Cut::Complete`.
+                let tells = Some(point).filter(|_| *rest.kind() != DeltaKind::Complete);
+                self.begin_stream(StreamForm::Resumed, &heard, tells, Some(changes), rest)
             }
             Cut::Reconciled(round, delta) => {
                 self.begin_stream(StreamForm::Reconciled(round), &heard, Some(point), None, &delta)
@@ -64,10 +66,7 @@ impl<T: Crdt> Session<T> {
 
     /// The cheapest of what is possible.
     fn cut(&mut self, replica: &Replica<T>, heard: &Announced) -> Cut {
-        let resume = self.peer.as_mut().and_then(|peer| peer.resume.take());
-        if let Some((since, upto, last)) = resume
-            && let Some(both) = replica.delta_since_beyond(&since, &upto, last)
-        {
+        if let Some(both) = self.go_on_with_broken(replica, false) {
             return Cut::Resumed(Box::new(both));
         }
         let live = replica.state().state().live_len();
@@ -81,6 +80,15 @@ impl<T: Crdt> Session<T> {
                 None => Cut::Reconcile,
             },
         }
+    }
+
+    /// The changes since the stream that broke off, and its rest; `None` if there is none of this purpose, or it cannot be gone
+    /// on with.
+    fn go_on_with_broken(&mut self, replica: &Replica<T>, is_repair: bool) -> Option<(Delta, Delta)> {
+        let (broken, was_repair) = self.peer.as_mut()?.resume.take()?;
+        // A repair compares contents of one version, so it goes on only where nothing was written.
+        let fits = was_repair == is_repair && (!is_repair || broken.upto == *replica.version());
+        replica.delta_since_beyond(&broken).filter(|_| fits)
     }
 
     /// By the last reconciliation, if that is of use.
@@ -109,6 +117,9 @@ impl<T: Crdt> Session<T> {
             return Ok(());
         }
         self.offer = Some(offer);
+        if let Some((changes, rest)) = self.go_on_with_broken(replica, true) {
+            return self.begin_stream(StreamForm::Resumed, heard, None, Some(&changes), &rest);
+        }
         self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete())
     }
 
