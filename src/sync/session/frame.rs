@@ -15,7 +15,7 @@
 //! | announce | number of the last stream that was merged, [`Told`] |
 //! | need | nothing |
 //! | part | number of the stream, bytes in all, bytes before, bytes |
-//! | ask | number of the stream, bytes that are there, whether to send again what was sent |
+//! | ask | number of the stream, bytes that are there, whether to send again what was sent; all bytes: it is not durable yet |
 //! | gone | number of the stream |
 //! | turn | number of the reconciliation, whether the sender began it, place in it, in the first the sender's [`Told`] and the number of the receiver's announcement that it begins from, a [`Turn`](crate::sync::Turn) |
 //! | bye | nonce (8), a [`Parting`] |

@@ -16,6 +16,7 @@ use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
+use crate::sync::session::sending::Withheld;
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Checkpoint, Point, Said};
 
@@ -95,6 +96,8 @@ pub struct Session<T: Crdt> {
     pub(super) undurable: Option<(u64, u64)>,
     pub(super) peer: Option<Peer>,
     pub(super) outgoing: Option<Outgoing>,
+    /// The next delta, which waits to be durable.
+    pub(super) withheld: Option<Withheld>,
     pub(super) incoming: Option<Incoming>,
     /// How many streams we have begun.
     pub(super) streams: u64,
@@ -156,6 +159,8 @@ pub(super) struct DueFrames {
     pub(super) announce: bool,
     /// Whether to send again what was sent.
     pub(super) ask: Option<bool>,
+    /// A stream that was merged and is not durable yet, and its length.
+    pub(super) arrived: Option<(u64, u64)>,
     /// Which stream there is not any longer.
     pub(super) gone: Option<u64>,
     pub(super) turn: bool,
@@ -183,6 +188,7 @@ impl<T: Crdt> Session<T> {
             undurable: None,
             peer: None,
             outgoing: None,
+            withheld: None,
             incoming: None,
             streams: 0,
             round: None,
@@ -371,6 +377,9 @@ impl<T: Crdt> Session<T> {
         }
         if let Some(stream) = self.due.gone.take() {
             return Ok(Some(self.sent(&Frame { to, says: Says::Gone { stream } })));
+        }
+        if let Some((stream, have)) = self.due.arrived.take() {
+            return Ok(Some(self.sent(&Frame { to, says: Says::Ask { stream, have, again: false } })));
         }
         if self.due.turn {
             self.due.turn = false;

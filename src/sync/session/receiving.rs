@@ -37,9 +37,13 @@ impl<T: Crdt> Session<T> {
         total: u64,
         (offset, part): (u64, &[u8]),
     ) -> Result<bool, SessionError> {
-        if self.peer.as_ref().is_some_and(|peer| number <= peer.merged) {
-            // The peer does not know that it was merged.
-            self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
+        if let Some(peer) = self.peer.as_ref().filter(|peer| number <= peer.merged) {
+            // The peer does not know that it was merged; as long as that is not durable, it only hears that all has arrived.
+            let is_durable = number <= peer.durable;
+            if self.pace.allows(Reaction::Announce, self.now) {
+                self.due.announce |= is_durable;
+                self.due.arrived = (!is_durable).then_some((number, total));
+            }
             return Ok(false);
         }
         if self.incoming.as_ref().is_none_or(|incoming| number > incoming.number) {
