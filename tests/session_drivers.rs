@@ -275,7 +275,7 @@ fn an_app_that_writes_without_pause_still_tells_its_peer_what_is_durable() {
         prepare(&mut b);
         let mut two = Durable::new([a, b], Options::new());
         let mut saving: Option<Checkpoint> = None;
-        for n in 0..50 {
+        for n in 0..50u32 {
             add(&mut two.replicas[1], &format!("of b {n}"));
             let begun = Checkpoint::of(&two.replicas[1]);
             add(&mut two.replicas[1], &format!("more of b {n}"));
@@ -299,6 +299,35 @@ fn an_app_that_writes_without_pause_still_tells_its_peer_what_is_durable() {
         assert_eq!(two.replicas[0].state(), two.replicas[1].state());
         assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
     }
+}
+
+/// The session is polled while the save is under way.
+#[test]
+fn a_delta_that_is_cut_after_the_checkpoint_that_holds_it_is_sent_with_it() {
+    let (mut a, mut b) = (replica(1), replica(2));
+    fill(&mut a, "node", 3);
+    b.merge(&a.complete()).unwrap();
+    let mut two = Durable::new([a, b], Options::new());
+    two.talk().unwrap();
+    add(&mut two.replicas[1], "of b");
+    let checkpoint = Checkpoint::of(&two.replicas[1]);
+    two.talk().unwrap();
+    assert!(!has(&two.replicas[0], "of b"));
+    two.sessions[1].handle_persisted(&checkpoint);
+    two.talk().unwrap();
+    assert!(has(&two.replicas[0], "of b"));
+    assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
+    // A checkpoint that was drawn before a further write does not hold that.
+    add(&mut two.replicas[1], "held");
+    let checkpoint = Checkpoint::of(&two.replicas[1]);
+    add(&mut two.replicas[1], "not held");
+    two.talk().unwrap();
+    two.sessions[1].handle_persisted(&checkpoint);
+    two.talk().unwrap();
+    assert!(!has(&two.replicas[0], "not held"));
+    two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+    two.talk().unwrap();
+    assert!(has(&two.replicas[0], "held") && has(&two.replicas[0], "not held"));
 }
 
 #[test]

@@ -290,7 +290,7 @@ fn a_stream_that_says_where_an_earlier_announcement_stood_does_not_set_the_peer_
     assert_eq!(victim.merged, 1);
     // The peer has said since that it stands elsewhere.
     assert!(!victim.session.is_equal(&victim.replica));
-    assert!(victim.session.standing().unwrap().version().is_empty());
+    assert_eq!(victim.session.standing(), None, "nobody here knows the writer at whose head the peer stands");
     // As the sixth it counts.
     let mut victim = Victim::met(replica(1), Stands::new(), NO_PRINT);
     let fifth = Told::whole(5, Stands::at(vec![(writer(7), 100)]), [5; 16]);
@@ -300,6 +300,7 @@ fn a_stream_that_says_where_an_earlier_announcement_stood_does_not_set_the_peer_
     victim.hear(&frames::stream(victim.to, 1, &bytes)).unwrap();
     victim.says();
     assert!(victim.session.is_equal(&victim.replica));
+    assert_eq!(victim.session.standing().unwrap().version(), peer.version());
 }
 
 #[test]

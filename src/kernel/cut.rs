@@ -63,8 +63,7 @@ impl State {
         let resolve = |version: &Version| self.version.resolve(version);
         let (since, then, mut known) = (resolve(&broken.since)?, resolve(&broken.upto)?, resolve(&broken.pruned)?);
         known.join(&since);
-        let is_told = then.includes(&self.pruned)
-            && (since.is_empty() || known.includes(&self.pruned));
+        let is_told = then.includes(&self.pruned) && (since.is_empty() || known.includes(&self.pruned));
         let has_other_content = then == self.version && self.fingerprint() != broken.fingerprint;
         if !then.includes(&since) || !self.version.includes(&then) || !is_told || has_other_content {
             return None;

@@ -89,7 +89,8 @@ impl Delta {
         let common = prefix.goes_on_with(changes, &rest, receiver)?;
         let (since, upto, pruned) = (rest.since.clone(), rest.upto.clone(), rest.pruned.clone());
         let births = Arc::clone(&rest.births);
-        let mut joined = DeltaBuilder::with_births(&rest.schema, kind.clone(), [since, upto, pruned], births, rest.news);
+        let mut joined =
+            DeltaBuilder::with_births(&rest.schema, kind.clone(), [since, upto, pruned], births, rest.news);
         let mut order = Vec::with_capacity(prefix.parts.len() + changes.parts.len() + rest.parts.len());
         let [from_prefix, from_joined, from_rest] = [0, 1, 2];
         let mut next = 0;
@@ -120,9 +121,7 @@ impl Delta {
 
     /// The kind of what this prefix and the rest become, if they fit together. The rest lists no dead dots: the prefix does.
     fn resumed_kind(&self, rest: &Self) -> Option<DeltaKind> {
-        let lists_nothing = |kind: &DeltaKind| {
-            matches!(kind, DeltaKind::Reconciled { at, dead } if *at == rest.since && dead.is_empty())
-        };
+        let lists_nothing = |kind: &DeltaKind| matches!(kind, DeltaKind::Reconciled { at, dead } if *at == rest.since && dead.is_empty());
         match &self.kind {
             DeltaKind::Incremental if rest.kind == DeltaKind::Incremental => Some(DeltaKind::Incremental),
             // What a peer gets that is not known to hold anything, once there was pruning.
@@ -413,7 +412,8 @@ mod tests {
         let count = |cell: &Cell<u32>, yes: bool| cell.set(cell.get() + u32::from(yes));
         let mut runner = TestRunner::new(Config { cases: 2000, failure_persistence: None, ..Config::default() });
         let at = || any::<prop::sample::Index>();
-        let strategy = (steps(0..60), steps(0..6), (steps(0..20), steps(0..20)), (0..150usize, at(), at()), any::<bool>());
+        let strategy =
+            (steps(0..60), steps(0..6), (steps(0..20), steps(0..20)), (0..150usize, at(), at()), any::<bool>());
         let run = runner.run(&strategy, |(before, late, (then, later), (len, at, at_again), is_complete)| {
             let mut world = World::new();
             world.run(&before);

@@ -89,7 +89,7 @@ impl Options {
     }
 
     /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. Decoding takes up to sixteen
-    /// times as much memory.
+    /// times as much memory; what was [staged](Self::with_staged) before a break is held beside it, up to as many bytes again.
     #[must_use]
     pub fn with_staging_limit(mut self, bytes: u64) -> Self {
         self.staging_limit = 1 << bytes.max(1).ilog2();

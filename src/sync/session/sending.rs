@@ -50,7 +50,9 @@ impl<T: Crdt> Session<T> {
             return Ok(());
         }
         if let Some(withheld) = self.withheld.take() {
-            if self.persisted.as_ref().is_some_and(|last| last.order < withheld.order) {
+            // It is durable with a checkpoint that was drawn later, and with one that holds the same.
+            let is_earlier = self.persisted.as_ref().is_some_and(|last| last.order < withheld.order);
+            if is_earlier && *point != withheld.point {
                 self.withheld = Some(withheld);
                 return Ok(());
             }

@@ -295,8 +295,8 @@ impl<T: Crdt> Session<T> {
         base?.changed_by(changes)
     }
 
-    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. None
-    /// before the peer has said where it stands.
+    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. `None`
+    /// before the peer has said where it stands, and while it stands at writes of writers that are not known here.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
         self.said.last().point.standing.common(&heard.point.standing)
