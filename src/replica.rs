@@ -10,7 +10,7 @@ use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::journal::{Journal, Origin};
 use crate::kernel::{
-    Author, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Entity, Environment, Fingerprint, Log,
+    Author, Broken, Checked, Crdt, CutError, Delta, DotSet, Dropped, Edit, Environment, Fingerprint, Log,
     MAX_SCHEMA_LEN, MergeError, Merging, RepairError, Repairing, SystemEnvironment, Touched, once,
 };
 use crate::report::{MergeReport, Repair};
@@ -460,11 +460,11 @@ impl<T: Crdt> Replica<T> {
         self.target.state().delta_since(T::SCHEMA, since)
     }
 
-    /// How to go on with a [`delta_since`](Self::delta_since) that was broken off: see [`State::delta_since_beyond`].
+    /// Returns the rest of a delta that was broken off: see [`State::delta_since_beyond`].
     ///
     /// [`State::delta_since_beyond`]: crate::State::delta_since_beyond
-    pub(crate) fn delta_since_beyond(&self, since: &Version, then: &Version, last: Entity) -> Option<(Delta, Delta)> {
-        self.target.state().delta_since_beyond(T::SCHEMA, since, then, last)
+    pub(crate) fn delta_since_beyond(&self, broken: &Broken) -> Option<(Delta, Delta)> {
+        self.target.state().delta_since_beyond(T::SCHEMA, broken)
     }
 
     /// Everything, as a delta that applies to every replica whatever it has seen. O(n). Tombstones are left out and

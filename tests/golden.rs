@@ -17,10 +17,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use conversation::{Conversation, conversations};
 use driftless::kernel::{Entity, Payload};
-use driftless::sync::{self, Devices, Reconciling, Step, Turn};
+use driftless::sync::{self, Devices, Options, Reconciling, Session, Staged, Step, Turn};
 use driftless::testing::TestEnvironment;
 use driftless::{
     ConflictKind, Crdt, DecodeError, Delta, DeltaKind, Document, DotSet, DwFlag, EwFlag, GCounter, Graph, Kind,
@@ -69,6 +70,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
     all.insert("later".into(), later().to_bytes());
     all.insert("openings".into(), openings().complete().to_bytes());
     all.insert("devices".into(), devices().to_bytes());
+    all.insert("staged".into(), staged().1.to_bytes());
     all
 }
 
@@ -320,6 +322,32 @@ fn later() -> Delta {
         })
     });
     edit.unwrap().1
+}
+
+/// Two replicas, and what the second has of a delta of the first, whose connection broke in the middle of a long node.
+fn staged() -> ([Replica<Graph>; 2], Staged) {
+    let ([mut a, mut b], _) = two::<Graph>();
+    let text = "long".repeat(50_000);
+    a.edit(|g| {
+        [([1; 16], "short"), ([2; 16], text.as_str())].into_iter().try_for_each(|(id, text)| {
+            let node = g.add_node(NodeId::from(id))?;
+            g.set(node, "/text", text)
+        })
+    })
+    .unwrap();
+    let mut on_a = Session::new(&a, Options::new().with_part_len(10_000), [1; 16]);
+    let mut on_b = Session::new(&b, Options::new(), [2; 16]);
+    let now = Duration::ZERO;
+    for _ in 0..2 {
+        while let Some(frame) = on_b.poll_frame(&b, now).unwrap() {
+            on_a.handle_frame(&mut a, &frame, now).unwrap();
+        }
+        for _ in 0..4 {
+            let frame = on_a.poll_frame(&a, now).unwrap();
+            frame.iter().for_each(|frame| on_b.handle_frame(&mut b, frame, now).unwrap());
+        }
+    }
+    ([a, b], *on_b.into_staged().expect("a node has come"))
 }
 
 #[test]
@@ -619,6 +647,28 @@ fn a_conversation_of_two_that_reconcile_comes_to_the_same_as_ever() {
     assert_eq!(difference.only_there().len(), 2);
     let whole = golden("turn-whole");
     assert_eq!(Turn::from_bytes(&whole).unwrap().to_bytes(), whole);
+}
+
+#[test]
+fn what_was_staged_is_read_and_gone_on_with() {
+    let bytes = golden("staged");
+    let staged = Staged::from_bytes(&bytes).unwrap();
+    assert_eq!(staged.to_bytes(), bytes);
+    let ([mut a, mut b], _) = self::staged();
+    let mut on_a = Session::new(&a, Options::new(), [3; 16]);
+    let mut on_b = Session::new(&b, Options::new().with_staged(Some(Box::new(staged))), [4; 16]);
+    let now = Duration::ZERO;
+    while !(on_a.is_equal(&a) && on_b.is_equal(&b)) {
+        while let Some(frame) = on_b.poll_frame(&b, now).unwrap() {
+            on_a.handle_frame(&mut a, &frame, now).unwrap();
+        }
+        while let Some(frame) = on_a.poll_frame(&a, now).unwrap() {
+            on_b.handle_frame(&mut b, &frame, now).unwrap();
+        }
+    }
+    let node = b.state().node(NodeId::from([1; 16])).unwrap();
+    assert_eq!(node.get("/text"), Some("short".into()), "it came before the break");
+    assert!(b.state().node(NodeId::from([2; 16])).is_some());
 }
 
 // ---- what a later version wrote ----

@@ -379,9 +379,11 @@ fn absurd_hellos_end_with_an_error_that_says_why_or_do_no_harm() {
         Change { gone: vec![3, 1 << 60], come: Vec::new() },
         Change::default(),
     ];
-    for since in &counters {
-        for upto in &counters {
-            let resume = Some((since.clone(), upto.clone(), [0xff; 17]));
+    for (n, since) in counters.iter().enumerate() {
+        for (m, upto) in counters.iter().enumerate() {
+            let (kind, pruned) = ((n + m) as u8 % 4, &counters[(n + 2 * m) % counters.len()]);
+            let versions = [since, upto, pruned].map(Clone::clone);
+            let resume = Some(frames::Resume { kind, fingerprint: NO_PRINT, versions, last: [0xff; 17] });
             assert_eq!(hello(&|hello| hello.told.resume = resume.clone()).0, Ok(()));
             let nothing = Form::Whole(Stands::new());
             assert_eq!(hello(&|h| (h.told.resume, h.told.form) = (resume.clone(), nothing.clone())).0, Ok(()));

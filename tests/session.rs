@@ -784,6 +784,224 @@ fn what_was_staged_of_another_peer_or_is_outdated_does_no_harm() {
     assert!(has(&pair.sides[1].replica, "another"));
 }
 
+/// Syncs over a line that breaks whenever it has carried so many bytes. Both sides save what they have staged. Returns how many
+/// connections and bytes it took, and what the two hold then.
+fn over_a_line_that_breaks(
+    [mut a, mut b]: [Replica<Graph>; 2],
+    breaks_after: usize,
+    mut between: impl FnMut(usize, &mut Replica<Graph>, &mut Replica<Graph>),
+) -> (usize, usize, [Replica<Graph>; 2]) {
+    let (mut bytes, mut staged) = (0, [None, None]);
+    for tries in 1..=20 {
+        let options = staged.map(|staged| Options::new().with_staged(staged));
+        let mut pair = Pair::with(a, b, options);
+        let (mut carried, mut broken) = (0, false);
+        while !broken {
+            let said = pair.round(&mut |_, _, frame, way| {
+                broken |= carried + frame.len() > breaks_after;
+                if broken {
+                    return;
+                }
+                carried += frame.len();
+                way.push_back(frame);
+            });
+            if !said && pair.sides.iter().all(Side::is_equal) {
+                let [a, b] = pair.sides.map(|side| side.replica);
+                assert_eq!(a.state(), b.state());
+                [&a, &b].into_iter().for_each(|replica| replica.state().check_invariants().unwrap());
+                return (tries, bytes + carried, [a, b]);
+            }
+            if !said {
+                let timeouts = pair.sides.iter().filter_map(|side| side.session.poll_timeout());
+                pair.now = pair.now.max(timeouts.min().expect("nobody waits and they are not equal"));
+            }
+        }
+        // What the broken connection has carried of the frame that did not get through counts as well.
+        bytes += breaks_after;
+        let [one, other] = pair.sides;
+        (a, b) = (one.replica, other.replica);
+        staged = [one.session, other.session].map(|session| {
+            let bytes = session.into_staged()?.to_bytes();
+            Some(Box::new(Staged::from_bytes(&bytes).unwrap()))
+        });
+        between(tries, &mut a, &mut b);
+    }
+    panic!("not done after 20 tries and {bytes} bytes");
+}
+
+/// Some 1.16 MB that go to the second, as a delta of each kind.
+const KINDS: [(&str, fn() -> [Replica<Graph>; 2]); 4] = [
+    ("incremental", || {
+        let (mut a, b) = two();
+        fill(&mut a, "new", LONG);
+        [a, b]
+    }),
+    ("from nothing", || {
+        let (mut a, _) = two();
+        fill(&mut a, "new", LONG);
+        a.edit(|g| g.remove_node(NodeId::named("node 3"))).unwrap();
+        a.prune(Prune::All);
+        [a, replica(3)]
+    }),
+    // What was removed of late is more than what is there.
+    ("complete", || {
+        let (mut a, b) = two();
+        fill(&mut a, "new", LONG);
+        let names: Vec<_> = (0..4_000).map(|n| format!("gone {n}")).collect();
+        a.edit(|g| names.iter().try_for_each(|name| g.add_node(name).map(drop))).unwrap();
+        a.edit(|g| names.iter().try_for_each(|name| g.remove_node(NodeId::named(name)).map(drop))).unwrap();
+        [a, b]
+    }),
+    ("reconciled", || {
+        let (mut a, b) = two();
+        a.edit(|g| (0..10).try_for_each(|n| g.remove_node(NodeId::named(&format!("node {n}"))).map(drop))).unwrap();
+        a.prune(Prune::All);
+        fill(&mut a, "new", LONG);
+        [a, b]
+    }),
+];
+
+const LONG: usize = 1_105;
+
+/// As much as goes over a line that does not break.
+fn at_once([a, b]: [Replica<Graph>; 2]) -> usize {
+    over_a_line_that_breaks([a, b], usize::MAX, |_, _, _| panic!("it does not break")).1
+}
+
+#[test]
+fn a_stream_of_any_kind_goes_on_where_it_broke() {
+    for (kind, two) in KINDS {
+        let all = at_once(two());
+        let (tries, bytes, [_, b]) = over_a_line_that_breaks(two(), 400_000, |_, _, b| assert!(!has(b, "new 1")));
+        println!("{kind}: {all} bytes at once; over a line that breaks after 400,000, {bytes} in {tries} tries");
+        assert!((1_150_000..1_200_000).contains(&all), "{kind}: {all}");
+        assert!(tries <= 4, "{kind}: {tries} tries");
+        assert!(bytes * 10 <= all * 13, "{kind}: {bytes} of {all}");
+        assert!(has(&b, "new 1"));
+    }
+    // Each is of its kind.
+    let [a, b] = KINDS[2].1();
+    assert!(a.complete().to_bytes().len() < a.delta_since(b.version()).unwrap().to_bytes().len());
+    let [a, b] = KINDS[3].1();
+    assert!(a.delta_since(b.version()).is_err());
+}
+
+#[test]
+fn a_repair_goes_on_where_it_broke() {
+    let contradicting = || {
+        let (mut a, _) = two();
+        fill(&mut a, "both", LONG);
+        let mut b = twin(&a, TestEnvironment::new(7));
+        fill(&mut a, "one", 10);
+        fill(&mut b, "two", 10);
+        [a, b]
+    };
+    let [a, b] = contradicting();
+    let (all, _) = resumed(a, b, None);
+    let [a, b] = contradicting();
+    let (a, b, staged) = broken(a, b, 13);
+    let (rest, pair) = resumed(a, b, staged);
+    println!("{all} bytes of one side at once; after a break, {rest}");
+    assert!(all > 1_160_000 && rest <= all - 13 * PART_LEN as u64 + (140 << 10), "{rest} of {all}");
+    let [a, b] = pair.sides.map(|side| side.replica);
+    assert!(["one 1", "two 1"].iter().all(|node| has(&a, node) && has(&b, node)));
+    // Where anything was written since, the stream begins again, and nothing is lost.
+    let [a, b] = contradicting();
+    let (mut a, b, staged) = broken(a, b, 13);
+    a.edit(|g| g.add_node("later")).unwrap();
+    let (_, pair) = resumed(a, b, staged);
+    let [a, b] = pair.sides.map(|side| side.replica);
+    assert!(["one 1", "two 1", "later"].iter().all(|node| has(&a, node) && has(&b, node)));
+}
+
+#[test]
+fn what_both_write_between_breaks_comes_along_whatever_the_kind() {
+    for (kind, two) in KINDS {
+        let all = at_once(two());
+        let (tries, bytes, [a, b]) = over_a_line_that_breaks(two(), 400_000, |tries, a, b| {
+            set(a, &format!("new {tries}"), "changed meanwhile");
+            a.edit(|g| g.remove_node(NodeId::named(&format!("new {}", 100 + tries)))).unwrap();
+            a.edit(|g| g.remove_node(NodeId::named(&format!("node {}", 50 + tries)))).unwrap();
+            a.edit(|g| g.add_node(&format!("by the sender {tries}"))).unwrap();
+            b.edit(|g| g.add_node(&format!("by the receiver {tries}"))).unwrap();
+            if tries == 2 && kind != "from nothing" {
+                set(b, "node 77", "by the receiver");
+                b.prune(Prune::All);
+            }
+        });
+        println!("{kind}: {all} bytes without breaks, {bytes} in {tries} tries");
+        assert!(tries <= 5 && bytes * 10 <= all * 14, "{kind}: {bytes} of {all} in {tries}");
+        for n in 1..tries {
+            for name in ["by the sender", "by the receiver"].map(|name| format!("{name} {n}")) {
+                assert!(has(&a, &name) && has(&b, &name), "{kind}: {name}");
+            }
+            for gone in [format!("new {}", 100 + n), format!("node {}", 50 + n)] {
+                assert!(!has(&a, &gone) && !has(&b, &gone), "{kind}: {gone}");
+            }
+            let text = b.state().node(NodeId::named(&format!("new {n}"))).unwrap().get("/text");
+            assert_eq!(text, Some("changed meanwhile".into()), "{kind}");
+        }
+    }
+}
+
+/// Each opening of the sender's is a writer of its own, and no version is ever lowered: a stream goes on from another opening, from
+/// a copy, and not from a backup that has less.
+#[test]
+fn a_stream_that_is_resumed_after_its_sender_was_opened_anew_drops_no_writes_at_the_sender() {
+    for (kind, two) in KINDS {
+        let opened = |bytes: &[u8], seed| Replica::<Graph>::load_with(TestEnvironment::new(seed), bytes).unwrap();
+        // Opened anew after each break.
+        let (tries, bytes, [a, b]) = over_a_line_that_breaks(two(), 400_000, |tries, a, _| {
+            *a = opened(&a.save(), 50 + tries as u64);
+            a.edit(|g| g.add_node(&format!("of opening {tries}"))).unwrap();
+        });
+        assert!(tries <= 5 && bytes <= 1_700_000, "{kind}: {bytes} in {tries}");
+        for replica in [&a, &b] {
+            assert!((0..LONG).all(|n| has(replica, &format!("new {n}"))), "{kind}");
+            assert!((1..tries).all(|n| has(replica, &format!("of opening {n}"))), "{kind}");
+        }
+        // A backup goes on that lacks half of what was sent; the original comes back later.
+        let [a, b] = two();
+        let backup = a.save();
+        let mut original = opened(&backup, 61);
+        fill(&mut original, "later", 100);
+        let mut away = None;
+        let (_, _, [a, mut b]) = over_a_line_that_breaks([original, b], 400_000, |tries, a, _| {
+            if tries == 1 {
+                away = Some(std::mem::replace(a, opened(&backup, 62)));
+                a.edit(|g| g.add_node("of the backup")).unwrap();
+            }
+        });
+        let mut original = away.unwrap();
+        assert!(
+            [&a, &b].into_iter().all(|replica| has(replica, "of the backup") && !has(replica, "later 7")),
+            "{kind}"
+        );
+        sync::in_memory(&mut original, &mut b).unwrap();
+        for replica in [&original, &b] {
+            assert!(has(replica, "of the backup") && (0..100).all(|n| has(replica, &format!("later {n}"))), "{kind}");
+        }
+        assert_eq!(original.state(), b.state());
+    }
+}
+
+#[test]
+fn what_was_staged_is_read_from_its_own_bytes_alone() {
+    let (_, _, staged) = broken_after(13);
+    let staged = staged.unwrap();
+    let bytes = staged.to_bytes();
+    let again = Staged::from_bytes(&bytes).unwrap();
+    assert_eq!((again.len(), again.to_bytes()), (staged.len(), bytes.clone()));
+    let (a, _) = two();
+    assert!(Staged::from_bytes(&a.complete().to_bytes()).is_err() && driftless::Delta::from_bytes(&bytes).is_err());
+    for at in (0..bytes.len()).step_by(9_973).chain([0, 5, 15, 20]) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(Staged::from_bytes(&damaged).is_err(), "{at}");
+        assert!(Staged::from_bytes(&bytes[..at]).is_err(), "{at}");
+    }
+}
+
 #[test]
 fn a_delta_that_is_longer_than_what_is_staged_is_an_error_on_both_sides() {
     let (a, b) = large();

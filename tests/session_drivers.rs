@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use driftless::sync::{self, Checkpoint, Event, Options, Parting, Pump, Session, SessionError, SyncErrorReason};
 use driftless::testing::TestEnvironment;
-use driftless::{Graph, NodeId, Replica};
+use driftless::{Graph, NodeId, Prune, Replica};
 
 fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -222,6 +223,134 @@ fn a_merge_after_the_checkpoint_is_not_durable_by_it() {
     // An earlier one that comes later takes nothing back.
     on_b.handle_persisted(&early);
     assert!(on_b.is_equal(&b) && on_a.is_equal(&a));
+}
+
+/// Two sessions, of which the second waits until what it holds is durable.
+struct Durable {
+    replicas: [Replica<Graph>; 2],
+    sessions: [Session<Graph>; 2],
+    now: Duration,
+    /// Bytes that the first has sent.
+    sent: usize,
+}
+
+impl Durable {
+    fn new(replicas: [Replica<Graph>; 2], options: Options) -> Self {
+        let on_a = Session::new(&replicas[0], options.clone(), [1; 16]);
+        let on_b = Session::new(&replicas[1], options.waiting_for_persisted(), [2; 16]);
+        Self { replicas, sessions: [on_a, on_b], now: Duration::ZERO, sent: 0 }
+    }
+
+    fn talk(&mut self) -> Result<(), SessionError> {
+        let mut said = true;
+        while said {
+            said = false;
+            for from in 0..2 {
+                while let Some(frame) = self.sessions[from].poll_frame(&self.replicas[from], self.now)? {
+                    said = true;
+                    self.sent += if from == 0 { frame.len() } else { 0 };
+                    self.sessions[1 - from].handle_frame(&mut self.replicas[1 - from], &frame, self.now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Each save takes so long that the app has written again before it is done, so what the replica holds is never all durable.
+#[test]
+fn an_app_that_writes_without_pause_still_tells_its_peer_what_is_durable() {
+    type Prepare = fn(&mut Replica<Graph>);
+    let prepare: [(&str, Prepare); 2] = [
+        ("incremental", |_| {}),
+        ("reconciled", |b| {
+            b.edit(|g| (0..5).try_for_each(|n| g.remove_node(NodeId::named(&format!("node {n}"))).map(drop))).unwrap();
+            b.prune(Prune::All);
+        }),
+    ];
+    for (kind, prepare) in prepare {
+        let (mut a, mut b) = (replica(1), replica(2));
+        fill(&mut a, "node", 40);
+        b.merge(&a.complete()).unwrap();
+        prepare(&mut b);
+        let mut two = Durable::new([a, b], Options::new());
+        let mut saving: Option<Checkpoint> = None;
+        for n in 0..50u32 {
+            add(&mut two.replicas[1], &format!("of b {n}"));
+            let begun = Checkpoint::of(&two.replicas[1]);
+            add(&mut two.replicas[1], &format!("more of b {n}"));
+            two.talk().unwrap();
+            let durable = saving.replace(begun);
+            durable.iter().for_each(|checkpoint| two.sessions[1].handle_persisted(checkpoint));
+            two.talk().unwrap();
+            two.now += Duration::from_secs(1);
+            // Nothing arrives that no save holds: the last one that is done was begun in the round before.
+            assert!(!has(&two.replicas[0], &format!("more of b {n}")), "{kind}: {n}");
+            assert!(n == 0 || !has(&two.replicas[0], &format!("more of b {}", n - 1)), "{kind}: {n}");
+            let late = n.checked_sub(4);
+            assert!(late.is_none_or(|late| has(&two.replicas[0], &format!("of b {late}"))), "{kind}: {n}");
+        }
+        assert_eq!(two.sessions[1].counters().reconciliations > 0, kind == "reconciled");
+        // At rest both get equal.
+        two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+        two.talk().unwrap();
+        two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+        two.talk().unwrap();
+        assert_eq!(two.replicas[0].state(), two.replicas[1].state());
+        assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
+    }
+}
+
+/// The session is polled while the save is under way.
+#[test]
+fn a_delta_that_is_cut_after_the_checkpoint_that_holds_it_is_sent_with_it() {
+    let (mut a, mut b) = (replica(1), replica(2));
+    fill(&mut a, "node", 3);
+    b.merge(&a.complete()).unwrap();
+    let mut two = Durable::new([a, b], Options::new());
+    two.talk().unwrap();
+    add(&mut two.replicas[1], "of b");
+    let checkpoint = Checkpoint::of(&two.replicas[1]);
+    two.talk().unwrap();
+    assert!(!has(&two.replicas[0], "of b"));
+    two.sessions[1].handle_persisted(&checkpoint);
+    two.talk().unwrap();
+    assert!(has(&two.replicas[0], "of b"));
+    assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
+    // A checkpoint that was drawn before a further write does not hold that.
+    add(&mut two.replicas[1], "held");
+    let checkpoint = Checkpoint::of(&two.replicas[1]);
+    add(&mut two.replicas[1], "not held");
+    two.talk().unwrap();
+    two.sessions[1].handle_persisted(&checkpoint);
+    two.talk().unwrap();
+    assert!(!has(&two.replicas[0], "not held"));
+    two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+    two.talk().unwrap();
+    assert!(has(&two.replicas[0], "held") && has(&two.replicas[0], "not held"));
+}
+
+#[test]
+fn a_merge_that_takes_long_to_become_durable_ends_no_session() {
+    let (mut a, b) = (replica(1), replica(2));
+    fill(&mut a, "node", 300);
+    let mut two = Durable::new([a, b], Options::new().with_patience(Duration::from_secs(20)));
+    two.talk().unwrap();
+    assert!(has(&two.replicas[1], "node 1"));
+    let once = two.sent;
+    // Three minutes, in which the peer asks.
+    while two.now < Duration::from_secs(180) {
+        two.now += Duration::from_millis(500);
+        two.talk().unwrap();
+        assert_eq!(two.sessions[0].counters().deltas_sent, 0, "acknowledged before it is durable");
+        assert!(!two.sessions[0].is_equal(&two.replicas[0]));
+    }
+    let more = two.sent - once;
+    assert!(more < 80_000, "a part once more, and a few bytes each time: {more}");
+    two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+    two.talk().unwrap();
+    assert_eq!(two.sessions[0].counters().deltas_sent, 1);
+    assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
 }
 
 /// Runs a client to its end; `lose` says which requests and answers do not arrive. Returns how many requests that took.

@@ -35,6 +35,7 @@ pub(super) enum Kind {
     Version = 5,
     Dots = 6,
     Devices = 7,
+    Staged = 8,
 }
 
 impl Kind {
@@ -47,6 +48,7 @@ impl Kind {
             5 => Self::Version,
             6 => Self::Dots,
             7 => Self::Devices,
+            8 => Self::Staged,
             other => return Err(DecodeError::UnknownKind(other)),
         })
     }
@@ -58,6 +60,7 @@ impl Kind {
             Self::Version => "a version",
             Self::Dots => "a set of dots",
             Self::Devices => "a list of devices",
+            Self::Staged => "the beginning of a delta",
         }
     }
 

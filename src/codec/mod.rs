@@ -103,6 +103,20 @@ fn write_state(out: &mut impl std::io::Write, state: &SavedState) {
     wire::write_delta(out, &state.delta, &Reference::default());
 }
 
+/// The beginning of a delta that broke off: a byte for what it was sent for, then the delta as a message.
+pub(crate) fn encode_staged(delta: &Delta, is_repair: bool) -> Vec<u8> {
+    let body = [&[u8::from(is_repair)][..], &delta.to_bytes()].concat();
+    envelope::seal(Kind::Staged, body)
+}
+
+pub(crate) fn decode_staged(bytes: &[u8]) -> Result<(Delta, bool), DecodeError> {
+    let body = envelope::open_as(bytes, Kind::Staged)?;
+    match body.split_first() {
+        Some((is_repair @ (0 | 1), delta)) => Ok((Delta::from_bytes(delta)?, *is_repair == 1)),
+        _ => Err(DecodeError::Malformed("the beginning of a delta for an unknown purpose")),
+    }
+}
+
 fn kind_of(delta: &Delta) -> Kind {
     match delta.kind() {
         DeltaKind::Incremental => Kind::Incremental,

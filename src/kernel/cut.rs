@@ -7,6 +7,7 @@ use crate::id::Dot;
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::{Entity, Field, Sibling};
+use crate::kernel::resume::{Broken, BrokenKind};
 use crate::kernel::state::State;
 use crate::kernel::visits;
 use crate::version::Version;
@@ -52,27 +53,31 @@ impl State {
         }
     }
 
-    /// How to go on with a delta from `since` to `then` that was broken off, for a peer that has all of it up to and
-    /// including an entity: what was done since then to these entities, and what `since` lacks of those beyond.
-    /// [`Delta::resume`] makes one delta of it all. O(changes · log n + writers).
+    /// Returns the rest of a delta that was broken off, for a receiver that has all of it up to and including an entity: the
+    /// changes of these entities since the delta was cut, and the delta of the entities beyond. [`Delta::resume`] joins them;
+    /// its module says why that is right. O(changes · log n + writers), or O(n) for a complete delta.
     ///
-    /// `since` is what the delta itself says: what the peer has seen beyond it, the delta was not cut for. `None` if only
-    /// beginning again is right: this state is not `then` and what came after, or tombstones were pruned that `then` or
-    /// `since` does not cover.
-    pub(crate) fn delta_since_beyond(
-        &self,
-        schema: &str,
-        since: &Version,
-        then: &Version,
-        last: Entity,
-    ) -> Option<(Delta, Delta)> {
-        let (since, then) = (self.version.resolve(since)?, self.version.resolve(then)?);
-        if !then.includes(&since) || !self.version.includes(&then) || !then.includes(&self.pruned) {
+    /// `None` if only beginning again is right: this state does not include the delta's end, tombstones were pruned that the
+    /// receiver would have to hear of, or dots have got another content.
+    pub(crate) fn delta_since_beyond(&self, schema: &str, broken: &Broken) -> Option<(Delta, Delta)> {
+        let resolve = |version: &Version| self.version.resolve(version);
+        let (since, then, mut known) = (resolve(&broken.since)?, resolve(&broken.upto)?, resolve(&broken.pruned)?);
+        known.join(&since);
+        let is_told = then.includes(&self.pruned) && (since.is_empty() || known.includes(&self.pruned));
+        let has_other_content = then == self.version && self.fingerprint() != broken.fingerprint;
+        if !then.includes(&since) || !self.version.includes(&then) || !is_told || has_other_content {
             return None;
         }
-        let kind = self.kind_since(&since)?;
-        let changes = self.cut_of(schema, DeltaKind::Incremental, &then, |entity| entity <= last);
-        Some((changes, self.cut_of(schema, kind, &since, |entity| entity > last)))
+        let beyond = |entity| entity > broken.last;
+        let rest = match broken.kind {
+            BrokenKind::Complete => self.complete_of(schema, false, beyond),
+            BrokenKind::Incremental => self.cut_of(schema, self.kind_since(&since)?, &since, beyond),
+            BrokenKind::Reconciled => {
+                let kind = DeltaKind::Reconciled { at: since.bare(), dead: DotSet::new() };
+                self.cut_of(schema, kind, &since, beyond)
+            }
+        };
+        Some((self.cut_of(schema, DeltaKind::Incremental, &then, |entity| entity <= broken.last), rest))
     }
 
     /// What was done since a version that this very state had: no tombstone that it lacks can have been pruned.
@@ -82,6 +87,11 @@ impl State {
 
     /// All live cells. O(n). Without the tombstones their dots count as pruned.
     pub(crate) fn complete(&self, schema: &str, with_tombstones: bool) -> Delta {
+        self.complete_of(schema, with_tombstones, |_| true)
+    }
+
+    /// Cuts a complete delta of some entities alone.
+    fn complete_of(&self, schema: &str, with_tombstones: bool, of: impl Fn(Entity) -> bool) -> Delta {
         let mut pruned = self.pruned.clone();
         // Under the table of today: it may have been an older one.
         pruned.adopt(&self.version);
@@ -91,7 +101,7 @@ impl State {
         let (none, all) = (self.version.nothing(), self.version.clone());
         let mut delta = DeltaBuilder::new(schema, DeltaKind::Complete, none, all, pruned)
             .with_fingerprint(Some(self.fingerprint()));
-        for (entity, cells) in self.entities() {
+        for (entity, cells) in self.entities().filter(|(entity, _)| of(*entity)) {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
             if siblings.peek().is_some() {
                 siblings.for_each(|(field, sibling)| delta.push(field, sibling));

@@ -380,6 +380,11 @@ impl DeltaBuilder {
         debug_assert!(self.delta.parts.last().is_none_or(|last| last.entity < entity), "entities out of order");
         let (known_end, writes_end) = (self.delta.known.len(), self.delta.writes.len());
         let start = self.delta.parts.last().map_or((0, 0), |last| (last.known_end, last.writes_end));
+        // A complete delta holds whole entities alone, and is silent about those without cells.
+        let whole = match self.delta.kind {
+            DeltaKind::Complete => start != (known_end, writes_end),
+            _ => whole,
+        };
         if !whole && start == (known_end, writes_end) {
             return false;
         }

@@ -67,18 +67,19 @@ impl Delta {
             };
             let x = if order.is_le() { a.next() } else { None };
             let y = if order.is_ge() { b.next() } else { None };
-            self.join_parts(later, x, y, &mut joined);
+            self.join_parts(later, (x, y), &mut joined, |_| false);
         }
         Ok(joined.finish())
     }
 
-    /// Joins what both say of one entity. Returns whether that is anything.
+    /// Joins the parts of one entity, without the dots that are known to be dead and stand there without their content.
+    /// Returns whether anything is left.
     pub(super) fn join_parts(
         &self,
         later: &Self,
-        x: Option<PartRef<'_>>,
-        y: Option<PartRef<'_>>,
+        (x, y): (Option<PartRef<'_>>, Option<PartRef<'_>>),
         joined: &mut DeltaBuilder,
+        is_dead: impl Fn(Dot) -> bool,
     ) -> bool {
         let Some(entity) = x.or(y).map(|part| part.entity) else { return false };
         let later_whole = y.is_some_and(|part| part.whole);
@@ -109,6 +110,7 @@ impl Delta {
             for (dot, sibling) in cell {
                 match sibling {
                     Some(sibling) => joined.push_write(&field, &sibling),
+                    None if is_dead(dot) => {}
                     None => joined.push_known(&field, dot),
                 }
             }

@@ -66,4 +66,5 @@ pub(crate) use doubled::once;
 pub(crate) use edit::{Author, Go, Log, Own};
 pub(crate) use merge::{Checked, Merging};
 pub(crate) use repair::Repairing;
+pub(crate) use resume::{Broken, BrokenKind};
 pub(crate) use state::Before;

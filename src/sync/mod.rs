@@ -33,7 +33,8 @@
 //! `poll_frame` first returns a frame that tells the peer of it, then the error.
 //!
 //! If a stream ends without [`Event::Left`], the connection broke. [`Session::into_staged`] returns the parts of a delta that
-//! have come; [`Options::with_staged`] hands them to the next session with this peer.
+//! have come; [`Options::with_staged`] hands them to the next session with this peer. Both sides may write in between, and the app
+//! may be closed: [`Staged::to_bytes`] saves what has come.
 //!
 //! # Async code
 //!

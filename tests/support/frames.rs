@@ -93,8 +93,17 @@ pub(crate) enum Form {
     FromAnnounced(u64, Stands),
 }
 
-/// `since` and `upto`, as they differ from what it comes with; then the last entity.
-pub(crate) type Resume = (Change, Change, [u8; 17]);
+/// A stream that broke off.
+#[derive(Clone)]
+pub(crate) struct Resume {
+    /// 0 incremental, 1 reconciled, 2 complete, 3 a repair.
+    pub(crate) kind: u8,
+    pub(crate) fingerprint: [u8; 16],
+    /// `since`, `upto` and what was pruned, as they differ from what it comes with.
+    pub(crate) versions: [Change; 3],
+    /// The last entity.
+    pub(crate) last: [u8; 17],
+}
 
 #[derive(Clone)]
 pub(crate) struct Told {
@@ -129,8 +138,10 @@ impl Told {
             stands.pruned.write(out);
             dots(out, &stands.trail);
         }
-        if let Some((since, upto, last)) = &self.resume {
-            [since, upto].into_iter().for_each(|change| change.write(out));
+        if let Some(Resume { kind, fingerprint, versions, last }) = &self.resume {
+            out.push(*kind);
+            out.extend(fingerprint);
+            versions.iter().for_each(|change| change.write(out));
             out.extend(last);
         }
     }

@@ -15,7 +15,7 @@
 //! | announce | number of the last stream that was merged, [`Told`] |
 //! | need | nothing |
 //! | part | number of the stream, bytes in all, bytes before, bytes |
-//! | ask | number of the stream, bytes that are there, whether to send again what was sent |
+//! | ask | number of the stream, bytes that are there, whether to send again what was sent; all bytes: it is not durable yet |
 //! | gone | number of the stream |
 //! | turn | number of the reconciliation, whether the sender began it, place in it, in the first the sender's [`Told`] and the number of the receiver's announcement that it begins from, a [`Turn`](crate::sync::Turn) |
 //! | bye | nonce (8), a [`Parting`] |
@@ -23,7 +23,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::{Cursor, DecodeError, read_change, read_dots, write_change, write_dots, write_number};
-use crate::kernel::{Entity, Fingerprint};
+use crate::kernel::{Broken, BrokenKind, Entity, Fingerprint};
 use crate::standing::{Standing, StandingChange};
 use crate::sync::device::DeviceName;
 use crate::version::{HeadsChange, Version};
@@ -116,10 +116,15 @@ pub(super) enum Form {
 /// A stream that broke off, of which the sender of this has kept all entities up to `last`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Resume {
-    /// What differs from the version that it comes with.
-    pub(super) since: HeadsChange,
-    pub(super) upto: HeadsChange,
-    pub(super) last: Entity,
+    kind: BrokenKind,
+    /// True if both sides sent everything to be compared.
+    is_repair: bool,
+    fingerprint: Fingerprint,
+    /// Difference from the version that it comes with; so are the next two.
+    since: HeadsChange,
+    upto: HeadsChange,
+    pruned: HeadsChange,
+    last: Entity,
 }
 
 /// The reason why a side leaves.
@@ -346,12 +351,7 @@ impl Told {
         write_number(out, self.number);
         out.extend(self.fingerprint.to_bytes());
         self.form.write(out);
-        if let Some(Resume { since, upto, last }) = &self.resume {
-            write_change(out, since);
-            write_change(out, upto);
-            out.push(last.kind());
-            out.extend(last.id());
-        }
+        self.resume.iter().for_each(|resume| resume.write(out));
     }
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
@@ -369,11 +369,7 @@ impl Told {
         };
         let resume = match flags & RESUME {
             0 => None,
-            _ => {
-                let (since, upto) = (read_change(cursor)?, read_change(cursor)?);
-                let last = Entity::new(cursor.byte()?, cursor.array()?);
-                Some(Resume { since, upto, last })
-            }
+            _ => Some(Resume::read(cursor)?),
         };
         Ok(Self { number, fingerprint, form, resume })
     }
@@ -404,14 +400,59 @@ impl Form {
 }
 
 impl Resume {
-    pub(super) fn new(standing: &Standing, since: &Version, upto: &Version, last: Entity) -> Self {
+    pub(super) fn new(standing: &Standing, broken: &Broken, is_repair: bool) -> Self {
         let change = |version: &Version| HeadsChange::between(&standing.version, version);
-        Self { since: change(since), upto: change(upto), last }
+        Self {
+            kind: broken.kind,
+            is_repair,
+            fingerprint: broken.fingerprint,
+            since: change(&broken.since),
+            upto: change(&broken.upto),
+            pruned: change(&broken.pruned),
+            last: broken.last,
+        }
     }
 
-    /// The versions that it was cut from and for, from the standing that it came with.
-    pub(super) fn versions(&self, standing: &Standing) -> Option<(Version, Version)> {
-        Some((self.since.apply(&standing.version)?, self.upto.apply(&standing.version)?))
+    /// The delta that broke off, from the standing that this came with, and whether it was to repair.
+    pub(super) fn broken(&self, standing: &Standing) -> Option<(Broken, bool)> {
+        let version = |change: &HeadsChange| change.apply(&standing.version);
+        let (kind, fingerprint, last) = (self.kind, self.fingerprint, self.last);
+        let (since, upto, pruned) = (version(&self.since)?, version(&self.upto)?, version(&self.pruned)?);
+        Some((Broken { kind, since, upto, pruned, fingerprint, last }, self.is_repair))
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out.len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(match (self.kind, self.is_repair) {
+            (BrokenKind::Incremental, _) => 0,
+            (BrokenKind::Reconciled, _) => 1,
+            (BrokenKind::Complete, false) => 2,
+            (BrokenKind::Complete, true) => 3,
+        });
+        out.extend(self.fingerprint.to_bytes());
+        [&self.since, &self.upto, &self.pruned].into_iter().for_each(|change| write_change(out, change));
+        out.push(self.last.kind());
+        out.extend(self.last.id());
+    }
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let (kind, is_repair) = match cursor.byte()? {
+            0 => (BrokenKind::Incremental, false),
+            1 => (BrokenKind::Reconciled, false),
+            2 => (BrokenKind::Complete, false),
+            3 => (BrokenKind::Complete, true),
+            _ => return Err(DecodeError::Malformed("a stream of an unknown kind that broke off")),
+        };
+        let fingerprint = Fingerprint::from_bytes(cursor.array()?);
+        let (since, upto, pruned) = (read_change(cursor)?, read_change(cursor)?, read_change(cursor)?);
+        let last = Entity::new(cursor.byte()?, cursor.array()?);
+        Ok(Self { kind, is_repair, fingerprint, since, upto, pruned, last })
     }
 }
 

@@ -50,7 +50,7 @@ impl<T: Crdt> Session<T> {
                 self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
                 if self.pace.allows(Reaction::Restart, self.now) {
                     self.due.again = self.outgoing.is_some() || self.round.is_some() || self.offer.is_some();
-                    (self.outgoing, self.round, self.offer) = (None, None, None);
+                    (self.outgoing, self.withheld, self.round, self.offer) = (None, None, None, None);
                 }
                 false
             }
@@ -103,7 +103,8 @@ impl<T: Crdt> Session<T> {
                 durable: 0,
                 acknowledged: 0,
             });
-            (self.outgoing, self.incoming, self.round, self.offer) = (None, None, None, None);
+            (self.outgoing, self.withheld, self.incoming) = (None, None, None);
+            (self.round, self.offer, self.due.arrived) = (None, None, None);
             self.timers.reset();
             self.reconciled.clear();
             self.undurable = None;

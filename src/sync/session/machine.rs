@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernel::{Crdt, DotSet, Entity};
+use crate::kernel::{Broken, Crdt, DotSet};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
 use crate::sync::session::frame::{Frame, Parting, Says};
@@ -16,9 +16,9 @@ use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::reconciling::Round;
 use crate::sync::session::report::{Counters, Event, Progress, SessionError};
 use crate::sync::session::retry::{Awaited, Due, Pace, Timers};
+use crate::sync::session::sending::Withheld;
 use crate::sync::session::stream::RoundName;
 use crate::sync::session::telling::{Announced, Checkpoint, Point, Said};
-use crate::version::Version;
 
 /// Two replicas of one value getting equal, and staying so: one end of a conversation with one peer.
 ///
@@ -96,6 +96,8 @@ pub struct Session<T: Crdt> {
     pub(super) undurable: Option<(u64, u64)>,
     pub(super) peer: Option<Peer>,
     pub(super) outgoing: Option<Outgoing>,
+    /// The next delta, which waits to be durable.
+    pub(super) withheld: Option<Withheld>,
     pub(super) incoming: Option<Incoming>,
     /// How many streams we have begun.
     pub(super) streams: u64,
@@ -137,8 +139,8 @@ pub(super) struct Peer {
     pub(super) heard: Option<Announced>,
     /// Number of the newest announcement that could not be resolved, so that a resolvable one was asked for; 0 if there is none.
     pub(super) unresolved: u64,
-    /// It has staged this much of a stream that broke off.
-    pub(super) resume: Option<(Version, Version, Entity)>,
+    /// The stream that broke off of which it has staged the beginning, and whether that was to repair.
+    pub(super) resume: Option<(Broken, bool)>,
     /// The last of its reconciliations that we have answered.
     pub(super) round: u64,
     /// The last of its streams that was merged.
@@ -157,6 +159,8 @@ pub(super) struct DueFrames {
     pub(super) announce: bool,
     /// Whether to send again what was sent.
     pub(super) ask: Option<bool>,
+    /// A stream that was merged and is not durable yet, and its length.
+    pub(super) arrived: Option<(u64, u64)>,
     /// Which stream there is not any longer.
     pub(super) gone: Option<u64>,
     pub(super) turn: bool,
@@ -184,6 +188,7 @@ impl<T: Crdt> Session<T> {
             undurable: None,
             peer: None,
             outgoing: None,
+            withheld: None,
             incoming: None,
             streams: 0,
             round: None,
@@ -372,6 +377,9 @@ impl<T: Crdt> Session<T> {
         }
         if let Some(stream) = self.due.gone.take() {
             return Ok(Some(self.sent(&Frame { to, says: Says::Gone { stream } })));
+        }
+        if let Some((stream, have)) = self.due.arrived.take() {
+            return Ok(Some(self.sent(&Frame { to, says: Says::Ask { stream, have, again: false } })));
         }
         if self.due.turn {
             self.due.turn = false;

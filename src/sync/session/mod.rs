@@ -21,6 +21,7 @@
 //! | `reconciling` | a reconciliation within a session |
 //! | `outgoing`, `incoming` | one delta on its way, as parts of a stream |
 //! | `stream` | a delta as a stream of slices |
+//! | `staged` | the beginning of a delta that broke off |
 //! | `frame` | what the two say to each other, and its bytes |
 //! | `retry` | when to say something again, and when to give up |
 //! | `options`, `report` | what the app says beforehand, and what it is told |
@@ -36,14 +37,15 @@ mod reconciling;
 mod report;
 mod retry;
 mod sending;
+mod staged;
 mod stream;
 mod telling;
 
 pub use frame::{MAX_FRAME_LEN, Parting};
 pub use machine::Session;
 pub use options::{MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN};
-pub use receiving::Staged;
 pub use report::{Amount, Counters, Event, Progress, SessionError};
+pub use staged::Staged;
 pub use telling::Checkpoint;
 
 #[cfg(feature = "testing")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::standing::Standing;
 use crate::sync::device::DeviceName;
 use crate::sync::devices::Devices;
-use crate::sync::session::receiving::Staged;
+use crate::sync::session::staged::Staged;
 
 /// How many bytes of a delta are staged at most, unless [`Options::with_staging_limit`] says otherwise. What is staged is decoded as a
 /// whole, which takes up to sixteen times as much: four GiB, which the machines that hold such states have.
@@ -89,7 +89,7 @@ impl Options {
     }
 
     /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. Decoding takes up to sixteen
-    /// times as much memory.
+    /// times as much memory; what was [staged](Self::with_staged) before a break is held beside it, up to as many bytes again.
     #[must_use]
     pub fn with_staging_limit(mut self, bytes: u64) -> Self {
         self.staging_limit = 1 << bytes.max(1).ilog2();
@@ -136,8 +136,13 @@ impl Options {
 
     /// Acknowledges and sends nothing until the app says that it is durable, by
     /// [`handle_persisted`](crate::sync::Session::handle_persisted): what was merged, what was written here, and what was pruned.
-    /// Until then the two do not count as equal. A merge has to become durable within the peer's patience. A delta is sent at a
-    /// moment when all that the replica holds is durable, so poll the session after each `handle_persisted`.
+    /// Until then the two do not count as equal.
+    ///
+    /// A delta is cut at once, and sent when a checkpoint that was drawn after that is durable: so poll the session after each
+    /// `handle_persisted`. An app that writes without pause keeps its peer up to date as long as it draws checkpoints.
+    /// A peer that waits for an acknowledgement asks every few seconds, and hears that all has arrived. So a slow disk ends no
+    /// session, as long as the session is polled and handed frames meanwhile; a session that says nothing for longer than the
+    /// peer's patience is given up.
     ///
     /// Without it, a replica that crashes may come back behind what its peers know of it. It loses nothing that they hold, but
     /// has to make up for it, and every version grows by a head, since its next opening forks from what it has sent.

@@ -53,7 +53,8 @@ impl Outgoing {
     /// The next part within the window, with how many bytes come before it.
     pub(super) fn next_part(&mut self, part_len: usize) -> Option<(u64, &[u8])> {
         let nudged = self.nudged.take();
-        let start = if nudged.is_some() { self.acknowledged } else { self.sent };
+        // Of a stream that has arrived the last byte is enough to be answered.
+        let start = if nudged.is_some() { self.acknowledged.min(self.len() - 1) } else { self.sent };
         let part_len = nudged.unwrap_or(usize::MAX).min(part_len) as u64;
         let end = self.len().min(self.acknowledged + WINDOW).min(start + part_len);
         if start >= end {
@@ -63,9 +64,10 @@ impl Outgoing {
         Some((start, &self.bytes[start as usize..end as usize]))
     }
 
-    /// The receiver has this much; `again` if nothing of what was sent beyond has come.
+    /// The receiver has this much; `again` if nothing of what was sent beyond has come. Returns whether that is progress: a
+    /// receiver that has all may be busy making it durable, for as long as it says so.
     pub(super) fn ask(&mut self, have: u64, again: bool) -> bool {
-        let progress = have > self.acknowledged && have <= self.len();
+        let progress = have > self.acknowledged && have <= self.len() || have == self.len();
         if progress {
             self.acknowledged = have;
             self.sent = self.sent.max(have);

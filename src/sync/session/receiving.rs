@@ -2,7 +2,7 @@
 
 use crate::bugs::{Bug, is};
 use crate::codec::{DecodeError, decode_slice};
-use crate::kernel::{Crdt, Delta, DeltaKind, Entity, MergeError, RepairError};
+use crate::kernel::{Crdt, Delta, DeltaKind, MergeError, RepairError};
 use crate::replica::Replica;
 use crate::standing::Standing;
 use crate::sync::session::incoming::{Basis, Incoming};
@@ -10,37 +10,10 @@ use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::{Awaited, Reaction};
-use crate::sync::session::stream::{self, StreamForm};
+use crate::sync::session::staged::Staged;
+use crate::sync::session::stream::{self, RoundName, StreamForm};
 use crate::sync::session::telling::{Announced, Checkpoint, Point};
 use crate::version::Version;
-
-/// The beginning of a delta whose connection broke: give it to the next session with the same peer by
-/// [`Options::with_staged`](crate::sync::Options::with_staged), and only the rest is sent.
-#[derive(Clone, Debug)]
-pub struct Staged {
-    pub(super) delta: Delta,
-    /// The last entity that is there.
-    pub(super) last: Entity,
-}
-
-impl Staged {
-    fn new(delta: Delta) -> Option<Self> {
-        let builds_on_nothing = delta.need().is_empty() && *delta.kind() != DeltaKind::Complete;
-        let resumable = *delta.kind() == DeltaKind::Incremental || builds_on_nothing;
-        let last = delta.last_entity().filter(|_| resumable)?;
-        Some(Self { delta, last })
-    }
-
-    /// How many siblings are there.
-    pub fn len(&self) -> usize {
-        self.delta.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.delta.len() == 0
-    }
-}
 
 /// Why a stream was not merged.
 enum Refusal {
@@ -64,9 +37,13 @@ impl<T: Crdt> Session<T> {
         total: u64,
         (offset, part): (u64, &[u8]),
     ) -> Result<bool, SessionError> {
-        if self.peer.as_ref().is_some_and(|peer| number <= peer.merged) {
-            // The peer does not know that it was merged.
-            self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
+        if let Some(peer) = self.peer.as_ref().filter(|peer| number <= peer.merged) {
+            // The peer does not know that it was merged; as long as that is not durable, it only hears that all has arrived.
+            let is_durable = number <= peer.durable;
+            if self.pace.allows(Reaction::Announce, self.now) {
+                self.due.announce |= is_durable;
+                self.due.arrived = (!is_durable).then_some((number, total));
+            }
             return Ok(false);
         }
         if self.incoming.as_ref().is_none_or(|incoming| number > incoming.number) {
@@ -127,25 +104,18 @@ impl<T: Crdt> Session<T> {
         let (_, slices) = stream::read(incoming.bytes(), true)?;
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
         let header = basis.header;
+        let mut is_repair = header.form == StreamForm::Repair;
         let delta = match header.form {
             StreamForm::Resumed => {
                 let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
-                resume(*staged, basis, &slices, replica.version())?
+                is_repair = staged.is_repair;
+                resume(staged.delta, basis, &slices, replica.version())?
             }
             StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
-            StreamForm::Reconciled(name) => {
-                let later = || self.reconciled.iter().find(|(of, _)| *of == name).map(|(_, dead)| dead);
-                let dead = basis.dead.as_ref().or_else(later).ok_or(Refusal::Unfit)?;
-                let delta = decode(basis, &slices)?;
-                // Dead are those that both know of, and those that have died at the peer since.
-                let DeltaKind::Reconciled { dead: since, .. } = delta.kind() else { return Err(Refusal::Unfit) };
-                let dead = dead.iter().chain(since.iter()).collect();
-                delta.with_dead(dead)
-            }
+            StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,
         };
         let new_writers = self.check_claims(replica, &delta)?;
         let standing = Standing { version: delta.upto().clone(), pruned: delta.pruned().clone() };
-        let is_repair = header.form == StreamForm::Repair;
         if is_repair {
             self.repair(replica, &delta)?
         } else {
@@ -164,6 +134,17 @@ impl<T: Crdt> Session<T> {
             }
         }
         Ok(())
+    }
+
+    /// Decodes a reconciled stream, or what has come of it, with the dead dots that it leaves out.
+    fn decode_reconciled(&self, name: RoundName, basis: &Basis, slices: &[&[u8]]) -> Result<Delta, Refusal> {
+        let later = || self.reconciled.iter().find(|(of, _)| *of == name).map(|(_, dead)| dead);
+        let dead = basis.dead.as_ref().or_else(later).ok_or(Refusal::Unfit)?;
+        let delta = decode(basis, slices)?;
+        // Dead are those that both know of, and those that have died at the peer since.
+        let DeltaKind::Reconciled { dead: since, .. } = delta.kind() else { return Err(Refusal::Unfit) };
+        let dead = dead.iter().chain(since.iter()).collect();
+        Ok(delta.with_dead(dead))
     }
 
     /// What no honest peer would claim, as a rule, needs the app's consent. Returns how many writers the peer has brought with
@@ -216,22 +197,28 @@ impl<T: Crdt> Session<T> {
         }
     }
 
-    /// What has come of a delta before the connection broke, for the next session to go on from. None if it was too little,
-    /// or cannot be gone on from.
+    /// Returns the part of a delta that came before the connection broke, for the next session to go on from. `None` if there is
+    /// none: less than a slice has come, or the end of the reconciliation that the delta builds on has not.
     pub fn into_staged(self) -> Option<Box<Staged>> {
-        let partial = self.incoming.as_ref().and_then(|incoming| {
-            let (_, slices) = stream::read(incoming.bytes(), false).ok()?;
-            let basis = incoming.basis.as_ref()?;
-            let receiver = self.said.last().point.standing.version();
-            Staged::new(match basis.header.form {
-                StreamForm::Whole => decode(basis, &slices).ok()?,
-                StreamForm::Resumed => {
-                    resume(self.options.staged.as_deref()?.clone(), basis, &slices, receiver).ok()?
-                }
-                StreamForm::Repair | StreamForm::Reconciled(_) => return None,
-            })
-        });
+        let partial = self.incoming.as_ref().and_then(|incoming| self.stage(incoming).ok()?);
         partial.map(Box::new).or(self.options.staged)
+    }
+
+    fn stage(&self, incoming: &Incoming) -> Result<Option<Staged>, Refusal> {
+        let (_, slices) = stream::read(incoming.bytes(), false)?;
+        let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
+        let (mut is_repair, mut len) = (basis.header.form == StreamForm::Repair, incoming.have());
+        let delta = match basis.header.form {
+            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
+            StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,
+            StreamForm::Resumed => {
+                let before = self.options.staged.as_deref().ok_or(Refusal::Unfit)?;
+                (is_repair, len) = (before.is_repair, len + before.bytes);
+                resume(before.delta.clone(), basis, &slices, self.said.last().point.standing.version())?
+            }
+        };
+        // Breaking off again and again must not gather more than one stream may bring.
+        Ok(Staged::new(delta, is_repair, len).filter(|staged| staged.bytes <= self.options.staging_limit))
     }
 }
 
@@ -247,9 +234,9 @@ fn decode(basis: &Basis, slices: &[&[u8]]) -> Result<Delta, Refusal> {
 }
 
 /// Joins what was staged, what has changed since, and what follows. The last may not be empty.
-fn resume(staged: Staged, basis: &Basis, slices: &[&[u8]], receiver: &Version) -> Result<Delta, Refusal> {
+fn resume(staged: Delta, basis: &Basis, slices: &[&[u8]], receiver: &Version) -> Result<Delta, Refusal> {
     let changes = usize::try_from(basis.header.changes).ok().filter(|changes| *changes < slices.len());
     let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
     let (changes, rest) = (decode(basis, changes)?, decode(basis, rest)?);
-    Delta::resume(staged.delta, &changes, rest, receiver).ok_or(Refusal::Unfit)
+    Delta::resume(staged, &changes, rest, receiver).ok_or(Refusal::Unfit)
 }

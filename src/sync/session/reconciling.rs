@@ -8,6 +8,17 @@
 //!    named in the delta at the end ([`Replica::reconcile_moved`]). So each round that ends has a delta.
 //! 3. The dead dots of the last few rounds are remembered, so a stream that was cut by one of them is still understood after
 //!    the next has begun.
+//!
+//! **Durability.** The row that is compared is of standings that were announced, so of durable ones; the dots that are looked up in
+//! it are those alive now. So the peer may learn that a dot is dead here though its removal is not durable. It must not count that
+//! as seen, and it does not. The difference serves two deltas:
+//!
+//! - ours for the peer, which leaves that dot out of its list because both know it. It is sent once all that it holds is durable;
+//! - the peer's for us, which does not list the dot as dead, since it is not alive here. We merge that delta after the removal.
+//!   If we crash and come back without the removal, we come back without the delta too, and the acknowledgement of it was
+//!   never sent: what is durable is a state of the past, and it holds either both or not the delta.
+//!
+//! So neither the side that begins nor the side that answers waits for durability.
 
 use crate::kernel::{Crdt, DotSet};
 use crate::replica::Replica;

@@ -6,7 +6,7 @@ use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::Outgoing;
 use crate::sync::session::report::SessionError;
 use crate::sync::session::stream::{Header, RoundName, StreamForm};
-use crate::sync::session::telling::{Announced, Point};
+use crate::sync::session::telling::{Announced, Checkpoint, Point};
 
 /// A state of so few live siblings goes as a whole sooner than the peer is asked what it holds: that takes some 300 bytes and
 /// two round trips.
@@ -18,30 +18,55 @@ const MAX_FAILED_ROUNDS: u32 = 3;
 /// How many times two are repaired in a session before something else must be wrong.
 const MAX_REPAIRS: u64 = 8;
 
-enum Cut {
+pub(super) enum Cut {
     Delta(Delta),
     /// It says that more was pruned than we have pruned, so it does not tell where we stand.
     Complete(Delta),
-    /// What has changed since a stream that broke off, and the rest.
+    /// The changes since a stream that broke off, and its rest.
     Resumed(Box<(Delta, Delta)>),
     /// Without the dead dots that the peer knows from this reconciliation.
     Reconciled(RoundName, Delta),
     Reconcile,
 }
 
+/// A delta that holds what is not durable yet.
+pub(super) struct Withheld {
+    cut: Cut,
+    /// Where we stood when it was cut.
+    point: Point,
+    /// Place of the cut in the order of checkpoints: what was cut is durable with each later one.
+    order: u64,
+}
+
 impl<T: Crdt> Session<T> {
     /// Begins whatever brings the peer up with us, unless something is under way.
+    ///
+    /// If only what is durable may leave, and more was written, the delta is cut now and withheld until a later checkpoint is
+    /// durable. To wait for a moment at which everything is durable could mean to wait for ever.
     pub(super) fn begin(&mut self, replica: &Replica<T>, point: &Point) -> Result<(), SessionError> {
         let Some(heard) = self.peer.as_ref().and_then(|peer| peer.heard.clone()) else { return Ok(()) };
-        // Nothing leaves that is not durable, and a delta holds all that there is.
         let held = self.hold.is_some_and(|hold| self.now < hold);
-        if held || self.outgoing.is_some() || *point != Point::of(replica) {
+        if held || self.outgoing.is_some() {
             return Ok(());
         }
-        if heard.point.standing.version().includes(point.standing.version()) {
-            let contradicts = heard.point.standing.version() == point.standing.version()
-                && heard.point.fingerprint != point.fingerprint;
-            if contradicts {
+        if let Some(withheld) = self.withheld.take() {
+            // It is durable with a checkpoint that was drawn later, and with one that holds the same.
+            let is_earlier = self.persisted.as_ref().is_some_and(|last| last.order < withheld.order);
+            if is_earlier && *point != withheld.point {
+                self.withheld = Some(withheld);
+                return Ok(());
+            }
+            if !heard.point.standing.version().includes(withheld.point.standing.version()) {
+                return self.send(withheld.cut, &heard, &withheld.point);
+            }
+        }
+        let now = Point::of(replica);
+        let (is_durable, theirs) = (*point == now, heard.point.standing.version());
+        if theirs.includes(now.standing.version()) {
+            if !is_durable {
+                return Ok(());
+            }
+            if theirs == point.standing.version() && heard.point.fingerprint != point.fingerprint {
                 return self.begin_repair(replica, &heard, point);
             }
             self.offer = None;
@@ -49,25 +74,40 @@ impl<T: Crdt> Session<T> {
         }
         self.offer = None;
         match self.cut(replica, &heard) {
-            Cut::Delta(delta) => self.begin_stream(StreamForm::Whole, &heard, Some(point), None, &delta),
-            Cut::Complete(delta) => self.begin_stream(StreamForm::Whole, &heard, None, None, &delta),
+            Cut::Reconcile => self.begin_round(replica, &heard, point),
+            cut if is_durable => self.send(cut, &heard, point),
+            cut => {
+                self.withheld = Some(Withheld { cut, point: now, order: Checkpoint::next_order() });
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what was cut when we stood here.
+    fn send(&mut self, cut: Cut, heard: &Announced, point: &Point) -> Result<(), SessionError> {
+        // While it was withheld a later standing may have been announced: then it must not count as the latest.
+        let is_latest = point.standing.version().includes(self.said.last().point.standing.version());
+        let tells = Some(point).filter(|_| is_latest);
+        match cut {
+            Cut::Delta(delta) => self.begin_stream(StreamForm::Whole, heard, tells, None, &delta),
+            Cut::Complete(delta) => self.begin_stream(StreamForm::Whole, heard, None, None, &delta),
             Cut::Resumed(both) => {
                 let (changes, rest) = &*both;
-                self.begin_stream(StreamForm::Resumed, &heard, Some(point), Some(changes), rest)
+                // A complete delta counts more as pruned than we have pruned: see `Cut::Complete`.
+                let tells = tells.filter(|_| *rest.kind() != DeltaKind::Complete);
+                self.begin_stream(StreamForm::Resumed, heard, tells, Some(changes), rest)
             }
             Cut::Reconciled(round, delta) => {
-                self.begin_stream(StreamForm::Reconciled(round), &heard, Some(point), None, &delta)
+                self.begin_stream(StreamForm::Reconciled(round), heard, tells, None, &delta)
             }
-            Cut::Reconcile => self.begin_round(replica, &heard, point),
+            // A reconciliation begins at once.
+            Cut::Reconcile => Ok(()),
         }
     }
 
     /// The cheapest of what is possible.
     fn cut(&mut self, replica: &Replica<T>, heard: &Announced) -> Cut {
-        let resume = self.peer.as_mut().and_then(|peer| peer.resume.take());
-        if let Some((since, upto, last)) = resume
-            && let Some(both) = replica.delta_since_beyond(&since, &upto, last)
-        {
+        if let Some(both) = self.go_on_with_broken(replica, false) {
             return Cut::Resumed(Box::new(both));
         }
         let live = replica.state().state().live_len();
@@ -81,6 +121,15 @@ impl<T: Crdt> Session<T> {
                 None => Cut::Reconcile,
             },
         }
+    }
+
+    /// The changes since the stream that broke off, and its rest; `None` if there is none of this purpose, or it cannot be gone
+    /// on with.
+    fn go_on_with_broken(&mut self, replica: &Replica<T>, is_repair: bool) -> Option<(Delta, Delta)> {
+        let (broken, was_repair) = self.peer.as_mut()?.resume.take()?;
+        // A repair compares contents of one version, so it goes on only where nothing was written.
+        let fits = was_repair == is_repair && (!is_repair || broken.upto == *replica.version());
+        replica.delta_since_beyond(&broken).filter(|_| fits)
     }
 
     /// By the last reconciliation, if that is of use.
@@ -109,6 +158,9 @@ impl<T: Crdt> Session<T> {
             return Ok(());
         }
         self.offer = Some(offer);
+        if let Some((changes, rest)) = self.go_on_with_broken(replica, true) {
+            return self.begin_stream(StreamForm::Resumed, heard, None, Some(&changes), &rest);
+        }
         self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete())
     }
 

@@ -8,7 +8,7 @@ use crate::id::Dot;
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
 use crate::standing::{Standing, StandingChange};
-use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Resume, Says, Told};
+use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Says, Told};
 use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
 use crate::version::{HeadsChange, Version};
@@ -240,8 +240,8 @@ impl<T: Crdt> Session<T> {
         let resume = match (&form, &self.options.staged) {
             (Form::Digest(_), _) | (_, None) => None,
             (_, Some(staged)) => {
-                let resume = Resume::new(&standing, staged.delta.since(), staged.delta.upto(), staged.last);
-                Some(resume).filter(|resume| !is_hello || form.len() + resume.len() <= MAX_HELLO_LEN)
+                let resume = staged.resume(&standing);
+                resume.filter(|resume| !is_hello || form.len() + resume.len() <= MAX_HELLO_LEN)
             }
         };
         self.told_whole |= !matches!(form, Form::Digest(_));
@@ -265,10 +265,7 @@ impl<T: Crdt> Session<T> {
             self.due.announce |= matches!(told.form, Form::FromAnnounced(..));
             return false;
         };
-        let resume = told.resume.as_ref().and_then(|resume| {
-            let (since, upto) = resume.versions(&standing)?;
-            Some((since, upto, resume.last))
-        });
+        let resume = told.resume.as_ref().and_then(|resume| resume.broken(&standing));
         let point = Point { standing, fingerprint: told.fingerprint };
         // The same number again is as a rule the same again; else one of the two was damaged, and it will be said once more.
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
@@ -298,17 +295,10 @@ impl<T: Crdt> Session<T> {
         base?.changed_by(changes)
     }
 
-    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. None
-    /// before the peer has said where it stands.
+    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. `None`
+    /// before the peer has said where it stands, and while it stands at writes of writers that are not known here.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
         self.said.last().point.standing.common(&heard.point.standing)
-    }
-}
-
-impl Resume {
-    /// How many bytes it takes at most.
-    fn len(&self) -> usize {
-        40 + (self.since.len() + self.upto.len()) * MAX_DOT_LEN
     }
 }
