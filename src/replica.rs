@@ -363,14 +363,16 @@ impl<T: Crdt> Replica<T> {
     /// [fingerprints](Self::fingerprint) differ. That is bit rot, or one dot with two contents: a running process was copied
     /// with its memory (a virtual machine resumed twice), and both went on as one writer.
     ///
-    /// `theirs` is the peer's [`complete`](Self::complete) delta, and the peer repairs by ours; cut before or after the
-    /// peer's own repair, it comes to the same. Then both hold the same. Among more than two, repair in pairs: in whatever
-    /// order, all end with the same.
+    /// `theirs` is the peer's delta [with tombstones](Self::complete_with_tombstones), and the peer repairs by ours; cut
+    /// before or after the peer's own repair, it comes to the same. Then both hold the same. Among more than two, repair in
+    /// pairs: in whatever order, all end with the same. By a delta without tombstones ([`complete`](Self::complete)) too, but
+    /// one side may then write again what the other had alive under the dot of a removal, and the other has to merge it.
     ///
-    /// - A write that is dead on either side is dead. What was alive here comes back in [`MergeReport::dropped`].
-    /// - Of two contents under one dot the canonically greater one keeps it, in its own cell: by entity (kind, then id), field,
-    ///   stamp, kind of payload and payload, bytes compared as bytes. The other is written again, beside it, under a dot
-    ///   that follows from it, the same everywhere.
+    /// - Of two contents under one dot a removal keeps it, or else the canonically greater one, in its own cell: by entity
+    ///   (kind, then id), field, stamp, kind of payload and payload, bytes compared as bytes. The other is written again,
+    ///   beside it, under a dot that follows from it, the same everywhere.
+    /// - A write that is alive on one side alone, with nothing under its dot on the other, is dead. What was alive here comes
+    ///   back in [`MergeReport::dropped`].
     ///
     /// If they differ in a write of our own writer, another process writes as it too: our next write draws a new one.
     ///
@@ -471,6 +473,11 @@ impl<T: Crdt> Replica<T> {
     /// count as pruned.
     pub fn complete(&self) -> Delta {
         self.target.state().complete(T::SCHEMA, false)
+    }
+
+    /// The same with the tombstones that are kept: what a peer [repairs](Self::repair) by. O(n).
+    pub fn complete_with_tombstones(&self) -> Delta {
+        self.target.state().complete(T::SCHEMA, true)
     }
 
     /// What a peer lacks that has seen `at` and holds `live_there` alive, whatever was pruned here:

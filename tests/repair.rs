@@ -103,7 +103,7 @@ fn sync<T: Crdt>(a: &mut Replica<T>, b: &mut Replica<T>) {
 fn repair<T: Consistent>(a: &mut Replica<T>, b: &mut Replica<T>) -> [Repair<T>; 2] {
     sync(a, b);
     assert_eq!(a.version(), b.version(), "there is nothing to sync");
-    let (for_a, for_b) = (through_bytes(&b.complete()), through_bytes(&a.complete()));
+    let (for_a, for_b) = (through_bytes(&b.complete_with_tombstones()), through_bytes(&a.complete_with_tombstones()));
     let repairs = [a.repair(&for_a).unwrap(), b.repair(&for_b).unwrap()];
     assert_eq!(a.version(), b.version());
     equal(a, b);
@@ -134,13 +134,14 @@ fn holding<T: Crdt>(delta: &Delta) -> Replica<T> {
     fresh
 }
 
-/// Every byte that decides, of every live sibling.
+/// Every byte that decides, of every live sibling; kind 0 without a payload is a removal.
 type Bytes = (u8, [u8; 16], Vec<u8>, u64, u8, Vec<u8>);
 
 fn bytes((entity, field, sibling): (Entity, &driftless::kernel::Field, &driftless::kernel::Sibling)) -> Bytes {
-    let payload = sibling.payload.as_ref().unwrap();
+    let (kind, payload) =
+        sibling.payload.as_ref().map_or((0, &[][..]), |payload| (payload.kind() + 1, payload.bytes()));
     let stamp = sibling.stamp.to_bits();
-    (entity.kind(), *entity.id(), field.as_bytes().to_vec(), stamp, payload.kind(), payload.bytes().to_vec())
+    (entity.kind(), *entity.id(), field.as_bytes().to_vec(), stamp, kind, payload.to_vec())
 }
 
 fn live(state: &State) -> BTreeMap<Dot, Bytes> {
@@ -157,7 +158,7 @@ fn told<T: Crdt>(repair: &Repair<T>) -> BTreeSet<(Dot, Bytes, Option<Bytes>)> {
         let ((dot, was), now) = (of(was), now.as_ref().map(of));
         assert!(now.as_ref().is_none_or(|(other, _)| *other == dot), "another dot's content");
         assert_eq!(rescued.is_some(), now.is_some(), "what is alive on both sides is written again");
-        (dot, was, now.map(|(_, now)| now))
+        (dot, was, now.map(|(_, now)| now).filter(|(_, _, _, _, kind, _)| *kind > 0))
     });
     told.collect()
 }
@@ -328,7 +329,7 @@ fn what_is_overwritten_on_one_side_is_dead_on_both() {
 }
 
 #[test]
-fn what_is_a_tombstone_on_one_side_is_dead_on_both_pruned_or_not() {
+fn what_a_tombstone_ended_on_one_side_is_dead_on_both_pruned_or_not() {
     for prune in [false, true] {
         let mut base = raw();
         write(&mut base, entity(1), b"f", b"f");
@@ -339,13 +340,16 @@ fn what_is_a_tombstone_on_one_side_is_dead_on_both_pruned_or_not() {
             a.prune(Prune::All);
         }
         let [of_a, of_b] = repair(&mut a, &mut b);
-        assert_eq!((shown(&a, entity(1), b"f").len(), shown(&a, entity(1), b"g").len()), (0, 0));
+        // While the tombstone tells that the dot has two contents, the one that is no removal is written again.
+        assert_eq!((shown(&a, entity(1), b"f").len(), shown(&a, entity(1), b"g").len()), (0, usize::from(!prune)));
         assert_eq!(Crdt::state(a.state()).tombstones_len(), usize::from(!prune), "it stays as it is");
-        // What each side had alive, the other had dead; and nothing came in its place.
-        assert!(of_a.dropped().is_empty());
-        let dropped = of_b.dropped().iter();
-        let fields: BTreeSet<_> = dropped.map(|d| (d.was.field.as_bytes(), d.now.is_none(), d.rescued)).collect();
-        assert_eq!(fields, [(&b"f"[..], true, None), (&b"g"[..], true, None)].into());
+        let dropped = |repair: &Repair<Raw>| -> BTreeSet<_> {
+            let dropped = repair.dropped().iter();
+            dropped.map(|d| (d.was.field.as_bytes().to_vec(), d.now.is_some(), d.rescued.is_some())).collect()
+        };
+        let g = (b"g".to_vec(), !prune, !prune);
+        assert_eq!(dropped(&of_a), BTreeSet::from_iter((!prune).then(|| g.clone())));
+        assert_eq!(dropped(&of_b), [(b"f".to_vec(), false, false), g].into());
     }
 }
 
@@ -509,7 +513,7 @@ fn in_all_orders<T: Consistent>(make: impl Fn() -> [Replica<T>; 3]) -> BTreeSet<
                 let (a, b) = pairs[pair];
                 let [a, b] = replicas.get_disjoint_mut([a, b]).unwrap();
                 sync(a, b);
-                let (for_a, for_b) = (b.complete(), a.complete());
+                let (for_a, for_b) = (b.complete_with_tombstones(), a.complete_with_tombstones());
                 a.repair(&for_a).unwrap();
                 b.repair(&for_b).unwrap();
                 equal(a, b);
@@ -831,7 +835,7 @@ fn what_standalone_types_have_decoded_follows() {
     edit(&mut b, |m| m.insert("l".into(), 2));
     repair(&mut a, &mut b);
     for map in [a.state(), b.state()] {
-        assert_eq!((map.get(&"k".into()), map.get(&"l".into()), map.len()), (None, None, 0));
+        assert_eq!((map.get(&"k".into()), map.get(&"l".into()), map.len()), (None, Some(&2), 1));
     }
 
     let mut base: Replica<PnCounter> = replica(1);
@@ -879,7 +883,8 @@ fn judge<T: Consistent>(clones: &mut [Replica<T>; 3], late: &Replica<T>, seen: &
         let [left, right] = clones.get_disjoint_mut([a, b]).unwrap();
         sync(left, right);
         prop_assert_eq!(left.version(), right.version());
-        let (for_left, for_right) = (through_bytes(&right.complete()), through_bytes(&left.complete()));
+        let (for_left, for_right) =
+            (through_bytes(&right.complete_with_tombstones()), through_bytes(&left.complete_with_tombstones()));
         for (replica, delta) in [(&mut *left, &for_left), (&mut *right, &for_right)] {
             let before = live(replica.state().state());
             let repair = replica.repair(delta).unwrap();
@@ -910,7 +915,7 @@ fn judge<T: Consistent>(clones: &mut [Replica<T>; 3], late: &Replica<T>, seen: &
         prop_assert_eq!(left.version(), right.version());
         prop_assert_eq!(left.state(), right.state());
         prop_assert_eq!(left.fingerprint(), right.fingerprint());
-        let whole = right.complete();
+        let whole = right.complete_with_tombstones();
         prop_assert!(left.repair(&whole).unwrap().is_empty());
     }
     for clone in clones.iter() {
@@ -1083,7 +1088,7 @@ fn config(cases: u32) -> ProptestConfig {
 #[test]
 fn every_damaged_delta_that_decodes_repairs_or_is_refused() {
     let [a, b, _] = three();
-    let whole = b.complete().to_bytes();
+    let whole = b.complete_with_tombstones().to_bytes();
     let (mut repaired, mut refused) = (0, 0);
     for at in 0..whole.len() {
         for change in [1, 2, 16, 128, 255] {

@@ -109,7 +109,7 @@ fn two_that_have_seen_the_same_and_differ_find_out_by_any_delta_that_ends_there(
     let nothing = copy.delta_since(laptop.version()).unwrap();
     assert!(nothing.is_empty());
     assert!(laptop.merge(&Delta::from_bytes(&nothing.to_bytes()).unwrap()).unwrap().has_diverged());
-    let (for_copy, for_laptop) = (laptop.complete(), copy.complete());
+    let (for_copy, for_laptop) = (laptop.complete_with_tombstones(), copy.complete_with_tombstones());
     laptop.repair(&for_laptop).unwrap();
     copy.repair(&for_copy).unwrap();
     assert_eq!(laptop.state(), copy.state());

@@ -25,7 +25,7 @@ use crate::version::Version;
 #[non_exhaustive]
 pub enum RepairError {
     /// The delta does not hold all that lives at the peer: what it leaves out would be taken for dead.
-    #[error("only a complete delta tells what is alive at the peer: ask it for one (`complete`)")]
+    #[error("only a complete delta tells what is alive at the peer: ask it for one (`complete_with_tombstones`)")]
     Kind,
     /// The two have not seen the same, so a difference proves nothing.
     #[error(
@@ -97,9 +97,14 @@ impl Repairing {
             return Err(RepairError::Version { ours: state.version.bare(), theirs: theirs.upto.clone() });
         };
         let (mut only_here, mut only_there) = differences(state, theirs);
+        // A dot with a content on one side and a removal on the other has two contents.
+        let removed_there = tombstones_in(theirs, |dot| only_here.contains_key(&dot), interner);
+        let removed = |dot: &Dot| state.held(*dot).filter(|held| !held.sibling.is_live());
+        let removed_here: BTreeMap<Dot, Held> =
+            only_there.keys().filter_map(|dot| Some((*dot, removed(dot)?))).collect();
         if is_older {
             only_here.retain(|dot, _| upto.covers(*dot));
-            only_there.retain(|dot, _| only_here.contains_key(dot));
+            only_there.retain(|dot, _| only_here.contains_key(dot) || removed_here.contains_key(dot));
         }
         let differing = || only_here.keys().chain(only_there.keys());
         let own_differs = differing().any(|dot| Some(dot.writer) == own);
@@ -113,20 +118,28 @@ impl Repairing {
             pruned.join(&state.version);
         }
         let (mut dropped, mut moves) = (Vec::new(), Vec::new());
+        let removed_here = removed_here.into_iter().filter_map(|(dot, held)| {
+            let was = only_there.get(&dot)?.held(interner);
+            Some(Dropped { was, now: Some(held), rescued: None })
+        });
+        dropped.extend(removed_here);
         for (dot, was) in only_here {
+            let there = only_there.get(&dot).map(|there| there.held(interner));
             // What is dead there is dead.
-            let Some(there) = only_there.get(&dot) else {
+            let Some(there) = there.or_else(|| removed_there.get(&dot).cloned()) else {
                 moves.push(Move { comes: false, held: was.clone() });
                 dropped.push(Dropped { was, now: None, rescued: None });
                 continue;
             };
-            let there = there.held(interner);
             if there.rank() < was.rank() || is(Bug::RepairKeepsOurs) {
                 dropped.push(Dropped { was: there, now: Some(was), rescued: None });
                 continue;
             }
             moves.push(Move { comes: false, held: was.clone() });
-            moves.push(Move { comes: true, held: there.clone() });
+            // A tombstone need not come: the dot counts as pruned.
+            if there.sibling.is_live() {
+                moves.push(Move { comes: true, held: there.clone() });
+            }
             dropped.push(Dropped { was, now: Some(there), rescued: None });
         }
         Ok(Self { pruned, dropped, own_differs, moves: Moves::new(moves), rescues: None })
@@ -183,6 +196,22 @@ fn differences<'a>(state: &State, theirs: &'a Delta) -> (BTreeMap<Dot, Held>, BT
         only_there.extend(theirs.map(|theirs| (theirs.dot, theirs)));
     }
     (only_here, only_there)
+}
+
+/// The tombstones of a delta under some dots.
+fn tombstones_in(delta: &Delta, of: impl Fn(Dot) -> bool, interner: &mut Interner) -> BTreeMap<Dot, Held> {
+    let mut removed = BTreeMap::new();
+    for part in delta.parts() {
+        for write in part.writes.iter().filter(|write| write.payload.is_none()) {
+            let dot = delta.write_dot(write);
+            if of(dot) {
+                let field = interner.intern(delta.fields.get(write.field));
+                let sibling = Sibling { dot, stamp: write.stamp, payload: None };
+                removed.insert(dot, Held { entity: part.entity, field, sibling });
+            }
+        }
+    }
+    removed
 }
 
 fn live_in(delta: &Delta) -> impl Iterator<Item = Theirs<'_>> {

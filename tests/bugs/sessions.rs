@@ -172,7 +172,7 @@ fn after_cloning(seed: u64) -> Verdict {
         set(&mut a, 1, ["of the one", "the one's"][seed as usize % 2]);
         set(&mut copy, 1, "of the other");
         let mut expected = moment(&a);
-        expected.repair(&copy.complete()).unwrap();
+        expected.repair(&copy.complete_with_tombstones()).unwrap();
         ([a, copy], expected)
     });
     let ran = run(&mut two, None, 0, usize::MAX)?;

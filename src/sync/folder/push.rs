@@ -251,7 +251,7 @@ fn may_be_passed_over(path: &Path, reason: SkipReason) -> Result<(), FolderError
 /// Everything, with its tombstones: without them all who merge it would count them as pruned, and have to write everything
 /// too.
 fn everything<T: Crdt>(replica: &Replica<T>) -> Delta {
-    replica.state().state().complete(T::SCHEMA, true)
+    replica.complete_with_tombstones()
 }
 
 /// Cuts what the chain lacks, or everything if the chain has become too long or too old.

@@ -11,6 +11,9 @@ use crate::sync::session::retry::{Awaited, Reaction};
 /// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
 const MAX_NONSENSE: u32 = 64;
 
+/// How many earlier sessions of the peer's are told apart.
+const MAX_EARLIER: usize = 16;
+
 impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
     pub(super) fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
@@ -87,7 +90,17 @@ impl<T: Crdt> Session<T> {
         }
         let is_known = self.peer.as_ref().is_some_and(|peer| peer.nonce == hello.nonce);
         let is_first = self.peer.is_none();
+        if !is_known && self.earlier.contains(&hello.nonce) {
+            self.counters.stale += 1;
+            return Ok(false);
+        }
         if !is_known {
+            if let Some(peer) = &self.peer {
+                self.earlier.push_back(peer.nonce);
+                if self.earlier.len() > MAX_EARLIER {
+                    self.earlier.pop_front();
+                }
+            }
             // Another session of the peer's, or the first: nothing that was said before holds.
             self.hold = self.peer.as_ref().map(|_| self.now.saturating_add(self.pace.interval()));
             self.peer = Some(Peer {

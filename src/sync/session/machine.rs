@@ -92,9 +92,11 @@ pub struct Session<T: Crdt> {
     pub(super) told_whole: bool,
     /// The last checkpoint that is durable, if that is waited for.
     pub(super) persisted: Option<Checkpoint>,
-    /// The last stream that was merged and is not durable yet, and when that was.
-    pub(super) undurable: Option<(u64, u64)>,
+    /// The last stream that was merged and is not durable yet, and where we stood once it was.
+    pub(super) undurable: Option<(u64, Checkpoint)>,
     pub(super) peer: Option<Peer>,
+    /// Names of the peer's sessions before this one, the latest last: what comes late of them is not heard.
+    pub(super) earlier: VecDeque<u64>,
     pub(super) outgoing: Option<Outgoing>,
     /// The next delta, which waits to be durable.
     pub(super) withheld: Option<Withheld>,
@@ -187,6 +189,7 @@ impl<T: Crdt> Session<T> {
             persisted: options.wait_for_persisted.then(|| Checkpoint::of(replica)),
             undurable: None,
             peer: None,
+            earlier: VecDeque::new(),
             outgoing: None,
             withheld: None,
             incoming: None,
@@ -299,7 +302,7 @@ impl<T: Crdt> Session<T> {
     pub fn handle_persisted(&mut self, checkpoint: &Checkpoint) {
         let Some(persisted) = self.persisted.as_mut().filter(|last| last.order < checkpoint.order) else { return };
         persisted.clone_from(checkpoint);
-        let durable = self.undurable.take_if(|(_, order)| *order < checkpoint.order);
+        let durable = self.undurable.take_if(|(_, merged)| checkpoint.holds(merged));
         if let (Some(peer), Some((stream, _))) = (&mut self.peer, durable) {
             peer.durable = stream;
         }

@@ -161,7 +161,7 @@ impl<T: Crdt> Session<T> {
         if let Some((changes, rest)) = self.go_on_with_broken(replica, true) {
             return self.begin_stream(StreamForm::Resumed, heard, None, Some(&changes), &rest);
         }
-        self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete())
+        self.begin_stream(StreamForm::Repair, heard, None, None, &replica.complete_with_tombstones())
     }
 
     fn begin_stream(

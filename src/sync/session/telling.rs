@@ -63,6 +63,11 @@ impl Checkpoint {
         Self { point: Point::of(replica), order: Self::next_order() }
     }
 
+    /// True if what the other one holds is durable with this one: it was drawn later, or nothing has changed since.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        other.order <= self.order || self.point.is_equal(&other.point)
+    }
+
     pub(super) fn next_order() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);
         LAST.fetch_add(1, Ordering::Relaxed) + 1
