@@ -353,6 +353,28 @@ fn a_merge_that_takes_long_to_become_durable_ends_no_session() {
     assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
 }
 
+/// What it brought came on another way, and is saved: no later checkpoint has to come, since nothing is there to save.
+#[test]
+fn a_stream_that_changes_nothing_is_acknowledged_without_a_checkpoint_of_its_own() {
+    let (mut a, b) = (replica(1), replica(2));
+    add(&mut a, "of a");
+    let brought = a.complete();
+    let mut two = Durable::new([a, b], Options::new());
+    let frames: Vec<Vec<u8>> = {
+        let hello = two.sessions[1].poll_frame(&two.replicas[1], two.now).unwrap().unwrap();
+        two.sessions[0].handle_frame(&mut two.replicas[0], &hello, two.now).unwrap();
+        std::iter::from_fn(|| two.sessions[0].poll_frame(&two.replicas[0], two.now).unwrap()).collect()
+    };
+    two.replicas[1].merge(&brought).unwrap();
+    two.sessions[1].handle_persisted(&Checkpoint::of(&two.replicas[1]));
+    for frame in frames {
+        two.sessions[1].handle_frame(&mut two.replicas[1], &frame, two.now).unwrap();
+    }
+    two.talk().unwrap();
+    assert_eq!(two.sessions[0].counters().deltas_sent, 1);
+    assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
+}
+
 /// Runs a client to its end; `lose` says which requests and answers do not arrive. Returns how many requests that took.
 fn pump(a: &mut Replica<Graph>, b: &mut Replica<Graph>, len: usize, mut lose: impl FnMut(usize) -> bool) -> usize {
     let mut client = Pump::new(a, Options::new()).with_message_len(len);

@@ -482,13 +482,33 @@ fn to_a_peer_that_has_begun_anew_nothing_is_sent_at_once() {
     hello.nonce = MALLORY + 1;
     let said = victim.answers(&hello.frame(None)).unwrap();
     assert_eq!(kinds(&said), [HELLO]);
-    // A frame of the earlier one may still be on its way, and take its place again.
+    // A peer that begins anew over and over is not worth a delta each time.
     let then = victim.session.poll_timeout().unwrap();
     assert_eq!(then, SECOND / 2);
     victim.now = then - Duration::from_millis(1);
     assert!(victim.says().is_empty());
     victim.now = then;
     assert_eq!(kinds(&victim.says()), [PART]);
+}
+
+#[test]
+fn a_hello_that_comes_late_from_a_session_that_the_peer_has_left_does_not_set_it_back() {
+    let mut victim = met_one_that_has_nothing();
+    let earlier = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
+    let mut hello = earlier.clone();
+    hello.nonce = MALLORY + 1;
+    victim.answers(&hello.frame(None)).unwrap();
+    let stale = victim.session.counters().stale;
+    for to in [None, Some(victim.to)] {
+        assert!(victim.answers(&earlier.frame(to)).unwrap().is_empty());
+    }
+    assert_eq!(victim.session.counters().stale, stale + 2);
+    // The later one is still who we speak with.
+    victim.now = victim.session.poll_timeout().unwrap();
+    let to_later = frames::pair(MALLORY + 1, frames::nonce_of(&victim.hello));
+    let said = victim.says();
+    assert_eq!(kinds(&said), [PART]);
+    assert!(said[0].windows(4).any(|bytes| bytes == to_later.to_le_bytes()), "{to_later:x}");
 }
 
 #[test]
