@@ -829,8 +829,10 @@ fn over_a_line_that_breaks(
     panic!("not done after 20 tries and {bytes} bytes");
 }
 
+type Make = fn() -> [Replica<Graph>; 2];
+
 /// Some 1.16 MB that go to the second, as a delta of each kind.
-const KINDS: [(&str, fn() -> [Replica<Graph>; 2]); 4] = [
+const KINDS: [(&str, Make); 4] = [
     ("incremental", || {
         let (mut a, b) = two();
         fill(&mut a, "new", LONG);
