@@ -76,9 +76,10 @@ macro_rules! counter {
                 if is(Bug::SumTwice) { sum * 2 } else { sum }
             }
 
-            /// The least and the greatest that the sum can be. They differ only if two copies of one saved state went on
-            /// counting without knowing of each other, one of them in more than 32 openings; or if a running process was
-            /// copied with its memory. O(branches).
+            /// The least and the greatest that the sum can be; the true sum lies between. They differ only if two copies of
+            /// one saved state went on counting, one of them in 32 openings or more without the other's counts merged into it;
+            /// or if a running process was copied with its memory. The greatest may then be too much by what the two had
+            /// counted before they parted. O(branches).
             pub fn range(&self) -> (i128, i128) {
                 let Sum { least, greatest } = self.sum();
                 (least, greatest)
@@ -124,9 +125,10 @@ macro_rules! counter {
 counter! {
     /// A counter that only grows.
     ///
-    /// Each replica keeps its own running total and nobody else's; the value is their sum, so concurrent additions all
-    /// count. Copies and restored backups count once what they have in common. A [`reset`](Edit::<GCounter>::reset) takes away what it saw. It cannot be
-    /// [reverted](Edit::revert_to) to less than it counts.
+    /// Each branch keeps its own running total and nobody else's; the value is their sum, so concurrent additions all
+    /// count. Copies and restored backups count once what they have in common, within what [`range`](Self::range) says. A
+    /// [`reset`](Edit::<GCounter>::reset) takes away what it saw. It cannot be [reverted](Edit::revert_to) to less than it
+    /// counts.
     ///
     /// Some 100 bytes for each branch that ever counted, and up to 600 for one that was opened often; O(branches) to read
     /// and to add.
@@ -151,10 +153,12 @@ counter! {
 counter! {
     /// A counter that grows and shrinks.
     ///
-    /// Each replica keeps its own running totals, of what it added and of what it took away; the value is their sum, so
-    /// concurrent changes all count. Copies and restored backups count once what they have in common. It may fall below 0: no replica can know what others take away at the same time. A
+    /// Each branch keeps its own running totals, of what it added and of what it took away; the value is their sum, so
+    /// concurrent changes all count. Copies and restored backups count once what they have in common, within what
+    /// [`range`](Self::range) says. It may fall below 0: no replica can know what others take away at the same time. A
     /// [`reset`](Edit::<PnCounter>::reset) takes away what it saw. [Reverting](Edit::revert_to) adds or takes away the
-    /// difference, so two replicas that revert concurrently both do.
+    /// difference, so two replicas that revert concurrently both do. Once a branch has added or taken away 2⁶⁴ - 1 in all,
+    /// it can do no more of that, and says so.
     ///
     /// Some 100 bytes for each branch that ever counted, and up to 600 for one that was opened often; O(branches) to read
     /// and to add.

@@ -127,7 +127,7 @@ impl<T: Element> Edit<'_, OrSet<T>> {
         self.erase(Entity::SELF, &to_key(element)?)
     }
 
-    /// Removes every element with one write. What others insert concurrently stays.
+    /// Removes every element with one write, also those that no `T` can be read from. What others insert concurrently stays.
     pub fn clear(&mut self) -> Result<bool, EditError> {
         self.delete(Entity::SELF)
     }
