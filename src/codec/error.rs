@@ -18,6 +18,11 @@ pub enum DecodeError {
          the older version"
     )]
     Format(u8),
+    /// A file of a shared folder in a format that this version cannot read.
+    #[error(
+        "a file of format version {0} cannot be read by this version of driftless: update the device that reads it"
+    )]
+    FileFormat(u8),
     /// Flags that this version does not know: compressed or sealed content must be opened first.
     #[error("flags {0:#04x} are not known to this version of driftless")]
     Flags(u8),

@@ -61,18 +61,19 @@ impl FileHeader {
             return Err(SkipReason::Damaged(DecodeError::Magic));
         }
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Err(SkipReason::Incomplete) };
+        let number =
+            |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        // Where the checksum of the header stands is the same in every format, so that damage is told from what is new.
+        if number(66, 8) != xxh3_64(&header[..66]) {
+            return Err(SkipReason::Damaged(DecodeError::Checksum));
+        }
         if header[4] != FORMAT {
-            return Err(SkipReason::TooNew(DecodeError::Format(header[4])));
+            return Err(SkipReason::TooNew(DecodeError::FileFormat(header[4])));
         }
         if header[5] != 0 {
             return Err(SkipReason::TooNew(DecodeError::Flags(header[5])));
         }
-        let number =
-            |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         let (part, parts) = (number(6, 2) as u16, number(8, 2) as u16);
-        if number(66, 8) != xxh3_64(&header[..66]) {
-            return Err(SkipReason::Damaged(DecodeError::Checksum));
-        }
         if part >= parts || usize::from(parts) > MAX_PARTS {
             return Err(SkipReason::Damaged(DecodeError::Malformed("a number of parts that no file has")));
         }

@@ -36,7 +36,8 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// Nothing has to be kept between runs: what has been read follows from the replica's version, what has been written from the
 /// files. So any saved state may be opened, of whatever age, in as many processes and under as many names as you like. In
 /// memory, what was read is remembered by name, length, time of change and header, as its versions alone (some 13 bytes for each
-/// head), so that no file is read twice. The first sync reads every file once.
+/// head), so that no file is read twice but one that is damaged, which may have been put right. The first sync reads every file
+/// once.
 ///
 /// ```
 /// use driftless::sync::Folder;

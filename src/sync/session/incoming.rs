@@ -8,8 +8,15 @@ use crate::sync::session::outgoing::WINDOW;
 use crate::sync::session::report::Amount;
 use crate::sync::session::stream::Header;
 
-/// How many parts beyond a gap are kept: a window of parts of one KiB.
-const MAX_LATER: usize = 1024;
+/// How many bytes are kept beyond a gap at most, with [`PART_COST`] for each part; of a short stream twice its length, since
+/// parts may lie over each other.
+const MAX_LATER: u64 = 2 * WINDOW;
+
+/// What is kept of the shortest.
+const MIN_LATER: u64 = 64 << 10;
+
+/// Memory that a part takes beside its bytes, in round figures.
+const PART_COST: u64 = 64;
 
 /// After how many bytes the sender is told how many there are: so that it need not stop, and its progress shows.
 const ASK_LEN: u64 = WINDOW / 16;
@@ -22,7 +29,7 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// Beyond a gap, by their places; within a window.
     later: BTreeMap<u64, Vec<u8>>,
-    /// How many bytes that is.
+    /// How many bytes that takes.
     later_len: u64,
     /// The longest part so far.
     part_len: u64,
@@ -39,6 +46,10 @@ pub(super) struct Basis {
     pub(super) standing: Standing,
     /// Of a reconciled stream, the dots that are alive here and dead at the peer, if the reconciliation has ended here.
     pub(super) dead: Option<DotSet>,
+}
+
+fn cost(len: usize) -> u64 {
+    len as u64 + PART_COST
 }
 
 impl Incoming {
@@ -82,13 +93,19 @@ impl Incoming {
         if offset > have {
             // A sender that keeps to the window is never further ahead, and what lies beyond it has only come once.
             let was = self.later.get(&offset).map_or(0, Vec::len);
-            let fits = self.later.len() < MAX_LATER
-                && end <= have + 2 * WINDOW
-                && self.later_len + part.len() as u64 <= 2 * WINDOW;
-            if !fits || part.len() <= was {
+            if end > have + 2 * WINDOW || part.len() <= was {
                 return false;
             }
-            self.later_len += (part.len() - was) as u64;
+            self.leave_out(offset);
+            // What is nearer the gap is needed first.
+            let room = MAX_LATER.min(self.total.saturating_mul(2).saturating_add(MIN_LATER));
+            while self.later_len + cost(part.len()) > room {
+                match self.later.last_key_value().map(|(last, _)| *last).filter(|last| *last > offset) {
+                    Some(last) => self.leave_out(last),
+                    None => return false,
+                }
+            }
+            self.later_len += cost(part.len());
             self.later.insert(offset, part.to_vec());
             return true;
         }
@@ -98,12 +115,18 @@ impl Incoming {
                 self.later.insert(offset, part);
                 break;
             }
-            self.later_len -= part.len() as u64;
+            self.later_len -= cost(part.len());
             if let Some(new) = part.get((self.have() - offset) as usize..) {
                 self.bytes.extend_from_slice(new);
             }
         }
         true
+    }
+
+    fn leave_out(&mut self, offset: u64) {
+        if let Some(part) = self.later.remove(&offset) {
+            self.later_len -= cost(part.len());
+        }
     }
 
     /// Whether the sender should hear how much is here, so that it does not have to stop; then it counts as said.
@@ -127,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_a_gap_no_more_is_kept_than_two_windows_and_so_many_parts() {
+    fn beyond_a_gap_no_more_is_kept_than_two_windows_whatever_the_parts() {
         let part = vec![7; 1 << 20];
         let (len, total) = (part.len() as u64, 100 * WINDOW);
         let mut incoming = Incoming::new(1, total);
@@ -135,21 +158,39 @@ mod tests {
         assert!(!incoming.add(2 * WINDOW - len + 1, &part));
         assert!(incoming.add(2 * WINDOW - len, &part));
         // Parts over parts: what is held counts, wherever it lies.
-        let mut held = 1;
         for offset in 1..=2 * WINDOW / len + 8 {
-            held += u64::from(incoming.add(offset, &part));
+            incoming.add(offset, &part);
+            assert!(incoming.later_len <= MAX_LATER);
         }
-        assert_eq!(held, 2 * WINDOW / len);
+        assert_eq!(incoming.later.len() as u64, 2 * WINDOW / len - 1, "each costs a little beside its bytes");
         // One in the place of a shorter one adds what it is longer by; one that is no longer adds nothing.
         let mut incoming = Incoming::new(1, total);
         assert!(incoming.add(1, &part[..10]) && !incoming.add(1, &part[..10]) && incoming.add(1, &part));
-        assert_eq!(incoming.later_len, len);
+        assert_eq!(incoming.later_len, cost(part.len()));
         // What is no longer beyond a gap makes room.
         assert!(incoming.add(0, &part[..1]));
         assert_eq!((incoming.later_len, incoming.have()), (0, 1 + len));
         let mut incoming = Incoming::new(1, total);
-        let kept = (1..).take_while(|place| incoming.add(2 * place, &[7])).count();
-        assert_eq!(kept, MAX_LATER);
+        let kept = (1..).take_while(|place| incoming.add(2 * place, &[7])).count() as u64;
+        assert_eq!(kept, MAX_LATER / cost(1));
+    }
+
+    #[test]
+    fn of_parts_that_do_not_fit_those_nearest_the_gap_are_kept() {
+        let part = vec![7; 1 << 20];
+        let len = part.len() as u64;
+        let mut incoming = Incoming::new(1, 100 * WINDOW);
+        // They come in the worst order: the last first, more than there is room for, and the one that is waited for last.
+        for place in (1..2 * WINDOW / len).rev() {
+            assert!(incoming.add(place * len, &part));
+        }
+        let beside: Vec<u64> = (1..2 * WINDOW / len).map(|place| place * len - len / 2).collect();
+        for offset in &beside {
+            incoming.add(*offset, &part[..part.len() / 2]);
+        }
+        assert!(incoming.later.contains_key(&len) && incoming.later_len <= MAX_LATER);
+        assert!(incoming.add(0, &part));
+        assert!(incoming.have() >= WINDOW, "{} came", incoming.have());
     }
 
     #[test]

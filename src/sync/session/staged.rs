@@ -12,6 +12,10 @@ use crate::sync::session::frame::Resume;
 /// changes come along. If the peer has less than when it sent the delta, or pruned removals that would be missing, it sends the
 /// delta anew. A repair goes on only if neither side has changed.
 ///
+/// What came goes on by slices of some 128 KiB, each of whole entities. So a connection that breaks before it has carried a
+/// slice brings nothing further, and neither does one that breaks within a document, which is one entity. A
+/// [`Folder`](crate::sync::Folder) is the way over such a line.
+///
 /// It can be saved ([`to_bytes`](Self::to_bytes)), so that an app that is closed in the middle of a long transfer goes on with it.
 #[derive(Clone, Debug)]
 pub struct Staged {
