@@ -482,6 +482,10 @@ fn to_a_peer_that_has_begun_anew_nothing_is_sent_at_once() {
     hello.nonce = MALLORY + 1;
     let said = victim.answers(&hello.frame(None)).unwrap();
     assert_eq!(kinds(&said), [HELLO]);
+    // It is not believed before it knows our name, since it may be late.
+    assert!(victim.says().is_empty());
+    let to_us = frames::pair(frames::nonce_of(&victim.hello), MALLORY + 1);
+    victim.hear(&hello.frame(Some(to_us))).unwrap();
     // A peer that begins anew over and over is not worth a delta each time.
     let then = victim.session.poll_timeout().unwrap();
     assert_eq!(then, SECOND / 2);
@@ -497,7 +501,8 @@ fn a_hello_that_comes_late_from_a_session_that_the_peer_has_left_does_not_set_it
     let earlier = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
     let mut hello = earlier.clone();
     hello.nonce = MALLORY + 1;
-    victim.answers(&hello.frame(None)).unwrap();
+    let to_us = frames::pair(frames::nonce_of(&victim.hello), MALLORY + 1);
+    victim.answers(&hello.frame(Some(to_us))).unwrap();
     let stale = victim.session.counters().stale;
     for to in [None, Some(victim.to)] {
         assert!(victim.answers(&earlier.frame(to)).unwrap().is_empty());
@@ -509,6 +514,30 @@ fn a_hello_that_comes_late_from_a_session_that_the_peer_has_left_does_not_set_it
     let said = victim.says();
     assert_eq!(kinds(&said), [PART]);
     assert!(said[0].windows(4).any(|bytes| bytes == to_later.to_le_bytes()), "{to_later:x}");
+}
+
+#[test]
+fn a_late_hello_of_a_session_that_was_never_known_does_not_take_the_place_of_the_peer() {
+    let mut victim = met_one_that_has_nothing();
+    let mut late = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
+    late.nonce = MALLORY + 1;
+    // The peer is asked whether it is still there, and answers; so the same hello once more changes nothing either.
+    for _ in 0..3 {
+        victim.now += SECOND;
+        assert!(kinds(&victim.answers(&late.frame(None)).unwrap()).contains(&HELLO));
+        let hello = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
+        victim.answers(&hello.frame(Some(victim.to))).unwrap();
+    }
+    // Who says it again while the peer is silent has taken its place.
+    victim.now += SECOND;
+    victim.answers(&late.frame(None)).unwrap();
+    victim.now += SECOND;
+    victim.hear(&late.frame(None)).unwrap();
+    let to_it = frames::pair(MALLORY + 1, frames::nonce_of(&victim.hello));
+    victim.now += SECOND;
+    let said = victim.says();
+    assert!(said.iter().all(|frame| frame.windows(4).any(|bytes| bytes == to_it.to_le_bytes())), "{said:?}");
+    assert!(!said.is_empty());
 }
 
 #[test]

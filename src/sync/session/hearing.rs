@@ -18,7 +18,8 @@ impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
     pub(super) fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
         if let Says::Hello(hello) = &frame.says {
-            return self.meet(hello, frame.to == Some(pair(self.nonce, hello.nonce)));
+            let to_us = frame.to == Some(pair(self.nonce, hello.nonce));
+            return self.meet(hello, to_us, frame.to.is_some() && !to_us);
         }
         if let Says::Bye { nonce, parting } = &frame.says {
             // It may be refused for our hello, and its own may be lost.
@@ -39,6 +40,7 @@ impl<T: Crdt> Session<T> {
             return Ok(false);
         };
         let newly_met = !std::mem::replace(&mut peer.knows_us, true);
+        self.doubtful = None;
         self.timers.heard(self.now);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
@@ -83,7 +85,7 @@ impl<T: Crdt> Session<T> {
         Ok(useful || newly_met)
     }
 
-    fn meet(&mut self, hello: &Hello, to_us: bool) -> Result<bool, SessionError> {
+    fn meet(&mut self, hello: &Hello, to_us: bool, to_another: bool) -> Result<bool, SessionError> {
         let theirs = (hello.oldest, hello.newest);
         if hello.nonce == self.nonce {
             return Err(SessionError::Myself);
@@ -94,6 +96,14 @@ impl<T: Crdt> Session<T> {
             self.counters.stale += 1;
             return Ok(false);
         }
+        // Who says hello without our name has begun anew, or the hello is late, of a session that we do not know. The peer that
+        // we speak with is asked: if it is another session now, that answers by our name, or says hello once more.
+        let is_doubtful = !is_known && !to_us && self.peer.as_ref().is_some_and(|peer| peer.knows_us);
+        if is_doubtful && self.doubtful != Some(hello.nonce) {
+            self.doubtful = Some(hello.nonce);
+            self.due.hello |= self.pace.allows(Reaction::Hello, self.now);
+            return Ok(false);
+        }
         if !is_known {
             if let Some(peer) = &self.peer {
                 self.earlier.push_back(peer.nonce);
@@ -102,6 +112,7 @@ impl<T: Crdt> Session<T> {
                 }
             }
             // Another session of the peer's, or the first: nothing that was said before holds.
+            self.doubtful = None;
             self.hold = self.peer.as_ref().map(|_| self.now.saturating_add(self.pace.interval()));
             self.peer = Some(Peer {
                 nonce: hello.nonce,
@@ -132,7 +143,10 @@ impl<T: Crdt> Session<T> {
         }
         if to_us {
             self.timers.heard(self.now);
+            self.doubtful = None;
         }
+        // Whom it is for is a session of ours from before: this one has to say its name.
+        self.due.hello |= is_first && to_another && self.pace.allows(Reaction::Hello, self.now);
         // A hello for an earlier session of ours builds on what was announced there.
         let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));
         self.due.need |= is_for_another;

@@ -97,6 +97,8 @@ pub struct Session<T: Crdt> {
     pub(super) peer: Option<Peer>,
     /// Names of the peer's sessions before this one, the latest last: what comes late of them is not heard.
     pub(super) earlier: VecDeque<u64>,
+    /// Another session that said hello without our name while the peer was known, since when that has said nothing.
+    pub(super) doubtful: Option<u64>,
     pub(super) outgoing: Option<Outgoing>,
     /// The next delta, which waits to be durable.
     pub(super) withheld: Option<Withheld>,
@@ -190,6 +192,7 @@ impl<T: Crdt> Session<T> {
             undurable: None,
             peer: None,
             earlier: VecDeque::new(),
+            doubtful: None,
             outgoing: None,
             withheld: None,
             incoming: None,
