@@ -292,7 +292,9 @@ impl Hostile {
                     let Some((id, after, upto)) = self.room.get(usize::from(n) % self.room.len().max(1)) else {
                         continue;
                     };
-                    (*id, after + 1 + input.number() % (upto - after))
+                    // A head that was lowered below its birth leaves no room.
+                    let Some(room) = upto.checked_sub(*after).filter(|room| *room > 0) else { continue };
+                    (*id, after + 1 + input.number() % room)
                 }
             };
             if dots.insert((id, counter)) {
