@@ -816,7 +816,7 @@ fn over_a_line_that_breaks(
                 pair.now = pair.now.max(timeouts.min().expect("nobody waits and they are not equal"));
             }
         }
-        // What the broken connection has carried of the frame that did not get through counts as well.
+        // The frame that did not get through counts too, as far as the connection carried it.
         bytes += breaks_after;
         let [one, other] = pair.sides;
         (a, b) = (one.replica, other.replica);
@@ -845,7 +845,7 @@ const KINDS: [(&str, Make); 4] = [
         a.prune(Prune::All);
         [a, replica(3)]
     }),
-    // What was removed of late is more than what is there.
+    // The recent removals outnumber the live cells.
     ("complete", || {
         let (mut a, b) = two();
         fill(&mut a, "new", LONG);
@@ -865,7 +865,7 @@ const KINDS: [(&str, Make); 4] = [
 
 const LONG: usize = 1_105;
 
-/// As much as goes over a line that does not break.
+/// Returns the bytes that go over a line that does not break.
 fn at_once([a, b]: [Replica<Graph>; 2]) -> usize {
     over_a_line_that_breaks([a, b], usize::MAX, |_, _, _| panic!("it does not break")).1
 }
@@ -907,13 +907,30 @@ fn a_repair_goes_on_where_it_broke() {
     assert!(all > 1_160_000 && rest <= all - 13 * PART_LEN as u64 + (140 << 10), "{rest} of {all}");
     let [a, b] = pair.sides.map(|side| side.replica);
     assert!(["one 1", "two 1"].iter().all(|node| has(&a, node) && has(&b, node)));
-    // Where anything was written since, the stream begins again, and nothing is lost.
+    // If anything was written since, the stream begins again, and nothing is lost.
     let [a, b] = contradicting();
     let (mut a, b, staged) = broken(a, b, 13);
     a.edit(|g| g.add_node("later")).unwrap();
     let (_, pair) = resumed(a, b, staged);
     let [a, b] = pair.sides.map(|side| side.replica);
     assert!(["one 1", "two 1", "later"].iter().all(|node| has(&a, node) && has(&b, node)));
+}
+
+#[test]
+fn two_that_know_different_births_of_one_writer_end_in_an_error_and_not_in_silence() {
+    let names = |from: usize, upto: usize| (from..upto).map(|n| format!("node {n}"));
+    let mut first = Replica::<Graph>::with_environment(TestEnvironment::new(1));
+    first.edit(|g| g.add_node("first")).unwrap();
+    // Repeated randomness: the writer goes on from the first on one side, and from nobody on the other.
+    let mut one = Replica::<Graph>::load_with(TestEnvironment::new(9), &first.save()).unwrap();
+    names(0, 4).for_each(|name| drop(one.edit(|g| g.add_node(&name)).unwrap()));
+    let mut other = Replica::<Graph>::with_environment(TestEnvironment::new(9));
+    names(0, 5).for_each(|name| drop(other.edit(|g| g.add_node(&name)).unwrap()));
+    other.merge(&first.complete()).unwrap();
+    assert_eq!(one.writer(), other.writer());
+    let error = sync::in_memory(&mut one, &mut other).unwrap_err();
+    // One side finds it, and the other hears of it.
+    assert_eq!(error.reason, SessionError::Left(Parting::Contradiction));
 }
 
 #[test]

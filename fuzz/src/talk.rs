@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use driftless::sync::{Event, Options, Session, SessionError};
+use driftless::sync::{Checkpoint, Event, Options, Session, SessionError};
 use driftless::{Crdt, Replica};
 
 /// Far more frames than any conversation of ours takes.
@@ -35,7 +35,7 @@ pub(crate) fn converse<T: Crdt>(
     now: &mut Duration,
     told: &mut impl FnMut(Event<T>),
 ) -> Result<(), Ended> {
-    let (mut frames, mut pauses) = (0, 0);
+    let (mut frames, mut pauses, mut was_idle) = (0, 0, false);
     loop {
         let mut silent = true;
         for who in 0..2 {
@@ -65,11 +65,18 @@ pub(crate) fn converse<T: Crdt>(
         if let Some(who) = ends.iter().position(|end| end.session.is_over()) {
             return Err((who, SessionError::Silence));
         }
+        was_idle &= silent;
         if silent {
             pauses += 1;
             assert!(pauses < MAX_PAUSES, "they are silent and not equal");
-            let due = ends.iter().filter_map(|end| end.session.poll_timeout()).min();
-            *now = due.expect("who is not equal waits for something").max(*now + Duration::from_millis(1));
+            // A session waits for its merges to be durable without a timer of its own: now they are.
+            for end in &mut *ends {
+                end.session.handle_persisted(&Checkpoint::of(end.replica));
+            }
+            match ends.iter().filter_map(|end| end.session.poll_timeout()).min() {
+                Some(due) => *now = due.max(*now + Duration::from_millis(1)),
+                None => assert!(!std::mem::replace(&mut was_idle, true), "neither waits, and they are not equal"),
+            }
         }
     }
 }

@@ -391,7 +391,7 @@ impl Form {
         }
     }
 
-    /// How many bytes it takes.
+    /// Returns its length in bytes.
     pub(super) fn len(&self) -> usize {
         let mut out = Vec::new();
         self.write(&mut out);
@@ -421,7 +421,7 @@ impl Resume {
         Some((Broken { kind, since, upto, pruned, fingerprint, last }, self.is_repair))
     }
 
-    /// How many bytes it takes.
+    /// Returns its length in bytes.
     pub(super) fn len(&self) -> usize {
         let mut out = Vec::new();
         self.write(&mut out);

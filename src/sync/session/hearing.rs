@@ -11,7 +11,7 @@ use crate::sync::session::retry::{Awaited, Reaction};
 /// How many frames in a row may make no sense: damage comes in bursts, but not for ever.
 const MAX_NONSENSE: u32 = 64;
 
-/// How many earlier sessions of the peer's are told apart.
+/// Number of earlier sessions of the peer that are told apart.
 const MAX_EARLIER: usize = 16;
 
 impl<T: Crdt> Session<T> {
@@ -96,8 +96,8 @@ impl<T: Crdt> Session<T> {
             self.counters.stale += 1;
             return Ok(false);
         }
-        // Who says hello without our name has begun anew, or the hello is late, of a session that we do not know. The peer that
-        // we speak with is asked: if it is another session now, that answers by our name, or says hello once more.
+        // A hello without our nonce comes from a session that has begun anew, or comes late from one that we never knew. So ask
+        // the peer that we know. A session that has begun anew answers with our nonce, or says hello once more.
         let is_doubtful = !is_known && !to_us && self.peer.as_ref().is_some_and(|peer| peer.knows_us);
         if is_doubtful && self.doubtful != Some(hello.nonce) {
             self.doubtful = Some(hello.nonce);
@@ -145,7 +145,7 @@ impl<T: Crdt> Session<T> {
             self.timers.heard(self.now);
             self.doubtful = None;
         }
-        // Whom it is for is a session of ours from before: this one has to say its name.
+        // The peer takes us for an earlier session of ours, so tell it our nonce.
         self.due.hello |= is_first && to_another && self.pace.allows(Reaction::Hello, self.now);
         // A hello for an earlier session of ours builds on what was announced there.
         let is_for_another = !to_us && matches!(hello.told.form, Form::FromAnnounced(..));

@@ -8,11 +8,11 @@ use crate::sync::session::outgoing::WINDOW;
 use crate::sync::session::report::Amount;
 use crate::sync::session::stream::Header;
 
-/// How many bytes are kept beyond a gap at most, with [`PART_COST`] for each part; of a short stream twice its length, since
-/// parts may lie over each other.
+/// Bytes that are kept beyond a gap at most, with [`PART_COST`] for each part. For a short stream the limit is twice its length,
+/// because parts may overlap.
 const MAX_LATER: u64 = 2 * WINDOW;
 
-/// What is kept of the shortest.
+/// Bytes that are added to the limit of a short stream, for the cost of its parts.
 const MIN_LATER: u64 = 64 << 10;
 
 /// Memory that a part takes beside its bytes, in round figures.
@@ -29,7 +29,7 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// Beyond a gap, by their places; within a window.
     later: BTreeMap<u64, Vec<u8>>,
-    /// How many bytes that takes.
+    /// Bytes that `later` takes, with [`PART_COST`] for each part.
     later_len: u64,
     /// The longest part so far.
     part_len: u64,
@@ -97,7 +97,7 @@ impl Incoming {
                 return false;
             }
             self.leave_out(offset);
-            // What is nearer the gap is needed first.
+            // Parts nearer the gap are needed first.
             let room = MAX_LATER.min(self.total.saturating_mul(2).saturating_add(MIN_LATER));
             while self.later_len + cost(part.len()) > room {
                 match self.later.last_key_value().map(|(last, _)| *last).filter(|last| *last > offset) {

@@ -53,7 +53,7 @@ impl Outgoing {
     /// The next part within the window, with how many bytes come before it.
     pub(super) fn next_part(&mut self, part_len: usize) -> Option<(u64, &[u8])> {
         let nudged = self.nudged.take();
-        // Of a stream that has arrived the last byte is enough to be answered.
+        // The last byte of a stream that has arrived is enough to get an answer.
         let start = if nudged.is_some() { self.acknowledged.min(self.len() - 1) } else { self.sent };
         let part_len = nudged.unwrap_or(usize::MAX).min(part_len) as u64;
         let end = self.len().min(self.acknowledged + WINDOW).min(start + part_len);

@@ -118,7 +118,8 @@ pub enum SessionError {
     /// A delta of the peer's cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// Equal versions and unequal contents, and repairing them was not wanted or did not help.
+    /// Equal versions and unequal contents, and repairing them was not wanted or did not help; or the two know different births
+    /// of one writer, which only a false claim or repeated randomness brings about.
     #[error("both have seen the same and hold something else; allow repair, or look for broken memory")]
     Contradiction,
     /// The peer says too much that makes no sense.

@@ -32,10 +32,8 @@ pub(super) enum Cut {
 /// A delta that holds what is not durable yet.
 pub(super) struct Withheld {
     cut: Cut,
-    /// Where we stood when it was cut.
-    point: Point,
-    /// Place of the cut in the order of checkpoints: what was cut is durable with each later one.
-    order: u64,
+    /// The moment of the cut.
+    at: Checkpoint,
 }
 
 impl<T: Crdt> Session<T> {
@@ -50,19 +48,21 @@ impl<T: Crdt> Session<T> {
             return Ok(());
         }
         if let Some(withheld) = self.withheld.take() {
-            // It is durable with a checkpoint that was drawn later, and with one that holds the same.
-            let is_earlier = self.persisted.as_ref().is_some_and(|last| last.order < withheld.order);
-            if is_earlier && *point != withheld.point {
+            if self.persisted.as_ref().is_some_and(|persisted| !persisted.holds(&withheld.at)) {
                 self.withheld = Some(withheld);
                 return Ok(());
             }
-            if !heard.point.standing.version().includes(withheld.point.standing.version()) {
-                return self.send(withheld.cut, &heard, &withheld.point);
+            if !heard.point.standing.version().includes(withheld.at.point.standing.version()) {
+                return self.send(withheld.cut, &heard, &withheld.at.point);
             }
         }
         let now = Point::of(replica);
         let (is_durable, theirs) = (*point == now, heard.point.standing.version());
         if theirs.includes(now.standing.version()) {
+            // Versions that include each other are equal, unless the two know other births of one writer.
+            if now.standing.version().includes(theirs) && theirs != now.standing.version() {
+                return Err(SessionError::Contradiction);
+            }
             if !is_durable {
                 return Ok(());
             }
@@ -77,7 +77,7 @@ impl<T: Crdt> Session<T> {
             Cut::Reconcile => self.begin_round(replica, &heard, point),
             cut if is_durable => self.send(cut, &heard, point),
             cut => {
-                self.withheld = Some(Withheld { cut, point: now, order: Checkpoint::next_order() });
+                self.withheld = Some(Withheld { cut, at: Checkpoint::of(replica) });
                 Ok(())
             }
         }

@@ -12,9 +12,9 @@ use crate::sync::session::frame::Resume;
 /// changes come along. If the peer has less than when it sent the delta, or pruned removals that would be missing, it sends the
 /// delta anew. A repair goes on only if neither side has changed.
 ///
-/// What came goes on by slices of some 128 KiB, each of whole entities. So a connection that breaks before it has carried a
-/// slice brings nothing further, and neither does one that breaks within a document, which is one entity. A
-/// [`Folder`](crate::sync::Folder) is the way over such a line.
+/// A transfer goes on by slices of some 128 KiB, each of whole entities. So a connection that breaks before it has carried a
+/// slice makes no progress, and neither does one that breaks within a document, because a document is one entity. Over such
+/// a line use a [`Folder`](crate::sync::Folder).
 ///
 /// It can be saved ([`to_bytes`](Self::to_bytes)), so that an app that is closed in the middle of a long transfer goes on with it.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Staged {
         staged.ok_or(DecodeError::Malformed("the beginning of a delta that is none"))
     }
 
-    /// What to tell the peer of it, if it is of use to a replica that stands here.
+    /// Returns the offer to go on, for the peer, if it is of use to a replica that stands here.
     pub(super) fn resume(&self, standing: &Standing) -> Option<Resume> {
         let is_of_use = match self.is_repair {
             true => standing.version == *self.delta.upto(),

@@ -52,7 +52,7 @@ impl Point {
 /// It is of no use in another process, where each session begins with what was loaded. O(writers).
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    point: Point,
+    pub(super) point: Point,
     /// Place in the order in which checkpoints were drawn and deltas merged, in this process.
     pub(super) order: u64,
 }
@@ -68,7 +68,7 @@ impl Checkpoint {
         other.order <= self.order || self.point.is_equal(&other.point)
     }
 
-    pub(super) fn next_order() -> u64 {
+    fn next_order() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);
         LAST.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -300,8 +300,8 @@ impl<T: Crdt> Session<T> {
         base?.changed_by(changes)
     }
 
-    /// What the two have in common, as both can tell: for [`Devices`](crate::sync::Devices) to remember under the peer's name. `None`
-    /// before the peer has said where it stands, and while it stands at writes of writers that are not known here.
+    /// Returns the standing that both sides have in common, for [`Devices`](crate::sync::Devices) to remember under the peer's
+    /// name. `None` before the peer has said where it stands, and while it stands at writes of writers that are not known here.
     pub fn standing(&self) -> Option<Standing> {
         let heard = self.peer.as_ref()?.heard.as_ref()?;
         self.said.last().point.standing.common(&heard.point.standing)
