@@ -1,10 +1,13 @@
-//! How the cost of an edit, a delta, a merge, a hello and pruning grows with how many openings, writers, siblings, edges and
-//! tombstones a state has.
+//! Growth of the costs of an edit, a delta, a merge, a hello and pruning with the number of openings, writers, siblings, edges
+//! and tombstones in a state.
 //!
 //! `cargo bench --bench growth` prints a table in Markdown for each. With the name of one it prints that alone, with a number
 //! it stops at that size: `cargo bench --bench growth -- openings 100000`. With `-- --test` it runs small sizes. Bytes are the
 //! same on every machine; times are medians, of the processor. Memory is live heap, counted by the allocator.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that fails should say where")]
+
+#[path = "../tests/support/processor.rs"]
+mod processor;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,6 +16,7 @@ use driftless::sync::{Options, Session};
 use driftless::testing::TestEnvironment;
 use driftless::{Crdt, Delta, Edit, EditError, Graph, NodeId, OrMap, Prune, Replica};
 use peak_alloc::PeakAlloc;
+use processor::now;
 use uuid::Uuid;
 
 #[global_allocator]
@@ -23,7 +27,7 @@ type Map = OrMap<u32, u32>;
 /// Branches over which openings are spread, as a rule one for each device.
 const LINES: usize = 50;
 
-/// What grows: its name, the largest size that is run unless told otherwise, and what measures one size.
+/// A quantity that grows: its name, the largest size that runs by default, and the function that measures one size.
 type Axis = (&'static str, usize, fn(usize, &Rounds) -> Row);
 
 const AXES: [Axis; 5] = [
@@ -34,7 +38,7 @@ const AXES: [Axis; 5] = [
     ("tombstones", 1_000_000, tombstones),
 ];
 
-/// How long one figure is measured.
+/// Length of the measurement of one figure.
 struct Rounds {
     most: usize,
     time: Duration,
@@ -105,19 +109,6 @@ fn timed<R>(times: &mut Vec<Duration>, run: impl FnOnce() -> R) -> R {
     let result = black_box(run());
     times.push(now() - start);
     result
-}
-
-/// The processor's time that this thread has had: on a busy machine a long run is interrupted and a short one is not.
-#[cfg(unix)]
-fn now() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
-}
-
-#[cfg(not(unix))]
-fn now() -> Duration {
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    START.elapsed()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

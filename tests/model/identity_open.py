@@ -52,6 +52,13 @@ class Announcement:
             self.loc[h] = [back[i] for i in pick][:rng.choice([0, 1, 2, 4, 99])]
 
 
+def ends(d, t, k, upto, judged):
+    """True if a delta that does not hold a dot takes it for dead, in this cell."""
+    if k in d.cells or k[0] in d.entities:
+        return upto.covers(t)
+    return d.dead is not None and (t in d.dead or (upto.covers(t) and not judged.covers(t)))
+
+
 class Kernel:
     """One opening of a replica. Deltas are incremental or reconciled; a complete one is reconciled with nothing in common."""
     settled, tells = frozenset(), False  # of no use here: see Cloned
@@ -715,13 +722,7 @@ class Cloned(Kernel):
             for t in list(self.cells[k]):
                 if t in theirs and (self.left_out != "a dot that a delta holds anywhere is not dead" or t in d.cells.get(k, {})):
                     continue
-                if k in d.cells or k[0] in d.entities:
-                    dead = upto.covers(t)
-                elif d.dead is not None:
-                    dead = t in d.dead or (upto.covers(t) and not judged.covers(t))
-                else:
-                    dead = False
-                dead = dead or (t in told and upto.covers(t))
+                dead = ends(d, t, k, upto, judged) or (t in told and upto.covers(t))
                 if dead:
                     x = self.cells[k][t]
                     self.drop(t, k)
@@ -839,11 +840,7 @@ class Voiding(Cloned):
                 else:
                     self.report(x)
             elif t not in theirs:
-                if k in d.cells or k[0] in d.entities:
-                    dead = upto.covers(t)
-                else:
-                    dead = d.dead is not None and (t in d.dead or (upto.covers(t) and not judged.covers(t)))
-                if dead:
+                if ends(d, t, k, upto, judged):
                     self.drop(t, k)
                     if not news:  # alive here, dead there: dead
                         self.report(x)
@@ -1466,10 +1463,6 @@ def folder_schedule(seed, left_out=None, clones=False, steps=90, devices=3, make
                 stats["newly diverged"] += 1
         stats["files"] = sum(r.number for r in replicas)
         stats["deleted"], stats["divergences"] = folder.deleted, folder.found
-        removed = {x for x, ks in world.killers.items() if any(p_covers(r.v, k) for _, k in ks)}
-        stats["removed, and there"] = len(removed & values.keys())
-        seen = {x for c in world.contents.values() for _, _, x in c if x is not None and p_covers(r.v, world.events[x])}
-        stats["never removed, and gone"] = len(seen - removed - values.keys())
         stats["doubled"] = sum(len(c) > 1 for c in world.contents.values()) if clones else 0
         return None, stats
     except Wrong as e:
@@ -1503,11 +1496,7 @@ class Taking(Cloned):
                 doubled.add(t)
         for k in list(self.cells) if news else ():
             for t in [t for t in self.cells[k] if t not in d.cells.get(k, {}) and t not in doubled]:
-                if k in d.cells or k[0] in d.entities:
-                    dead = upto.covers(t)
-                else:
-                    dead = d.dead is not None and (t in d.dead or (upto.covers(t) and not judged.covers(t)))
-                if dead:
+                if ends(d, t, k, upto, judged):
                     self.drop(t, k)
         for t, (k, x) in theirs.items():
             if t not in before and not self.version.covers(t):

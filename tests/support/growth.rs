@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+#[path = "processor.rs"]
+mod processor;
+
+use processor::now;
+
 /// Fails if what takes some time for `n` things takes eight times as long or more for four times as many: four is in
 /// proportion, sixteen is quadratic. The least of several runs is what is compared, and of as many more as it takes before it
 /// is believed that it fails: caches that others fill make a run longer, but none shorter.
@@ -27,17 +32,4 @@ pub(crate) fn time<R>(run: impl FnOnce() -> R) -> Duration {
     let elapsed = now() - start;
     drop(result);
     elapsed
-}
-
-/// The processor's time that this thread has had: on a busy machine a long run is interrupted and a short one is not.
-#[cfg(unix)]
-fn now() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
-}
-
-#[cfg(not(unix))]
-fn now() -> Duration {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    START.elapsed()
 }

@@ -22,7 +22,7 @@ pub(crate) fn erase(replica: &mut Replica<Raw>, field: &str) -> Delta {
     replica.edit(|raw| raw.erase(THING, field.as_bytes())).unwrap().1
 }
 
-/// Whether a field holds anything.
+/// True if a field holds anything alive.
 pub(crate) fn holds(replica: &Replica<Raw>, field: &str) -> bool {
     replica.state().state().cells(THING).is_some_and(|cells| cells.live(field.as_bytes()).next().is_some())
 }
