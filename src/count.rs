@@ -28,7 +28,7 @@ use crate::kernel::{Crdt, Edit, Payload, Sibling};
 /// Kind of the payload of a counter's cell. The number is part of the format.
 const TOTALS: u8 = 36;
 
-/// How many earlier openings a cell notes, beside the first and those between which others are known to part.
+/// Number of earlier openings that a cell notes, beside the first and those between which other branches are known to part.
 const EARLIER: usize = 32;
 
 /// What was added and taken away.

@@ -64,7 +64,7 @@ pub(crate) struct StandingChange {
     pub(crate) trail: Vec<Dot>,
 }
 
-/// What was pruned is told from what was pruned before; from nothing, as what of the version was not.
+/// The version that the pruned part is told from: the pruned part before, or the version itself if the base is empty.
 fn pruned_base<'a>(base: &'a Standing, version: &'a Version) -> &'a Version {
     if base.version.is_empty() { version } else { &base.pruned }
 }

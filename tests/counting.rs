@@ -36,7 +36,7 @@ fn pair<T>(all: &mut [T], i: usize, j: usize) -> (&mut T, &mut T) {
     if i < j { (&mut low[i], &mut high[0]) } else { (&mut high[0], &mut low[j]) }
 }
 
-/// What came of a schedule.
+/// Counts over all schedules.
 #[derive(Default, Debug)]
 struct Counted {
     restored: usize,
@@ -44,7 +44,7 @@ struct Counted {
     cells: usize,
     /// Openings on one path, at least.
     openings: usize,
-    /// How many sums were exact where a cell notes not all openings, and how many a range.
+    /// Sums that were exact though a cell does not note all openings, and sums that were a range.
     exact: usize,
     ranges: usize,
 }

@@ -946,7 +946,7 @@ fn a_checkpoint_of_a_copy_that_says_otherwise_stays_for_ever_because_its_name_is
     assert!(!stale.path.exists() && two.files().len() == 1);
 }
 
-/// Of two contents under one dot the greater was removed once the other had been written again.
+/// The greater of two contents under one dot was removed once the other had been written again.
 #[test]
 fn a_checkpoint_that_was_merged_is_never_taken_in_and_two_hold_one_content_under_two_dots_and_under_one() {
     let directory = temporary();

@@ -353,7 +353,7 @@ fn a_merge_that_takes_long_to_become_durable_ends_no_session() {
     assert!(two.sessions.iter().zip(&two.replicas).all(|(session, replica)| session.is_equal(replica)));
 }
 
-/// What it brought came on another way, and is saved: no later checkpoint has to come, since nothing is there to save.
+/// The content of the stream came on another way and is saved. No later checkpoint comes, because there is nothing to save.
 #[test]
 fn a_stream_that_changes_nothing_is_acknowledged_without_a_checkpoint_of_its_own() {
     let (mut a, b) = (replica(1), replica(2));

@@ -528,7 +528,7 @@ fn a_late_hello_of_a_session_that_was_never_known_does_not_take_the_place_of_the
         let hello = victim.hello_of(Told::whole(1, Stands::new(), NO_PRINT));
         victim.answers(&hello.frame(Some(victim.to))).unwrap();
     }
-    // Who says it again while the peer is silent has taken its place.
+    // A second hello while the peer is silent takes its place.
     victim.now += SECOND;
     victim.answers(&late.frame(None)).unwrap();
     victim.now += SECOND;

@@ -81,9 +81,9 @@ impl Delta {
     /// Joins the prefix of a delta that was broken off with the changes and the rest that
     /// [`delta_since_beyond`](crate::State::delta_since_beyond) made for it. O(all).
     ///
-    /// Of tombstones that the sender has pruned since, the prefix still holds its own, which changes nothing of what is alive.
-    /// Of a complete delta the prefix may hold tombstones of its later changes. In all else the result is the delta that the sender
-    /// would have cut now. `None` if the three do not fit together, by what the receiver knows of writers.
+    /// The result is the delta that the sender would have cut now, with two exceptions that change nothing of what is alive: the
+    /// prefix still holds tombstones that the sender has pruned since, and the prefix of a complete delta may hold tombstones of
+    /// its later changes. `None` if the three do not fit together, by the writers that the receiver knows.
     pub(crate) fn resume(prefix: Self, changes: &Self, rest: Self, receiver: &Version) -> Option<Self> {
         let kind = prefix.resumed_kind(&rest)?;
         let common = prefix.goes_on_with(changes, &rest, receiver)?;
@@ -124,7 +124,7 @@ impl Delta {
         let lists_nothing = |kind: &DeltaKind| matches!(kind, DeltaKind::Reconciled { at, dead } if *at == rest.since && dead.is_empty());
         match &self.kind {
             DeltaKind::Incremental if rest.kind == DeltaKind::Incremental => Some(DeltaKind::Incremental),
-            // What a peer gets that is not known to hold anything, once there was pruning.
+            // A peer that is not known to hold anything gets this kind once there was pruning.
             DeltaKind::Incremental if rest.since.is_empty() && lists_nothing(&rest.kind) => Some(rest.kind.clone()),
             DeltaKind::Reconciled { .. } if lists_nothing(&rest.kind) => Some(self.kind.clone()),
             DeltaKind::Complete if rest.kind == DeltaKind::Complete => Some(DeltaKind::Complete),

@@ -72,7 +72,7 @@ pub(crate) struct Lineage {
     aside: Arc<Aside>,
 }
 
-/// What few writers have, in one place: a snapshot holds as little as possible of its own.
+/// Facts that few writers have, in one place, because a snapshot should hold as little as possible of its own.
 #[derive(Clone, Default)]
 struct Aside {
     /// The parents of the writers of whom no dot is known yet.
@@ -182,7 +182,7 @@ impl Lineage {
         if self.aside.names.is_empty() {
             return None;
         }
-        // Of a writer of whom no dot is known its parent may be one too.
+        // No dot of the writer may be known, nor of its parent.
         let mut writer = writer;
         let mut place = loop {
             if let Some(name) = self.aside.names.get(&writer) {

@@ -390,7 +390,7 @@ fn a_name_is_found_wherever_a_path_leaves_the_line_of_the_one_that_bears_it() {
         }
         assert_eq!(version.learn(&births, &[]).err(), None);
     }
-    // Where no dot is known yet.
+    // No dot is known yet.
     let version = Version::whole().learn(&births, &[]).unwrap();
     let names: Vec<&str> = (1..=10).map(|n| version.device(id(n)).unwrap_or("")).collect();
     assert_eq!(names, must);

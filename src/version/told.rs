@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use crate::id::Dot;
 use crate::version::{Ground, Version};
 
-/// How many writers before each head a trail names one by one.
+/// Number of writers before each head that a trail names one by one.
 const NEAREST: u32 = 4;
 
 impl Version {

@@ -315,7 +315,7 @@ impl Version {
             }
             let mut contribution: Vec<(WriterId, u64, u64)> = Vec::new();
             for (writer, after, last) in stretches.into_iter().rev().flatten() {
-                // Where a writer lies on several lines depends on what was learnt first.
+                // The lines of a writer depend on the order in which births were learnt, so join its stretches.
                 match contribution.last_mut().filter(|before| before.0 == writer && before.2 == after) {
                     Some(before) => before.2 = last,
                     None => contribution.push((writer, after, last)),

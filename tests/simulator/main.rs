@@ -57,7 +57,7 @@ fn nothing_is_lost_and_all_become_equal() {
     for hazard in HAZARDS {
         assert!(total.of(hazard) > 0, "{hazard}: none\n{total}");
     }
-    // What the design cannot see of a writer that two processes share is rare, and stays so.
+    // Losses that the design cannot see, where two processes share a writer, stay rare.
     let unseen = total.of("of them ended by what nobody can tell from an overwrite");
     let doubled = total.of("contents under doubled dots");
     assert!(

@@ -13,10 +13,10 @@ use crate::random::Random;
 const START: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// Of two processes that are copies of each other, each draws numbers of its own from some time on.
+/// Randomness of a process that may be a copy of another: from some time on each draws numbers of its own.
 struct Entropy {
     known: TestEnvironment,
-    /// What parts the two: 0 until they part.
+    /// Mixed into each number to tell the copies apart; 0 until they part.
     own: Arc<AtomicU64>,
 }
 

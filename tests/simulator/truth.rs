@@ -28,7 +28,7 @@ struct Write {
     reported: bool,
 }
 
-/// What became of contents of which two stood under one dot.
+/// The fate of contents of which two stood under one dot.
 pub(crate) struct End {
     pub(crate) doubled: u64,
     pub(crate) reported: u64,
@@ -144,7 +144,7 @@ impl Truth {
         }
     }
 
-    /// What a merge or a repair said that it ended and did not write again.
+    /// Notes the contents that a merge or a repair reports as ended and not written again.
     pub(crate) fn report(&mut self, dropped: &[Dropped]) {
         for Dropped { was, .. } in dropped.iter().filter(|dropped| dropped.rescued.is_none()) {
             if let Some(place) = self.find(&(was.entity, was.field.clone(), was.sibling.clone())) {

@@ -63,7 +63,7 @@ impl FileHeader {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Err(SkipReason::Incomplete) };
         let number =
             |at: usize, len: usize| header[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-        // Where the checksum of the header stands is the same in every format, so that damage is told from what is new.
+        // The checksum of the header has its place in every format, so damage is told apart from a later version.
         if number(66, 8) != xxh3_64(&header[..66]) {
             return Err(SkipReason::Damaged(DecodeError::Checksum));
         }
