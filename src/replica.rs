@@ -379,7 +379,6 @@ impl<T: Crdt> Replica<T> {
     /// A peer that has not seen some write in which they differed reconciles, as if its tombstone had been pruned.
     ///
     /// What is refused is refused whole. Idempotent. O(n).
-    ///
     pub fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
         self.repair_by(theirs, false)
     }

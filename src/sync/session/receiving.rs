@@ -124,10 +124,10 @@ impl<T: Crdt> Session<T> {
         self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number + u64::from(is(Bug::MergedAhead));
-            let merged = Checkpoint::of(replica);
-            match self.persisted.as_ref().is_none_or(|persisted| persisted.holds(&merged)) {
-                true => peer.durable = incoming.number,
-                false => self.undurable = Some((incoming.number, merged)),
+            let merged = self.persisted.as_ref().map(|persisted| (persisted, Checkpoint::of(replica)));
+            match merged.filter(|(persisted, merged)| !persisted.holds(merged)) {
+                None => peer.durable = incoming.number,
+                Some((_, merged)) => self.undurable = Some((incoming.number, merged)),
             }
             if header.told > 0 && !is_repair && peer.heard.as_ref().is_none_or(|heard| heard.number < header.told) {
                 let point = Point { standing, fingerprint: header.fingerprint };

@@ -60,7 +60,7 @@ impl<T: Crdt> Session<T> {
         let (is_durable, theirs) = (*point == now, heard.point.standing.version());
         if theirs.includes(now.standing.version()) {
             // Versions that include each other are equal, unless the two know other births of one writer.
-            if now.standing.version().includes(theirs) && theirs != now.standing.version() {
+            if theirs != now.standing.version() && now.standing.version().includes(theirs) {
                 return Err(SessionError::Contradiction);
             }
             if !is_durable {
