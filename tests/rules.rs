@@ -278,6 +278,39 @@ fn a_joined_delta_with_stale_tombstones_survives_its_bytes() {
     }
 }
 
+/// A replica may keep a tombstone that a write it has heard of replaced, if that write's own tombstone was pruned. A delta that
+/// names it, joined with one that had seen it and held it no more, was refused by everybody.
+#[test]
+fn a_stale_tombstone_that_two_joined_deltas_name_does_not_have_them_refused() {
+    let [mut a, mut b, mut c] = replicas();
+    let begun = write(&mut a, "f");
+    b.merge(&begun).unwrap();
+    let removal = erase(&mut a, "f");
+    let at = begun.upto().clone();
+    write(&mut a, "f");
+    erase(&mut a, "f");
+    let first = a.delta_since(&at).unwrap(); // has seen the first removal, and holds the last alone
+    a.prune(Prune::All);
+    erase(&mut b, "f");
+    b.merge(&removal).unwrap();
+    let delta = reconcile(&a, &b);
+    b.merge(&delta).unwrap(); // and keeps the first removal beside its own
+    let second = b.delta_since(first.upto()).unwrap();
+
+    let joined = first.join(&second).unwrap();
+    let joined = Delta::from_bytes(&joined.to_bytes()).unwrap();
+    c.merge(&begun).unwrap();
+    let mut one_by_one = c.fork();
+    c.merge(&joined).unwrap();
+    one_by_one.merge(&first).unwrap();
+    one_by_one.merge(&second).unwrap();
+    assert_eq!((c.state(), c.version()), (one_by_one.state(), one_by_one.version()));
+    // Whoever holds the stale one lets go of it by either way.
+    let mut holds = b.fork();
+    holds.merge(&joined).unwrap();
+    assert_eq!((holds.state(), holds.fingerprint()), (b.state(), b.fingerprint()));
+}
+
 /// A cell of thousands of siblings, as a hostile peer may make it, costs in proportion and not by its square.
 #[test]
 fn a_cell_with_thousands_of_siblings_is_merged_and_buried_in_time() {

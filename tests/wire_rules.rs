@@ -741,10 +741,13 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
     let content_missing = "a sibling without its content";
     refused(&known(&[(0, 1, 0)]), content_missing);
     assert_eq!(merged(&known(&[(0, 1, 10)])), Ok(()));
-    invalid(&known(&[(0, 1, 11)]), content_missing);
-    // Of a writer that what it builds on does not name.
-    invalid(&known(&[(0, 2, 24)]), content_missing);
-    invalid(&known(&[(0, 2, 9)]), content_missing);
+    // Beyond what it builds on: dead, as where two deltas were joined. Not beyond what it has seen.
+    assert_eq!(merged(&known(&[(0, 1, 11)])), Ok(()));
+    invalid(&known(&[(0, 1, 201)]), content_missing);
+    // Of a writer that what it builds on does not name, which has written 23 to 25.
+    assert_eq!(merged(&known(&[(0, 2, 24)])), Ok(()));
+    invalid(&known(&[(0, 2, 26)]), content_missing);
+    invalid(&known(&[(0, 2, 22)]), content_missing);
 
     let write = |n: usize, change: fn(&mut Write)| good.with(|d| change(&mut d.parts[0].writes[n]));
     let unsorted = "siblings out of order";

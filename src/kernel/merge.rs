@@ -96,8 +96,8 @@ impl State {
         let bounds = |writer: &WriterId| (upto.begins_after(*writer), since.get(*writer), upto.get(*writer));
         let bounds: Vec<_> = delta.writers.iter().map(bounds).collect();
         let known = |known: &Known| {
-            let (after, seen, _) = bounds[known.writer as usize];
-            after < known.counter && known.counter <= seen
+            let (after, _, upto) = bounds[known.writer as usize];
+            after < known.counter && known.counter <= upto
         };
         unless(delta.known.iter().all(known), "a sibling without its content")?;
         let write = |write: &DeltaWrite| {
@@ -295,8 +295,10 @@ impl<'a> Merging<'a> {
     /// see [`Cells::covered`].
     fn merge_cell(&self, ours: &Cells, field: &[u8], known: &[Known], writes: &[DeltaWrite]) -> Option<Cell> {
         let delta = self.delta;
+        // Two deltas that were joined may name a stale tombstone that the first one's sender had seen and held no more: beyond
+        // `since` and without content, it is dead.
         let in_theirs = |dot: Dot| {
-            known.binary_search_by_key(&dot, |k| delta.known_dot(k)).is_ok()
+            known.binary_search_by_key(&dot, |k| delta.known_dot(k)).is_ok() && self.versions.since.covers(dot)
                 || writes.binary_search_by_key(&dot, |w| delta.write_dot(w)).is_ok()
         };
         let removed = is(Bug::RemovalWins) && writes.iter().any(|write| write.payload.is_none());
