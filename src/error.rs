@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -345,3 +346,41 @@ pub enum VectorError {
     #[error("the threshold {0} is no cosine; give one between -1 and 1")]
     Threshold(f32),
 }
+
+/// The reason why a store or a gate around a replica refused what was to be merged.
+///
+/// Cloning is O(1). Two are equal if one is a clone of the other.
+#[derive(Clone, Debug)]
+pub struct Refused(Arc<dyn StdError + Send + Sync>);
+
+impl Refused {
+    /// Wraps an error, or a text.
+    pub fn new(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(Arc::from(reason.into()))
+    }
+
+    /// Returns the error, to look at or to downcast.
+    pub fn get_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Refused {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for Refused {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Refused {}

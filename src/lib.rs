@@ -43,7 +43,7 @@ pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
 };
-pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, ResolveError, VectorError};
+pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
 pub use graph::{
     Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored, Step, Walk,
 };

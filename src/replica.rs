@@ -279,24 +279,66 @@ impl<T: Crdt> Replica<T> {
     /// assert!(import(&mut replica, Some("Note G")).is_ok());
     /// ```
     pub fn try_edit<R, E>(&mut self, edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>) -> Result<(R, Delta), E> {
+        self.try_edit_with(edit, |_, _| Ok(()))
+    }
+
+    /// Edits the value like [`try_edit`](Self::try_edit), and has `commit` decide by the delta whether the edit stands: a store
+    /// makes it durable there, a gate checks it.
+    ///
+    /// If `commit` fails or panics, nothing has changed, and the next write draws a new writer (12 bytes for good), because bytes of
+    /// the refused delta may have got somewhere.
+    ///
+    /// ```
+    /// use driftless::{EditError, Graph, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let mut log = Vec::new();
+    /// replica.try_edit_with(
+    ///     |g| g.add_node("person:ada"),
+    ///     |_, delta| {
+    ///         log.push(delta.to_bytes());
+    ///         Ok::<_, EditError>(())
+    ///     },
+    /// )?;
+    /// let full = replica.try_edit_with(|g| g.add_node("person:bob"), |_, _| Err(EditError::abort("the disk is full")));
+    /// assert!(full.is_err());
+    /// assert_eq!((replica.state().node_count(), log.len()), (1, 1));
+    /// # Ok::<(), EditError>(())
+    /// ```
+    pub fn try_edit_with<R, E>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>,
+        commit: impl FnOnce(&R, &Delta) -> Result<(), E>,
+    ) -> Result<(R, Delta), E> {
         self.author.begin();
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
-        let since = undo.keep();
-        let delta = self.target.state().delta_of_edit(T::SCHEMA, &since);
+        let delta = undo.replica.target.state().delta_of_edit(T::SCHEMA, &undo.version);
+        undo.is_told = true;
+        commit(&result, &delta)?;
+        undo.keep();
         self.prune_by_itself();
         Ok((result, delta))
+    }
+
+    /// Checks whether [`merge`](Self::merge) would take a delta, and changes nothing. Unless something else is merged or written
+    /// in between, `merge` then cannot fail. O(|delta| + lines).
+    pub fn check(&self, delta: &Delta) -> Result<(), MergeError> {
+        self.checked(delta).map(drop)
+    }
+
+    fn checked(&self, delta: &Delta) -> Result<Checked, MergeError> {
+        if delta.schema() != T::SCHEMA {
+            return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
+        }
+        self.target.state().check(delta)
     }
 
     /// Joins a delta into the value. Idempotent, and order-free among deltas whose past is covered. O(|delta| · log n).
     ///
     /// What is refused is refused whole. Afterwards everything in [`Delta::upto`] has been seen.
     pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
-        if delta.schema() != T::SCHEMA {
-            return Err(MergeError::Schema { ours: T::SCHEMA, theirs: delta.schema().to_owned() });
-        }
-        let versions = self.target.state().check(delta)?;
+        let versions = self.checked(delta)?;
         let mut touched = Vec::new();
         let since = self.journal.as_ref().map(|_| self.version().clone());
         let Applied { ahead, shared, dropped } = self.apply(delta, versions, |step| touched.append(step));
@@ -527,6 +569,8 @@ struct Undo<'a, T: Crdt> {
     log: Log<T>,
     writer: Option<WriterId>,
     version: Version,
+    /// True once the delta was shown to somebody.
+    is_told: bool,
     kept: bool,
 }
 
@@ -535,11 +579,10 @@ impl<'a, T: Crdt> Undo<'a, T> {
         let (writer, version) = (replica.author.writer, replica.version().clone());
         let mut log = std::mem::take(&mut replica.log);
         log.keeps_all = replica.journal.is_some();
-        Self { replica, log, writer, version, kept: false }
+        Self { replica, log, writer, version, is_told: false, kept: false }
     }
 
-    /// Returns the version from before.
-    fn keep(mut self) -> Version {
+    fn keep(mut self) {
         self.kept = true;
         let Replica { target, author, journal, .. } = &mut *self.replica;
         if let Some(journal) = journal {
@@ -547,7 +590,6 @@ impl<'a, T: Crdt> Undo<'a, T> {
         }
         self.log.clear();
         self.replica.log = std::mem::take(&mut self.log);
-        std::mem::take(&mut self.version)
     }
 }
 
@@ -561,6 +603,10 @@ impl<T: Crdt> Drop for Undo<'_, T> {
         if !is(Bug::UndoKeepsVersion) {
             target.state_mut().version = std::mem::take(&mut self.version);
         }
-        self.replica.author.writer = self.writer;
+        let author = &mut self.replica.author;
+        author.writer = self.writer;
+        if self.is_told {
+            author.retire();
+        }
     }
 }

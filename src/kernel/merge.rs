@@ -6,6 +6,7 @@ use std::mem;
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
+use crate::error::Refused;
 use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::kernel::cell::Cell;
@@ -52,6 +53,9 @@ pub enum MergeError {
         /// The type that the delta names.
         theirs: String,
     },
+    /// The store or the gate around the replica refused the delta.
+    #[error("the delta was refused before it was merged: {0}")]
+    Refused(#[source] Refused),
 }
 
 /// The versions of a delta by the receiver's table, which has learnt what the delta says of writers. Nothing else has

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
+use crate::error::Refused;
 use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::kernel::delta::{Delta, DeltaKind};
@@ -46,6 +47,9 @@ pub enum RepairError {
         /// The type that the delta names.
         theirs: String,
     },
+    /// The store or the gate around the replica refused the delta.
+    #[error("the delta was refused before it was taken: {0}")]
+    Refused(#[source] Refused),
 }
 
 /// What lives at the peer.

@@ -12,6 +12,7 @@ use crate::replica::Replica;
 use crate::report::{MergeReport, Repair};
 use crate::standing::Standing;
 use crate::sync::device::DeviceName;
+use crate::sync::replicated::Replicated;
 use crate::sync::session::{Counters, Event, MAX_FRAME_LEN, Options, Parting, Session, SessionError, Staged};
 
 /// Syncs with whoever is at the other end of a stream of bytes and does the same: TCP, a Unix socket, a pipe, a child
@@ -51,7 +52,10 @@ use crate::sync::session::{Counters, Event, MAX_FRAME_LEN, Options, Parting, Ses
 /// # Errors
 ///
 /// [`SyncError`] says why, and what was merged before.
-pub fn blocking<T: Crdt>(replica: &mut Replica<T>, stream: impl Read + Write) -> Result<Synced<T>, SyncError<T>> {
+pub fn blocking<T: Crdt>(
+    replica: &mut impl Replicated<T>,
+    stream: impl Read + Write,
+) -> Result<Synced<T>, SyncError<T>> {
     blocking_with(replica, stream, Options::new())
 }
 
@@ -59,7 +63,7 @@ pub fn blocking<T: Crdt>(replica: &mut Replica<T>, stream: impl Read + Write) ->
 /// here, nor does [`Options::waiting_for_persisted`]: all that is merged is acknowledged. A peer that talks, and says nothing of use for longer than the
 /// patience, is given up; one that sends nothing at all is waited for as long as the stream waits.
 pub fn blocking_with<T: Crdt>(
-    replica: &mut Replica<T>,
+    replica: &mut impl Replicated<T>,
     stream: impl Read + Write,
     options: Options,
 ) -> Result<Synced<T>, SyncError<T>> {
@@ -99,12 +103,12 @@ pub fn blocking_with<T: Crdt>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn blocking_durable<T: Crdt>(
-    replica: &mut Replica<T>,
+    replica: &mut impl Replicated<T>,
     mut stream: impl Read + Write,
     options: Options,
     mut persist: impl FnMut(&Replica<T>, &Event<T>) -> io::Result<()>,
 ) -> Result<Synced<T>, SyncError<T>> {
-    let mut speaker = Speaker::new(replica, options);
+    let mut speaker = Speaker::new(replica.replica(), options);
     match speaker.converse(replica, &mut stream, &mut persist) {
         Ok(()) => Ok(speaker.synced),
         Err(reason) => {
@@ -128,10 +132,10 @@ pub fn blocking_durable<T: Crdt>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn in_memory<T: Crdt>(
-    one: &mut Replica<T>,
-    other: &mut Replica<T>,
+    one: &mut impl Replicated<T>,
+    other: &mut impl Replicated<T>,
 ) -> Result<(Synced<T>, Synced<T>), InMemoryError<T>> {
-    let (mut a, mut b) = (Speaker::new(one, Options::new()), Speaker::new(other, Options::new()));
+    let (mut a, mut b) = (Speaker::new(one.replica(), Options::new()), Speaker::new(other.replica(), Options::new()));
     match converse_in_memory((&mut a, one), (&mut b, other)) {
         Ok(()) => Ok((a.synced, b.synced)),
         Err(reason) => {
@@ -143,12 +147,12 @@ pub fn in_memory<T: Crdt>(
 }
 
 fn converse_in_memory<T: Crdt>(
-    (a, one): (&mut Speaker<T>, &mut Replica<T>),
-    (b, other): (&mut Speaker<T>, &mut Replica<T>),
+    (a, one): (&mut Speaker<T>, &mut dyn Replicated<T>),
+    (b, other): (&mut Speaker<T>, &mut dyn Replicated<T>),
 ) -> Result<(), SessionError> {
-    while !(a.is_done(one) && b.is_done(other)) {
-        let said = a.tell(one, |frame| b.hear(other, frame))?;
-        let answered = b.tell(other, |frame| a.hear(one, frame))?;
+    while !(a.is_done(one.replica()) && b.is_done(other.replica())) {
+        let said = a.tell(one.replica(), |frame| b.hear(other, frame))?;
+        let answered = b.tell(other.replica(), |frame| a.hear(one, frame))?;
         if !said && !answered {
             a.wait()?;
             b.wait()?;
@@ -290,14 +294,14 @@ impl<T: Crdt> Speaker<T> {
         Ok(said)
     }
 
-    fn hear(&mut self, replica: &mut Replica<T>, frame: &[u8]) -> Result<(), SessionError> {
+    fn hear(&mut self, replica: &mut dyn Replicated<T>, frame: &[u8]) -> Result<(), SessionError> {
         self.hear_durably(replica, frame, &mut |_, _| Ok(())).1
     }
 
     /// Hears a frame. Returns whether what it brought is durable, and whether the session goes on.
     fn hear_durably(
         &mut self,
-        replica: &mut Replica<T>,
+        replica: &mut dyn Replicated<T>,
         frame: &[u8],
         persist: Persist<'_, T>,
     ) -> (io::Result<()>, Result<(), SessionError>) {
@@ -305,7 +309,7 @@ impl<T: Crdt> Speaker<T> {
         let mut durable = Ok(());
         while let Some(event) = self.session.poll_event() {
             if durable.is_ok() && matches!(event, Event::Merged { .. } | Event::Repaired(_)) {
-                durable = persist(replica, &event);
+                durable = persist(replica.replica(), &event);
             }
             match event {
                 Event::Met { device } => self.synced.peer = device,
@@ -334,26 +338,26 @@ impl<T: Crdt> Speaker<T> {
     /// Speaks and listens in turns until both hold the same.
     fn converse(
         &mut self,
-        replica: &mut Replica<T>,
+        replica: &mut dyn Replicated<T>,
         stream: &mut (impl Read + Write),
         persist: Persist<'_, T>,
     ) -> Result<(), SyncErrorReason> {
         // Hellos are short enough to be written by both at once.
-        self.write(replica, stream, false)?;
+        self.write(replica.replica(), stream, false)?;
         if let Some(hello) = read_frame(stream)? {
             self.hear_or_part(replica, stream, &hello, persist)?;
         }
         let mut speaking = self.session.speaks_first();
         let mut silent_turns = 0;
-        while !self.is_done(replica) {
+        while !self.is_done(replica.replica()) {
             let mut silent = true;
             if speaking {
-                silent = !self.write(replica, stream, true)?;
+                silent = !self.write(replica.replica(), stream, true)?;
             } else {
                 while let Some(frame) = read_frame(stream)? {
                     silent = false;
                     self.hear_or_part(replica, stream, &frame, persist)?;
-                    if self.is_done(replica) {
+                    if self.is_done(replica.replica()) {
                         return Ok(());
                     }
                     if self.session.is_stale() {
@@ -372,7 +376,7 @@ impl<T: Crdt> Speaker<T> {
 
     fn hear_or_part(
         &mut self,
-        replica: &mut Replica<T>,
+        replica: &mut dyn Replicated<T>,
         stream: &mut impl Write,
         frame: &[u8],
         persist: Persist<'_, T>,
@@ -391,7 +395,7 @@ impl<T: Crdt> Speaker<T> {
             },
         };
         // The peer is told why, if it still listens.
-        let _ = self.write(replica, stream, false);
+        let _ = self.write(replica.replica(), stream, false);
         Err(reason)
     }
 

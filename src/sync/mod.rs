@@ -7,6 +7,7 @@
 //! | `session` | [`Session`]: two replicas get equal over any channel of bytes, and stay so |
 //! | `folder` | [`Folder`]: a folder of files that anything moves, by git, Syncthing, a stick |
 //! | `reconcile` | [`Reconciling`]: which dots that both cover are alive on one side only |
+//! | `replicated` | [`Replicated`]: a replica, or a store or a gate around one |
 //! | `devices` | [`Devices`]: who has seen what, and which tombstones can go |
 //! | `device` | names of devices |
 //!
@@ -85,6 +86,7 @@ mod drivers;
 mod folder;
 mod pump;
 mod reconcile;
+mod replicated;
 mod session;
 
 pub use device::{DeviceName, DeviceNameError, MAX_DEVICE_NAME_LEN};
@@ -98,6 +100,7 @@ pub use folder::{
 };
 pub use pump::{Exchange, Pump, PumpError};
 pub use reconcile::{Difference, ReconcileError, Reconciling, Step, Turn};
+pub use replicated::Replicated;
 pub use session::{
     Amount, Checkpoint, Counters, Event, MAX_FRAME_LEN, MAX_JUMP, MAX_NEW_WRITERS, MAX_STAGED_LEN, Options, PART_LEN,
     Parting, Progress, Session, SessionError, Staged,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::codec::write_number;
 use crate::kernel::{Crdt, Environment, SystemEnvironment};
 use crate::replica::Replica;
+use crate::sync::replicated::Replicated;
 use crate::sync::session::{Event, MAX_FRAME_LEN, Options, Session, SessionError};
 
 /// Bytes of a message, unless [`Pump::with_message_len`] says otherwise; one frame may be longer.
@@ -114,10 +115,10 @@ impl<T: Crdt> Pump<T> {
     /// # Errors
     ///
     /// [`PumpError`] ends the session. It holds the events of merges that were done before.
-    pub fn exchange(&mut self, replica: &mut Replica<T>, message: &[u8]) -> Result<Exchange<T>, PumpError<T>> {
+    pub fn exchange(&mut self, replica: &mut dyn Replicated<T>, message: &[u8]) -> Result<Exchange<T>, PumpError<T>> {
         let events = self.receive(replica, message)?;
-        match self.answer(replica) {
-            Ok(answer) => Ok(Exchange { events, is_equal: self.session.is_equal(replica), message: answer }),
+        match self.answer(replica.replica()) {
+            Ok(answer) => Ok(Exchange { events, is_equal: self.session.is_equal(replica.replica()), message: answer }),
             Err(error) => Err(PumpError { events: events.into_iter().chain(error.events).collect(), ..error }),
         }
     }
@@ -127,8 +128,8 @@ impl<T: Crdt> Pump<T> {
     /// # Errors
     ///
     /// As of [`exchange`](Self::exchange).
-    pub fn receive(&mut self, replica: &mut Replica<T>, message: &[u8]) -> Result<Vec<Event<T>>, PumpError<T>> {
-        if !self.session.is_equal(replica) {
+    pub fn receive(&mut self, replica: &mut dyn Replicated<T>, message: &[u8]) -> Result<Vec<Event<T>>, PumpError<T>> {
+        if !self.session.is_equal(replica.replica()) {
             self.now = self.now.saturating_add(STEP);
         }
         let mut rest = message;
@@ -137,7 +138,7 @@ impl<T: Crdt> Pump<T> {
                 Some(frame) => self.session.handle_frame(replica, frame, self.now),
                 None => Err(SessionError::Nonsense(1)),
             };
-            result.map_err(|reason| self.fail(replica, reason))?;
+            result.map_err(|reason| self.fail(replica.replica(), reason))?;
         }
         Ok(self.events())
     }

@@ -73,7 +73,7 @@ pub(crate) async fn run<T: Crdt>(
         // 3. Frames that have come.
         while let Some(frame) = next_frame(&mut inbox)? {
             // An error is returned by `poll_frame` as well, after what the peer is to hear.
-            let _ = session.handle_frame(&mut shared.lock(), &frame, start.elapsed());
+            let _ = session.handle_frame(&mut *shared.lock(), &frame, start.elapsed());
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::sync::folder::files::failed;
 use crate::sync::folder::pull::Known;
 use crate::sync::folder::push::Write;
 use crate::sync::folder::report::{FolderError, FolderReport};
+use crate::sync::replicated::Replicated;
 
 /// The longest file that is read or written, unless [`Folder::with_file_limit`] says otherwise. A file is read as a whole, and
 /// decoding takes up to eight times its size: two GiB, which the machines that hold such states have.
@@ -138,9 +139,9 @@ impl<T: Crdt> Folder<T> {
 
     /// [Pulls](Self::pull), then [pushes](Self::push). An error of the push stands in [`FolderReport::unwritten`], beside
     /// what was read.
-    pub fn sync(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
+    pub fn sync(&mut self, replica: &mut dyn Replicated<T>) -> Result<FolderReport, FolderError> {
         let mut report = self.pull(replica)?;
-        match self.push(replica) {
+        match self.push(replica.replica()) {
             Ok(pushed) => {
                 report.bytes_read += pushed.bytes_read;
                 report.skipped.extend(pushed.skipped);
@@ -158,7 +159,7 @@ impl<T: Crdt> Folder<T> {
     ///
     /// # Errors
     /// If the folder itself, or this device's directory in it, cannot be listed.
-    pub fn pull(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
+    pub fn pull(&mut self, replica: &mut dyn Replicated<T>) -> Result<FolderReport, FolderError> {
         self.read_in(replica)
     }
 
@@ -188,8 +189,8 @@ impl<T: Crdt> Folder<T> {
     /// assert_eq!(folder.prune(&mut replica, Prune::All)?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn prune(&mut self, replica: &mut Replica<T>, tombstones: Prune<'_>) -> Result<usize, FolderError> {
-        let _ = self.write_out(replica, Write::Always)?;
+    pub fn prune(&mut self, replica: &mut dyn Replicated<T>, tombstones: Prune<'_>) -> Result<usize, FolderError> {
+        let _ = self.write_out(replica.replica(), Write::Always)?;
         Ok(replica.prune(tombstones))
     }
 }

@@ -17,6 +17,7 @@ use crate::sync::folder::files::{self, Listing, Mark, Unit};
 use crate::sync::folder::format::{self, Summary};
 use crate::sync::folder::handle::Folder;
 use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
+use crate::sync::replicated::Replicated;
 
 /// A delta that was read, as it is remembered.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ enum Taken {
 }
 
 impl<T: Crdt> Folder<T> {
-    pub(super) fn read_in(&mut self, replica: &mut Replica<T>) -> Result<FolderReport, FolderError> {
+    pub(super) fn read_in(&mut self, replica: &mut dyn Replicated<T>) -> Result<FolderReport, FolderError> {
         let Listing { units, skipped, headless, .. } = self.list()?;
         let skipped = skipped.into_iter().filter(|skipped| self.is_to_be_told(skipped)).collect();
         let mut report = FolderReport { skipped, ..FolderReport::default() };
@@ -74,7 +75,7 @@ impl<T: Crdt> Folder<T> {
             }
             left = waiting.into_iter().map(|(unit, _)| unit).collect();
         }
-        let here = replica.statement();
+        let here = replica.replica().statement();
         let diverged = units.iter().filter(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&here)));
         report.diverged =
             diverged.map(|unit| Diverged { device: unit.device.clone(), path: unit.path().to_owned() }).collect();
@@ -87,11 +88,17 @@ impl<T: Crdt> Folder<T> {
     }
 
     /// Merges a delta if it says anything new and can be merged by now.
-    fn take(&mut self, unit: &Unit, replica: &mut Replica<T>, report: &mut FolderReport) -> Result<Taken, SkipReason> {
+    fn take(
+        &mut self,
+        unit: &Unit,
+        replica: &mut dyn Replicated<T>,
+        report: &mut FolderReport,
+    ) -> Result<Taken, SkipReason> {
         let mut summary = self.load(unit, &mut report.bytes_read)?;
         if let (None, Some(known)) = (&summary.1, self.summary(unit)) {
-            let is_done = replica.version().includes(&known.upto) && (!known.is_checkpoint || known.taken_at.is_some());
-            match hinders(known, replica) {
+            let is_done =
+                replica.replica().version().includes(&known.upto) && (!known.is_checkpoint || known.taken_at.is_some());
+            match hinders(known, replica.replica()) {
                 Some(reason) => return Ok(Taken::Not(reason)),
                 None if is_done => return Ok(Taken::Done),
                 None => {}
@@ -100,11 +107,11 @@ impl<T: Crdt> Folder<T> {
             summary = self.load(unit, &mut report.bytes_read)?;
         }
         let (summary, delta) = summary;
-        if let Some(reason) = hinders(&summary, replica) {
+        if let Some(reason) = hinders(&summary, replica.replica()) {
             return Ok(Taken::Not(reason));
         }
         let Some(delta) = delta else { return Ok(Taken::Done) };
-        if replica.version().includes(&summary.upto) {
+        if replica.replica().version().includes(&summary.upto) {
             if summary.is_checkpoint {
                 self.take_in(unit, &delta, replica, report)?;
             }
@@ -123,7 +130,7 @@ impl<T: Crdt> Folder<T> {
                 });
                 match summary.is_checkpoint {
                     true => self.take_in(unit, &delta, replica, report)?,
-                    false => self.mark_taken(unit, replica),
+                    false => self.mark_taken(unit, replica.replica()),
                 }
                 Ok(Taken::Done)
             }
@@ -138,18 +145,18 @@ impl<T: Crdt> Folder<T> {
         &mut self,
         unit: &Unit,
         delta: &Delta,
-        replica: &mut Replica<T>,
+        replica: &mut dyn Replicated<T>,
         report: &mut FolderReport,
     ) -> Result<(), SkipReason> {
-        if self.summary(unit).is_some_and(|summary| summary.statement == replica.statement()) {
-            self.mark_taken(unit, replica);
+        if self.summary(unit).is_some_and(|summary| summary.statement == replica.replica().statement()) {
+            self.mark_taken(unit, replica.replica());
             return Ok(());
         }
         let settled = replica.take_in(delta).map_err(SkipReason::Unrepaired)?;
         report.ahead.extend_from_slice(settled.ahead());
         report.dropped_contents.extend_from_slice(settled.dropped());
         self.settled |= !settled.dropped().is_empty();
-        self.mark_taken(unit, replica);
+        self.mark_taken(unit, replica.replica());
         Ok(())
     }
 
@@ -160,13 +167,13 @@ impl<T: Crdt> Folder<T> {
     }
 
     /// Takes in all checkpoints again if a file contradicts the state. Returns true if that changed anything.
-    fn settle(&mut self, units: &[Unit], replica: &mut Replica<T>, report: &mut FolderReport) -> bool {
-        let before = replica.statement();
+    fn settle(&mut self, units: &[Unit], replica: &mut dyn Replicated<T>, report: &mut FolderReport) -> bool {
+        let before = replica.replica().statement();
         if !units.iter().any(|unit| self.summary(unit).is_some_and(|s| s.statement.contradicts(&before))) {
             return false;
         }
         for unit in units {
-            let here = replica.statement();
+            let here = replica.replica().statement();
             let is_wanted = self.summary(unit).is_some_and(|summary| {
                 summary.is_checkpoint && summary.statement != here && summary.taken_at != Some(here)
             });
@@ -175,7 +182,7 @@ impl<T: Crdt> Folder<T> {
                 let _ = self.take_in(unit, &delta, replica, report);
             }
         }
-        replica.statement() != before
+        replica.replica().statement() != before
     }
 
     /// Returns what is remembered of a unit.

@@ -171,6 +171,8 @@ pub enum Parting {
     },
     /// It could not make durable what it merged.
     NotDurable,
+    /// A store or a gate around its replica refused what it was sent: try again later, or ask whoever runs it.
+    Refused,
     /// A reason that a later version of the protocol has, by its number.
     Other(u8),
 }
@@ -487,6 +489,7 @@ impl Parting {
                 write_number(out, *len);
             }
             Self::NotDurable => out.push(11),
+            Self::Refused => out.push(12),
             Self::Other(reason) => out.push(*reason),
         }
     }
@@ -505,6 +508,7 @@ impl Parting {
             9 => Self::Writers(cursor.number()?),
             10 => Self::FrameTooLong { len: cursor.number()? },
             11 => Self::NotDurable,
+            12 => Self::Refused,
             // What follows is a later protocol's.
             other => {
                 *cursor = Cursor::new(&[]);

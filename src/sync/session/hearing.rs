@@ -2,7 +2,7 @@
 
 use crate::bugs::{Bug, is};
 use crate::kernel::Crdt;
-use crate::replica::Replica;
+use crate::sync::replicated::Replicated;
 use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
 use crate::sync::session::machine::{Peer, Session, pair};
 use crate::sync::session::report::{Event, SessionError};
@@ -16,7 +16,7 @@ const MAX_EARLIER: usize = 16;
 
 impl<T: Crdt> Session<T> {
     /// Returns whether the frame was of use.
-    pub(super) fn handle(&mut self, replica: &mut Replica<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
+    pub(super) fn handle(&mut self, replica: &mut dyn Replicated<T>, frame: &Frame<'_>) -> Result<bool, SessionError> {
         if let Says::Hello(hello) = &frame.says {
             let to_us = frame.to == Some(pair(self.nonce, hello.nonce));
             return self.meet(hello, to_us, frame.to.is_some() && !to_us);
@@ -73,7 +73,7 @@ impl<T: Crdt> Session<T> {
             Says::Gone { stream } => self.incoming.take_if(|incoming| incoming.number == *stream).is_some(),
             Says::Turn { round, begun_by_sender, place, builds_on, turn } => {
                 let progress =
-                    self.take_turn(replica, (*begun_by_sender, *round, *place), builds_on.as_deref(), turn)?;
+                    self.take_turn(replica.replica(), (*begun_by_sender, *round, *place), builds_on.as_deref(), turn)?;
                 if progress {
                     self.timers.progress(Awaited::Turn);
                 }

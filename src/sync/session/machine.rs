@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernel::{Broken, Crdt, DotSet};
+use crate::kernel::{Broken, Crdt, DotSet, MergeError};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
+use crate::sync::replicated::Replicated;
 use crate::sync::session::frame::{Frame, Parting, Says};
 use crate::sync::session::incoming::Incoming;
 use crate::sync::session::options::Options;
@@ -220,7 +221,12 @@ impl<T: Crdt> Session<T> {
     /// Takes a frame of the peer's. What makes no sense, or comes late or twice, is counted and left alone.
     ///
     /// An error is the end of the session, and comes from each later call as well. What was merged stays.
-    pub fn handle_frame(&mut self, replica: &mut Replica<T>, frame: &[u8], now: Duration) -> Result<(), SessionError> {
+    pub fn handle_frame(
+        &mut self,
+        replica: &mut dyn Replicated<T>,
+        frame: &[u8],
+        now: Duration,
+    ) -> Result<(), SessionError> {
         if let Some(end) = &self.end {
             return end.clone();
         }
@@ -462,6 +468,7 @@ impl<T: Crdt> Session<T> {
             SessionError::FrameTooLong { len } => Some(Parting::FrameTooLong { len: *len as u64 }),
             SessionError::Jump { jump } => Some(Parting::Jump { jump: *jump }),
             SessionError::Writers(writers) => Some(Parting::Writers(*writers as u64)),
+            SessionError::Merge(MergeError::Refused(_)) => Some(Parting::Refused),
             SessionError::Merge(_) => Some(Parting::NotMergeable),
             SessionError::Contradiction => Some(Parting::Contradiction),
             SessionError::Nonsense(_) => Some(Parting::Nonsense),

@@ -5,6 +5,7 @@ use crate::codec::{DecodeError, decode_slice};
 use crate::kernel::{Crdt, Delta, DeltaKind, MergeError, RepairError};
 use crate::replica::Replica;
 use crate::standing::Standing;
+use crate::sync::replicated::Replicated;
 use crate::sync::session::incoming::{Basis, Incoming};
 use crate::sync::session::machine::Session;
 use crate::sync::session::outgoing::reference;
@@ -32,7 +33,7 @@ impl<T: Crdt> Session<T> {
     /// Takes a part of a stream. Returns whether it was of use.
     pub(super) fn receive(
         &mut self,
-        replica: &mut Replica<T>,
+        replica: &mut dyn Replicated<T>,
         number: u64,
         total: u64,
         (offset, part): (u64, &[u8]),
@@ -100,7 +101,7 @@ impl<T: Crdt> Session<T> {
         Ok(())
     }
 
-    fn finish(&mut self, replica: &mut Replica<T>, incoming: &Incoming) -> Result<(), Refusal> {
+    fn finish(&mut self, replica: &mut dyn Replicated<T>, incoming: &Incoming) -> Result<(), Refusal> {
         let (_, slices) = stream::read(incoming.bytes(), true)?;
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
         let header = basis.header;
@@ -109,12 +110,12 @@ impl<T: Crdt> Session<T> {
             StreamForm::Resumed => {
                 let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
                 is_repair = staged.is_repair;
-                resume(staged.delta, basis, &slices, replica.version())?
+                resume(staged.delta, basis, &slices, replica.replica().version())?
             }
             StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
             StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,
         };
-        let new_writers = self.check_claims(replica, &delta)?;
+        let new_writers = self.check_claims(replica.replica(), &delta)?;
         let standing = Standing { version: delta.upto().clone(), pruned: delta.pruned().clone() };
         if is_repair {
             self.repair(replica, &delta)?
@@ -124,7 +125,7 @@ impl<T: Crdt> Session<T> {
         self.new_writers = new_writers;
         if let Some(peer) = &mut self.peer {
             peer.merged = incoming.number + u64::from(is(Bug::MergedAhead));
-            let merged = self.persisted.as_ref().map(|persisted| (persisted, Checkpoint::of(replica)));
+            let merged = self.persisted.as_ref().map(|persisted| (persisted, Checkpoint::of(replica.replica())));
             match merged.filter(|(persisted, merged)| !persisted.holds(merged)) {
                 None => peer.durable = incoming.number,
                 Some((_, merged)) => self.undurable = Some((incoming.number, merged)),
@@ -164,7 +165,7 @@ impl<T: Crdt> Session<T> {
         Ok(new_writers)
     }
 
-    fn merge(&mut self, replica: &mut Replica<T>, delta: Delta) -> Result<(), Refusal> {
+    fn merge(&mut self, replica: &mut dyn Replicated<T>, delta: Delta) -> Result<(), Refusal> {
         let report = match replica.merge(&delta) {
             Ok(report) => report,
             // The peer takes us for further than we are: it will hear where we stand.
@@ -179,7 +180,7 @@ impl<T: Crdt> Session<T> {
         Ok(())
     }
 
-    fn repair(&mut self, replica: &mut Replica<T>, theirs: &Delta) -> Result<(), Refusal> {
+    fn repair(&mut self, replica: &mut dyn Replicated<T>, theirs: &Delta) -> Result<(), Refusal> {
         if !self.options.repair {
             return Err(Refusal::End(SessionError::Contradiction));
         }
@@ -194,6 +195,7 @@ impl<T: Crdt> Session<T> {
                 self.due.announce = true;
                 Ok(())
             }
+            Err(RepairError::Refused(refused)) => Err(Refusal::End(MergeError::Refused(refused).into())),
             Err(_) => Err(Refusal::Unfit),
         }
     }

@@ -146,6 +146,7 @@ fn parting_text(parting: &Parting) -> String {
         Parting::Jump { jump } => format!("{jump} new writes of one writer are more than it believes"),
         Parting::Writers(writers) => format!("{writers} new writers are more than it takes"),
         Parting::FrameTooLong { len } => format!("its standing takes a frame of {len} bytes"),
+        Parting::Refused => "its store or its gate refused what it was sent".into(),
         Parting::NotDurable => "it could not make durable what it merged".into(),
         Parting::Other(reason) => format!("for a reason of a later version, number {reason}"),
     }
