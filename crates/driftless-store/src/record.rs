@@ -1,0 +1,159 @@
+//! What a store writes: records of the log, and checkpoints.
+
+use driftless::{Crdt, Delta, Environment, Replica, SystemEnvironment};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::storage::{OpenProgress, Sink};
+use crate::table::{Changes, Table};
+
+/// Where a delta came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// No delta: changes of the table alone.
+    Table = 0,
+    /// An edit of this replica. Replayed, the replica goes on from its writer.
+    Edit = 1,
+    /// A merge.
+    Merge = 2,
+}
+
+/// A record, as it is written: an array of MessagePack. A field that is added later goes to the end, with a default.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    kind: u8,
+    delta: ByteBuf,
+    table: Vec<(ByteBuf, Option<ByteBuf>)>,
+}
+
+/// Encodes a record: all that is to be there at once or not at all.
+pub(crate) fn encode(kind: Kind, delta: Option<&Delta>, table: &Changes) -> Vec<u8> {
+    let table = table.iter().map(|(key, value)| (ByteBuf::from(key), value.map(ByteBuf::from)));
+    let delta = ByteBuf::from(delta.map(Delta::to_bytes).unwrap_or_default());
+    let written = Written { kind: kind as u8, delta, table: table.collect() };
+    // Numbers and bytes are always encodable.
+    rmp_serde::to_vec(&written).unwrap_or_default()
+}
+
+/// The state and the table as a checkpoint: the length of the state, the state, the table.
+pub(crate) fn encode_checkpoint<T: Crdt>(replica: &Replica<T>, table: &Table) -> [Vec<u8>; 3] {
+    let state = replica.save();
+    let entries: Vec<(ByteBuf, ByteBuf)> =
+        table.iter().map(|(key, value)| (ByteBuf::from(key), ByteBuf::from(value))).collect();
+    let table = rmp_serde::to_vec(&entries).unwrap_or_default();
+    [(state.len() as u64).to_le_bytes().to_vec(), state, table]
+}
+
+/// Builds a replica and its table from what a storage holds.
+pub(crate) struct Loader<'a, T: Crdt> {
+    environment: Option<Box<dyn Environment>>,
+    pub(crate) replica: Replica<T>,
+    pub(crate) table: Table,
+    progress: Option<&'a mut dyn FnMut(OpenProgress)>,
+}
+
+impl<'a, T: Crdt> Loader<'a, T> {
+    pub(crate) fn new(
+        environment: Option<Box<dyn Environment>>,
+        progress: Option<&'a mut dyn FnMut(OpenProgress)>,
+    ) -> Self {
+        let shared = environment.map(Shared::new);
+        let replica = match &shared {
+            Some(shared) => Replica::with_environment(shared.clone()),
+            None => Replica::with_environment(SystemEnvironment),
+        };
+        let environment = shared.map(|shared| Box::new(shared) as Box<dyn Environment>);
+        Self { environment, replica, table: Table::default(), progress }
+    }
+}
+
+/// One environment that is handed to two replicas, of which one is used: the empty one and the loaded one.
+#[derive(Clone)]
+struct Shared(std::sync::Arc<std::sync::Mutex<Box<dyn Environment>>>);
+
+impl Shared {
+    fn new(environment: Box<dyn Environment>) -> Self {
+        Self(std::sync::Arc::new(std::sync::Mutex::new(environment)))
+    }
+
+    fn with<R>(&self, of: impl FnOnce(&mut dyn Environment) -> R) -> R {
+        of(&mut **self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl Environment for Shared {
+    fn now_ms(&mut self) -> u64 {
+        self.with(|environment| environment.now_ms())
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.with(|environment| environment.random())
+    }
+
+    fn process(&mut self) -> u32 {
+        self.with(|environment| environment.process())
+    }
+}
+
+impl<T: Crdt> Sink for Loader<'_, T> {
+    fn checkpoint(&mut self, content: &[u8]) -> Result<(), String> {
+        let parts = content.split_first_chunk::<8>().and_then(|(len, rest)| {
+            let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+            rest.split_at_checked(len)
+        });
+        let (state, table) = parts.ok_or("it is no checkpoint of a store")?;
+        let table: Vec<(ByteBuf, ByteBuf)> =
+            rmp_serde::from_slice(table).map_err(|error| format!("its table makes no sense: {error}"))?;
+        let replica = match self.environment.take() {
+            Some(environment) => Replica::load_with(Boxed(environment), state),
+            None => Replica::load(state),
+        };
+        self.replica = replica.map_err(|error| format!("its state makes no sense: {error}"))?;
+        self.table = table.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+        Ok(())
+    }
+
+    fn record(&mut self, content: &[u8]) -> Result<(), String> {
+        let Written { kind, delta, table } =
+            rmp_serde::from_slice(content).map_err(|error| format!("a record makes no sense: {error}"))?;
+        if !delta.is_empty() {
+            let delta = Delta::from_bytes(&delta).map_err(|error| format!("the delta of a record: {error}"))?;
+            let merged = match kind {
+                kind if kind == Kind::Edit as u8 => self.replica.replay(&delta),
+                kind if kind == Kind::Merge as u8 => self.replica.merge(&delta),
+                other => return Err(format!("a record of kind {other}, which this version does not know")),
+            };
+            merged.map_err(|error| format!("the delta of a record does not apply: {error}"))?;
+        } else if kind != Kind::Table as u8 {
+            return Err(format!("a record of kind {kind} without a delta"));
+        }
+        for (key, value) in table {
+            self.table.set(&key, value.as_ref().map(|value| &value[..]));
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: OpenProgress) {
+        if let Some(tell) = &mut self.progress {
+            tell(progress);
+        }
+    }
+}
+
+/// `Replica` takes an environment by value.
+struct Boxed(Box<dyn Environment>);
+
+impl Environment for Boxed {
+    fn now_ms(&mut self) -> u64 {
+        self.0.now_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.0.random()
+    }
+
+    fn process(&mut self) -> u32 {
+        self.0.process()
+    }
+}

@@ -1,0 +1,775 @@
+//! `Store<T>`: a replica that survives anything that the machine does to it.
+
+use std::fmt;
+use std::mem;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use driftless::sync::{Checkpoint, Devices, Options as SessionOptions, Replicated, Session, Staged};
+use driftless::{
+    Budget, Crdt, Delta, Edit, EditError, Environment, Fingerprint, MergeError, MergeReport, Prune, Refused, Repair,
+    RepairError, Replica, SystemEnvironment, Version,
+};
+
+use crate::bugs::{Bug, is};
+use crate::commit::{Committer, Durability, Flusher};
+use crate::disk::OsDisk;
+use crate::error::StoreError;
+use crate::file::FileStorage;
+use crate::options::{self, Options};
+use crate::record::{self, Kind, Loader};
+use crate::storage::{BlobName, Load, Recovery, Storage, StorageError, Usage};
+use crate::table::{Changes, OWN, Table, TableEdit, app_key};
+
+const DEVICES: &[u8] = &[OWN, b'd'];
+const STAGED: &str = "staged-";
+
+/// A replica in a directory: every edit and merge is on the disk when it returns, unless [another durability](Durability) was asked
+/// for, and it opens again whatever the machine did in between.
+///
+/// One process at a time has a store open. Reading is as from a [`Replica`], by [`state`](Self::state) and
+/// [`snapshot`](Self::snapshot). For several threads there is [`SharedStore`](crate::SharedStore).
+///
+/// ```
+/// use driftless::{Graph, NodeId};
+/// use driftless_store::Store;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("memory");
+///
+/// let mut store = Store::<Graph>::open(&path)?; // begins one, or opens what is there
+/// store.edit(|g| {
+///     g.add_node("person:ada")?;
+///     g.set(NodeId::named("person:ada"), "/name", "Ada Lovelace")
+/// })?; // on the disk
+/// drop(store);
+///
+/// let store = Store::<Graph>::open(&path)?;
+/// assert!(store.state().node(NodeId::named("person:ada")).is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it costs
+///
+/// An edit costs a write of its delta and some 60 bytes, and one sync. All of the state is in memory; opening reads all that is on
+/// the disk. On the disk are the last checkpoint and the deltas since, at most about twice what is alive; while a checkpoint is
+/// written beside the running log, three times.
+///
+/// # When something fails
+///
+/// | what | then |
+/// |---|---|
+/// | no room on the disk | the edit or merge fails with [`StorageError::Full`], and nothing has changed, in memory or on the disk; free some space and go on |
+/// | a sync fails | nobody knows what is on the medium: all that follows fails with [`StorageError::Poisoned`] until the store is opened again |
+/// | the process or the machine stops | opening takes all that was durable, and reports what was cut off ([`recovery`](Self::recovery)) |
+/// | the medium rots | opening fails with the file and the place; [`Options::salvage`] goes on with what is whole, and peers bring back the rest |
+pub struct Store<T: Crdt> {
+    pub(crate) replica: Replica<T>,
+    table: Table,
+    storage: Arc<dyn Storage>,
+    pub(crate) committer: Arc<Committer>,
+    durability: Durability,
+    /// Number of the last record.
+    pub(crate) last: u64,
+    /// Why memory holds what the disk does not.
+    ahead: Option<StorageError>,
+    budget: Option<Budget>,
+    recovery: Recovery,
+    compaction: Compaction,
+    /// Ends before the storage is closed.
+    flusher: Option<Flusher>,
+}
+
+/// When to checkpoint, and the checkpoint that is being written.
+struct Compaction {
+    floor: u64,
+    background: bool,
+    running: Option<JoinHandle<Result<(), StorageError>>>,
+    /// The last failure, and the length of the log from which on the next try is worth it.
+    failed: Option<(StorageError, u64)>,
+    /// Live writes when the checkpoint was written that is on the disk.
+    live_then: usize,
+}
+
+/// Opening and closing.
+impl<T: Crdt> Store<T> {
+    /// Opens the store of a directory, and begins one if there is none. What can be chosen stands in [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Options::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Options::new().open(directory)
+    }
+
+    pub(crate) fn load(storage: impl Storage, options: Options, load: Load) -> Result<Self, StoreError> {
+        let Options { durability, device, environment, mut progress, budget, compaction_floor, background, .. } =
+            options;
+        let progress = progress.as_mut().map(|progress| &mut **progress as &mut dyn FnMut(_));
+        let mut loader = Loader::<T>::new(environment, progress);
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let recovery = storage.load(T::SCHEMA, load, &mut loader)?;
+        let Loader { mut replica, table, .. } = loader;
+        replica.set_pruning(budget);
+        if let Some(device) = device {
+            replica.set_device(&device);
+        }
+        if load == Load::Salvage {
+            let parts = record::encode_checkpoint(&replica, &table);
+            storage.replace(&parts.each_ref().map(|part| &part[..]))?;
+        }
+        let committer = Committer::new(Arc::clone(&storage));
+        let live_then = replica.state().state().live_len();
+        let compaction = Compaction { floor: compaction_floor, background, running: None, failed: None, live_then };
+        let mut store = Self {
+            replica,
+            table,
+            storage,
+            committer,
+            durability,
+            last: 0,
+            ahead: None,
+            budget,
+            recovery,
+            compaction,
+            flusher: None,
+        };
+        store.flush_by_itself(|| (0, Box::new(|| ())))?;
+        Ok(store)
+    }
+
+    /// Starts the thread that syncs in batches, in place of the one before: see [`Flusher::start`].
+    pub(crate) fn flush_by_itself(
+        &mut self,
+        begin: impl Fn() -> (u64, Box<dyn FnOnce()>) + Send + 'static,
+    ) -> Result<(), StorageError> {
+        if let Durability::Batched(delay) = self.durability {
+            self.flusher = None;
+            let started = Flusher::start(&self.committer, delay, begin);
+            self.flusher = Some(started.map_err(|error| StorageError::io("start a thread for", "the store", error))?);
+        }
+        Ok(())
+    }
+
+    /// Takes over what an app kept by itself: bytes of [`Replica::save`], and deltas since. The directory must hold no store yet.
+    ///
+    /// ```
+    /// use driftless::{Graph, Replica};
+    /// use driftless_store::Store;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("memory");
+    /// # let mut replica = Replica::<Graph>::new();
+    /// # replica.edit(|g| g.add_node("person:ada"))?;
+    /// # let (saved, log) = (replica.save(), Vec::<driftless::Delta>::new());
+    /// let store = Store::<Graph>::import(&path, &saved, &log)?;
+    /// assert_eq!(store.state().node_count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no saved state of the type, if a delta does not apply, or if there is a store. Then nothing was written.
+    pub fn import<'a>(
+        directory: impl AsRef<Path>,
+        saved: &[u8],
+        log: impl IntoIterator<Item = &'a Delta>,
+    ) -> Result<Self, StoreError> {
+        let mut replica = Replica::<T>::load(saved)?;
+        for delta in log {
+            replica.replay(delta)?;
+        }
+        let disk = options::create(directory.as_ref())?;
+        let parts = record::encode_checkpoint(&replica, &Table::default());
+        FileStorage::create(&disk, T::SCHEMA, &parts.each_ref().map(|part| &part[..]), std::iter::empty())?;
+        Self::open(directory)
+    }
+
+    /// What the opening found.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Closes the store: all is durable, and the next opening need not write the end of the log anew. Dropping does the same, but
+    /// can report nothing.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        let flushed = self.flush();
+        let compacted = self.wait_for_compaction();
+        flushed?;
+        Ok(compacted?)
+    }
+
+    /// Reads a store that may be open elsewhere, without its lock: what was durable when reading began, and perhaps more.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::NoStore`] if there is none; damage as in [`Options::open`].
+    pub fn read(directory: impl AsRef<Path>) -> Result<T, StoreError> {
+        let disk = at(directory.as_ref())?;
+        let (loader, _) = FileStorage::read(&disk, T::SCHEMA, || Loader::<T>::new(None, None))?;
+        Ok(loader.replica.snapshot())
+    }
+
+    /// Looks at every byte of a store that is not open, and changes nothing. In the report, [`Recovery::lost`] is all damage that was
+    /// found; opening it would tell of the first.
+    pub fn verify(directory: impl AsRef<Path>) -> Result<Recovery, StoreError> {
+        let disk = at(directory.as_ref())?;
+        Ok(FileStorage::verify(&disk, T::SCHEMA, &mut Loader::<T>::new(None, None))?)
+    }
+
+    /// Writes a copy of the store, as it is now, into a directory that holds none, and opens it to see that it is whole. The store
+    /// goes on meanwhile.
+    ///
+    /// A restored backup is one more opening: nothing collides, and what was written since comes back from peers.
+    pub fn backup_to(&mut self, directory: impl AsRef<Path>) -> Result<(), StoreError> {
+        let disk = options::create(directory.as_ref())?;
+        let parts = record::encode_checkpoint(&self.replica, &self.table);
+        let storage = &self.storage;
+        let blobs = storage.blobs()?.into_iter().filter(|name| !name.as_str().starts_with(STAGED));
+        let blobs = blobs.filter_map(|name| storage.blob(&name).transpose().map(|blob| blob.map(|blob| (name, blob))));
+        FileStorage::create(&disk, T::SCHEMA, &parts.each_ref().map(|part| &part[..]), blobs)?;
+        let (copy, _) = FileStorage::read(&disk, T::SCHEMA, || Loader::<T>::new(None, None))?;
+        match copy.replica.statement() == self.replica.statement() {
+            true => Ok(()),
+            false => {
+                Err(StorageError::damaged("checkpoint", 0, "the backup does not hold what the store holds").into())
+            }
+        }
+    }
+}
+
+fn at(directory: &Path) -> Result<OsDisk, StorageError> {
+    let location = directory.display().to_string();
+    match OsDisk::open(directory) {
+        Ok(disk) => Ok(disk),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(StorageError::NoStore { location }),
+        Err(error) => Err(StorageError::io("open", &location, error)),
+    }
+}
+
+/// Reading.
+impl<T: Crdt> Store<T> {
+    /// The value as it stands.
+    pub fn state(&self) -> &T {
+        self.replica.state()
+    }
+
+    /// The value as it stands, to keep: O(1), unmoved by whatever is written later, and readable from other threads.
+    pub fn snapshot(&self) -> T {
+        self.replica.snapshot()
+    }
+
+    /// The replica, to read.
+    ///
+    /// A delta that is cut from it holds what is not durable yet, if the store is not [`Immediate`](Durability::Immediate): call
+    /// [`flush`](Self::flush) before it is sent. What was told and then lost costs no data, but a head in every version for good.
+    pub fn replica(&self) -> &Replica<T> {
+        &self.replica
+    }
+
+    /// Everything that the replica has seen.
+    pub fn version(&self) -> &Version {
+        self.replica.version()
+    }
+
+    /// The fingerprint of all that is alive.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.replica.fingerprint()
+    }
+
+    /// Returns the value under a key of the local table, which is never replicated.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
+        self.table.get(app_key(key.as_ref()))
+    }
+
+    /// Returns the entries of the local table whose keys begin with `prefix`, in the order of the keys' bytes.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
+        self.table.scan(app_key(prefix.as_ref())).map(|(key, value)| (key.get(1..).unwrap_or_default(), value))
+    }
+
+    /// How much there is on the disk, and what was written.
+    pub fn usage(&self) -> Usage {
+        self.storage.usage()
+    }
+}
+
+/// Writing.
+impl<T: Crdt> Store<T> {
+    /// Edits the value, as [`Replica::edit`] does. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// If the closure fails, or the delta cannot be logged: then nothing has changed. If the sync fails, the edit is in memory and
+    /// perhaps on the disk, and the store is poisoned.
+    pub fn edit<R>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
+    ) -> Result<(R, Delta), StoreError> {
+        self.try_edit(|value| edit(value).map_err(StoreError::Edit))
+    }
+
+    /// Edits the value with a closure that fails with an error type of the caller's own, as [`Replica::try_edit`] does.
+    pub fn try_edit<R, E: From<StoreError>>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, E>,
+    ) -> Result<(R, Delta), E> {
+        self.try_edit_with(|value, _| edit(value))
+    }
+
+    /// Edits the value and the local table: both are there, or neither.
+    ///
+    /// ```
+    /// use driftless::Graph;
+    /// use driftless_store::{Store, StoreError};
+    /// # let directory = tempfile::tempdir()?;
+    /// let mut store = Store::<Graph>::open(directory.path())?;
+    /// store.try_edit_with(|g, table| {
+    ///     g.add_node("mail:17").map_err(StoreError::from)?;
+    ///     table.put("cursor", b"17");
+    ///     Ok::<_, StoreError>(())
+    /// })?;
+    /// assert_eq!(store.get("cursor"), Some(&b"17"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_edit_with<R, E: From<StoreError>>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>, &mut TableEdit<'_>) -> Result<R, E>,
+    ) -> Result<(R, Delta), E> {
+        let result = self.edit_unsynced(edit)?;
+        self.settle().map_err(StoreError::from)?;
+        Ok(result)
+    }
+
+    /// Changes the local table alone.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        self.edit_table(|table| table.put(key, value))
+    }
+
+    /// Removes an entry of the local table.
+    pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        self.edit_table(|table| table.remove(key))
+    }
+
+    /// Changes the local table alone, all or nothing.
+    pub fn edit_table(&mut self, edit: impl FnOnce(&mut TableEdit<'_>)) -> Result<(), StoreError> {
+        let mut changes = Changes::default();
+        edit(&mut TableEdit::new(&self.table, &mut changes));
+        self.change_table(changes)
+    }
+
+    fn change_table(&mut self, changes: Changes) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.append(Kind::Table, None, &changes)?;
+        changes.apply(&mut self.table);
+        self.settle()?;
+        Ok(())
+    }
+
+    /// Merges a delta, as [`Replica::merge`] does. Durable when it returns: only then may it be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As of `Replica::merge`, or if the delta cannot be logged: then nothing has changed.
+    pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T>, StoreError> {
+        self.merge_with(delta, |_| ())
+    }
+
+    /// Merges a delta and changes the local table: both are there, or neither.
+    pub fn merge_with(
+        &mut self,
+        delta: &Delta,
+        edit: impl FnOnce(&mut TableEdit<'_>),
+    ) -> Result<MergeReport<T>, StoreError> {
+        let report = self.merge_unsynced(delta, edit)?;
+        self.settle()?;
+        Ok(report)
+    }
+
+    /// Merges a delta that this device made by [`edit`](Self::edit) and kept elsewhere, as [`Replica::replay`] does.
+    pub fn replay(&mut self, delta: &Delta) -> Result<MergeReport<T>, StoreError> {
+        let report = self.log_and_merge(Kind::Edit, delta, Changes::default())?;
+        self.settle()?;
+        Ok(report)
+    }
+
+    /// Repairs, as [`Replica::repair`] does. Writes a checkpoint, O(n), which is durable when it returns.
+    pub fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, StoreError> {
+        self.repair_by(|replica| replica.repair(theirs))
+    }
+
+    fn repair_by(
+        &mut self,
+        repair: impl FnOnce(&mut Replica<T>) -> Result<Repair<T>, RepairError>,
+    ) -> Result<Repair<T>, StoreError> {
+        self.check()?;
+        let repair = repair(&mut self.replica)?;
+        // What a repair does depends on tombstones, which the log does not follow.
+        self.checkpoint_or_be_ahead()?;
+        Ok(repair)
+    }
+
+    /// Forgets tombstones, as [`Replica::prune`] does. They are gone from the disk with the next checkpoint.
+    pub fn prune(&mut self, tombstones: Prune<'_>) -> usize {
+        self.replica.prune(tombstones)
+    }
+
+    /// Has the next write draw a writer of its own: see [`Replica::new_writer`].
+    pub fn new_writer(&mut self) {
+        self.replica.new_writer();
+    }
+
+    /// Makes all durable that was written so far.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.check()?;
+        Ok(self.committer.durable_to(self.last)?)
+    }
+
+    /// True if all that was written is durable.
+    pub fn is_durable(&self) -> bool {
+        self.ahead.is_none() && self.committer.durable() >= self.last
+    }
+
+    pub(crate) fn edit_unsynced<R, E: From<StoreError>>(
+        &mut self,
+        edit: impl FnOnce(&mut Edit<'_, T>, &mut TableEdit<'_>) -> Result<R, E>,
+    ) -> Result<(R, Delta), E> {
+        self.check().map_err(StoreError::from)?;
+        let (mut changes, mut logged) = (Changes::default(), None);
+        let (storage, table) = (&self.storage, &self.table);
+        let edited = {
+            let changes = std::cell::RefCell::new(&mut changes);
+            self.replica.try_edit_with(
+                |value| edit(value, &mut TableEdit::new(table, &mut changes.borrow_mut())),
+                |_, delta| {
+                    let changes = changes.borrow();
+                    if delta.is_empty() && changes.is_empty() {
+                        return Ok(());
+                    }
+                    let (kind, delta) = if delta.is_empty() { (Kind::Table, None) } else { (Kind::Edit, Some(delta)) };
+                    let number = if is(Bug::TableApart) {
+                        let apart = storage.append(&record::encode(kind, delta, &Changes::default()));
+                        apart.and_then(|_| storage.append(&record::encode(Kind::Table, None, &changes)))
+                    } else {
+                        storage.append(&record::encode(kind, delta, &changes))
+                    };
+                    logged = Some(number.map_err(|error| E::from(StoreError::Storage(error)))?);
+                    Ok(())
+                },
+            )
+        };
+        let edited = edited?;
+        if let Some(number) = logged {
+            self.appended(number);
+        }
+        changes.apply(&mut self.table);
+        Ok(edited)
+    }
+
+    pub(crate) fn merge_unsynced(
+        &mut self,
+        delta: &Delta,
+        edit: impl FnOnce(&mut TableEdit<'_>),
+    ) -> Result<MergeReport<T>, StoreError> {
+        let mut changes = Changes::default();
+        edit(&mut TableEdit::new(&self.table, &mut changes));
+        self.log_and_merge(Kind::Merge, delta, changes)
+    }
+
+    fn log_and_merge(&mut self, kind: Kind, delta: &Delta, changes: Changes) -> Result<MergeReport<T>, StoreError> {
+        self.check()?;
+        self.replica.check(delta)?;
+        let merge = |replica: &mut Replica<T>| match kind {
+            Kind::Edit => replica.replay(delta),
+            _ => replica.merge(delta),
+        };
+        if is(Bug::MergedBeforeLogged) {
+            let report = merge(&mut self.replica)?;
+            self.append(kind, Some(delta), &changes)?;
+            return Ok(report);
+        }
+        let is_known = self.replica.version().includes(delta.upto());
+        match (is_known, changes.is_empty()) {
+            // It changes nothing, or a content that loses its dot: see below.
+            (true, true) => {}
+            (true, false) => self.append(Kind::Table, None, &changes)?,
+            (false, _) => self.append(kind, Some(delta), &changes)?,
+        }
+        let report = merge(&mut self.replica)?;
+        changes.apply(&mut self.table);
+        if !report.dropped().is_empty() {
+            // Two contents of one dot: what becomes of them depends on tombstones, which the log does not follow.
+            self.checkpoint_or_be_ahead()?;
+        }
+        Ok(report)
+    }
+
+    fn append(&mut self, kind: Kind, delta: Option<&Delta>, changes: &Changes) -> Result<(), StorageError> {
+        self.check()?;
+        let number = self.storage.append(&record::encode(kind, delta, changes))?;
+        self.appended(number);
+        Ok(())
+    }
+
+    fn appended(&mut self, number: u64) {
+        self.last = number;
+        if matches!(self.durability, Durability::Batched(_)) {
+            self.committer.appended(number);
+        }
+    }
+
+    /// Makes durable what was written, if that is not left for later, and checkpoints if it is time.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        if self.durability == Durability::Immediate {
+            self.committer.durable_to(self.last)?;
+        }
+        self.compact_by_itself();
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        match &self.ahead {
+            Some(error) => Err(StorageError::Poisoned { after: format!("checkpoint a repair ({error})") }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+}
+
+/// Checkpoints.
+impl<T: Crdt> Store<T> {
+    /// Writes a checkpoint, O(n), and drops the log before it. Returns when it is durable.
+    ///
+    /// A store does this by itself, beside writing, once the log is longer than the last checkpoint and than
+    /// [a floor](Options::with_compaction_floor), or when the checkpoint is twice what is alive.
+    pub fn compact(&mut self) -> Result<(), StoreError> {
+        self.wait_for_compaction().ok();
+        self.check()?;
+        Ok(self.start_compaction()?.map_or(Ok(()), |job| job())?)
+    }
+
+    /// The reason why the last checkpoint could not be written, if it could not. It is tried again when the log has grown.
+    pub fn compaction_error(&self) -> Option<&StorageError> {
+        self.compaction.failed.as_ref().map(|(error, _)| error)
+    }
+
+    fn checkpoint_or_be_ahead(&mut self) -> Result<(), StorageError> {
+        self.wait_for_compaction().ok();
+        let written = self.start_compaction().and_then(|job| job.map_or(Ok(()), |job| job()));
+        written.inspect_err(|error| self.ahead = Some(error.clone()))
+    }
+
+    /// Checkpoints beside writing if it is time. A failure is kept for [`compaction_error`](Self::compaction_error).
+    pub(crate) fn compact_by_itself(&mut self) {
+        let is_done = self.compaction.running.as_ref().is_none_or(JoinHandle::is_finished);
+        if !is_done || (self.compaction.running.is_some() && self.wait_for_compaction().is_err()) {
+            return;
+        }
+        let usage = self.storage.usage();
+        let live = self.replica.state().state().live_len();
+        let is_worth_it =
+            usage.log > self.compaction.floor && (usage.log > usage.checkpoint || live < self.compaction.live_then / 2);
+        let failed_before = self.compaction.failed.as_ref().is_some_and(|(_, from)| usage.log < *from);
+        if !is_worth_it || failed_before {
+            return;
+        }
+        let started = match self.start_compaction() {
+            Ok(Some(job)) if self.compaction.background => {
+                let thread = thread::Builder::new().name("driftless-checkpoint".to_owned()).spawn(job);
+                thread
+                    .map(|thread| self.compaction.running = Some(thread))
+                    .map_err(|error| StorageError::io("start a thread for", "a checkpoint", error))
+            }
+            Ok(Some(job)) => job(),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.note_compaction(started).ok();
+    }
+
+    /// Begins a generation. Returns what writes its checkpoint, which needs the store no longer.
+    #[expect(clippy::type_complexity, reason = "said once")]
+    fn start_compaction(
+        &mut self,
+    ) -> Result<Option<Box<dyn FnOnce() -> Result<(), StorageError> + Send>>, StorageError> {
+        let cut = self.storage.cut()?;
+        self.compaction.live_then = self.replica.state().state().live_len();
+        // O(1), and unmoved by what is written meanwhile.
+        let (mut replica, table) = (self.replica.fork(), self.table.clone());
+        let storage = Arc::clone(&self.storage);
+        Ok(Some(Box::new(move || {
+            if is(Bug::PrunedByCheckpoint) {
+                replica.prune(Prune::All);
+            }
+            let parts = record::encode_checkpoint(&replica, &table);
+            drop(mem::take(&mut replica));
+            storage.checkpoint(cut, &parts.each_ref().map(|part| &part[..]))
+        })))
+    }
+
+    fn wait_for_compaction(&mut self) -> Result<(), StorageError> {
+        let Some(running) = self.compaction.running.take() else { return Ok(()) };
+        let done = running.join().unwrap_or_else(|_| {
+            Err(StorageError::Poisoned { after: "write a checkpoint: its thread panicked".to_owned() })
+        });
+        self.note_compaction(done)
+    }
+
+    fn note_compaction(&mut self, done: Result<(), StorageError>) -> Result<(), StorageError> {
+        let log = self.storage.usage().log;
+        // A disk that is full is so for a while.
+        self.compaction.failed = done.as_ref().err().map(|error| (error.clone(), log + (log / 4).max(1)));
+        done
+    }
+}
+
+/// Peers.
+impl<T: Crdt> Store<T> {
+    /// Cuts what a peer lacks that has seen `since`, as [`Replica::delta_since`] does; all of it is durable then.
+    pub fn delta_since(&mut self, since: &Version) -> Result<Delta, StoreError> {
+        self.flush()?;
+        Ok(self.replica.delta_since(since)?)
+    }
+
+    /// Begins a session with a peer, of which nothing is told or acknowledged before it is durable.
+    ///
+    /// Give frames to [`Session::handle_frame`] with the store in place of a replica, and [`replica`](Self::replica) to
+    /// [`Session::poll_frame`]. If the store is not [`Immediate`](Durability::Immediate), call [`persisted`](Self::persisted) before
+    /// you poll.
+    pub fn session(&self, options: SessionOptions) -> Session<T> {
+        let options = match self.durability {
+            Durability::Immediate => options,
+            _ => options.waiting_for_persisted(),
+        };
+        Session::new(&self.replica, options, SystemEnvironment.random())
+    }
+
+    /// Tells a session what is durable.
+    pub fn persisted(&self, session: &mut Session<T>) {
+        if self.durability != Durability::Immediate && self.is_durable() {
+            session.handle_persisted(&Checkpoint::of(&self.replica));
+        }
+    }
+
+    /// The devices that this one syncs with, and what each has acknowledged.
+    pub fn devices(&self) -> Devices {
+        // What was written was read when the store was opened, checksum and all.
+        self.table.get(DEVICES).and_then(|bytes| Devices::from_bytes(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Remembers what a device has seen, durably, and prunes the tombstones that all known devices have seen, unless pruning is
+    /// switched off. Call it when a session with the device has ended, with [`Session::standing`].
+    pub fn acknowledge(
+        &mut self,
+        device: &str,
+        standing: impl Into<driftless::sync::Standing>,
+    ) -> Result<usize, StoreError> {
+        let mut devices = self.devices();
+        devices.acknowledge(device, standing);
+        self.set_devices(&devices)?;
+        let Some(budget) = &self.budget else { return Ok(0) };
+        let plan = devices.plan(&self.replica, budget, SystemEnvironment.now_ms());
+        Ok(self.replica.prune(Prune::Upto(&plan)))
+    }
+
+    /// Waits for a device no longer. It may come back at any time, and reconciles then.
+    pub fn forget(&mut self, device: &str) -> Result<(), StoreError> {
+        let mut devices = self.devices();
+        devices.forget(device);
+        self.set_devices(&devices)
+    }
+
+    fn set_devices(&mut self, devices: &Devices) -> Result<(), StoreError> {
+        let mut changes = Changes::default();
+        changes.set(DEVICES.to_vec(), Some(devices.to_bytes()));
+        self.change_table(changes)
+    }
+
+    /// Keeps what came of a delta before a session broke, durably, for the next one with that peer; or lets go of it.
+    pub fn keep_staged(&mut self, peer: &str, staged: Option<&Staged>) -> Result<(), StoreError> {
+        let name = staged_name(peer);
+        match staged {
+            Some(staged) => self.storage.put_blob(&name, &staged.to_bytes())?,
+            None => drop(self.storage.remove_blob(&name)?),
+        }
+        Ok(())
+    }
+
+    /// Returns what was kept of a delta of that peer, for [`SessionOptions::with_staged`].
+    pub fn staged(&self, peer: &str) -> Result<Option<Box<Staged>>, StoreError> {
+        let bytes = self.storage.blob(&staged_name(peer))?;
+        Ok(bytes.map(|bytes| Staged::from_bytes(&bytes).map(Box::new)).transpose()?)
+    }
+}
+
+impl<T: Crdt> Replicated<T> for Store<T> {
+    fn replica(&self) -> &Replica<T> {
+        &self.replica
+    }
+
+    fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
+        Self::merge(self, delta).map_err(|error| match error {
+            StoreError::Merge(error) => error,
+            other => MergeError::Refused(Refused::new(other)),
+        })
+    }
+
+    fn repair(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
+        Self::repair(self, theirs).map_err(refused_repair)
+    }
+
+    fn take_in(&mut self, theirs: &Delta) -> Result<Repair<T>, RepairError> {
+        // Nearly always there is nothing to repair, and then nothing to write.
+        let before = self.replica.statement();
+        let taken =
+            self.check().map_err(StoreError::from).and_then(|()| Ok(Replicated::take_in(&mut self.replica, theirs)?));
+        let taken = taken.map_err(refused_repair)?;
+        if self.replica.statement() != before {
+            self.checkpoint_or_be_ahead().map_err(|error| refused_repair(error.into()))?;
+        }
+        Ok(taken)
+    }
+
+    fn prune(&mut self, tombstones: Prune<'_>) -> usize {
+        Self::prune(self, tombstones)
+    }
+}
+
+fn refused_repair(error: StoreError) -> RepairError {
+    match error {
+        StoreError::Repair(error) => error,
+        other => RepairError::Refused(Refused::new(other)),
+    }
+}
+
+/// A peer may be called anything: its name as digits, or their beginning and a hash if they are too many for a file's name.
+fn staged_name(peer: &str) -> BlobName {
+    let digits: String = peer.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let short = digits.get(..64).map(|begin| format!("{begin}-{:016x}", xxhash_rust::xxh3::xxh3_64(peer.as_bytes())));
+    let name = format!("{STAGED}{}", short.unwrap_or(digits));
+    BlobName::hex(name)
+}
+
+impl<T: Crdt> Drop for Store<T> {
+    fn drop(&mut self) {
+        self.flusher = None;
+        let _ = self.wait_for_compaction();
+        if self.ahead.is_none() && self.committer.durable_to(self.last).is_ok() {
+            self.storage.close();
+        }
+    }
+}
+
+impl<T: Crdt + fmt::Debug> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("replica", &self.replica)
+            .field("table", &self.table)
+            .field("storage", &self.storage)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
