@@ -402,7 +402,9 @@ impl Derived for Idle {
 #[test]
 fn writes_that_the_model_does_not_know_of_fail() {
     let verdict = verdict::<Idle>();
-    assert!(verdict.contains("how many writes"), "{verdict}");
+    // Which of the two is said depends on whether the smallest failing history ends with the first edit of an opening.
+    let said = ["how many writes", "the counter after which those of a new writer begin"];
+    assert!(said.iter().any(|said| verdict.contains(said)), "{verdict}");
 }
 
 /// Says that what is not there cannot be removed.
