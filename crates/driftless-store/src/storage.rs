@@ -56,6 +56,11 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Removes a blob, durably. Returns whether there was one.
     fn remove_blob(&self, name: &BlobName) -> Result<bool, StorageError>;
 
+    /// Says whether more can be written: an error that all writes would return, such as [`StorageError::Poisoned`].
+    fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Returns how much there is.
     fn usage(&self) -> Usage;
 

@@ -425,6 +425,12 @@ impl<T: Crdt> Store<T> {
         Ok(self.committer.durable_to(self.last)?)
     }
 
+    /// Says whether more can be written. If not, the store has to be opened again.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.check()?;
+        Ok(self.storage.health()?)
+    }
+
     /// True if all that was written is durable.
     pub fn is_durable(&self) -> bool {
         self.ahead.is_none() && self.committer.durable() >= self.last

@@ -25,9 +25,9 @@ use crate::storage::{Load, Lost, OpenProgress, Recovery, Sink, StorageError, Tru
 /// The result of reading.
 pub(super) struct Loaded {
     pub(super) head: Head,
-    /// The end of the last segment.
+    /// The last durable end of the last segment.
     pub(super) end: End,
-    /// Records behind the last durable end.
+    /// Records behind it.
     pub(super) tail: Vec<Vec<u8>>,
     pub(super) checkpoint_bytes: u64,
     pub(super) log_bytes: u64,
@@ -83,9 +83,6 @@ pub(super) fn load(disk: &dyn Disk, head: Head, mode: Load, sink: &mut dyn Sink)
             log_bytes += end.offset;
         }
         segment = next;
-    }
-    if head.closed.is_some() {
-        tail.clear();
     }
     Ok(Loaded { head, end, tail, checkpoint_bytes, log_bytes, recovery: loading.recovery })
 }
@@ -160,12 +157,12 @@ impl Loading<'_> {
         read.map(Some).or_else(|error| self.lose(error, 0).map(|()| None))
     }
 
-    /// Delivers the frames of a segment. Returns its end, and the records behind its last durable end.
+    /// Delivers the frames of a segment. Returns its last durable end, and the records behind that.
     fn frames(&mut self, segment: SegmentHead, bytes: &[u8], ends: Ends) -> Result<(End, Vec<Vec<u8>>), StorageError> {
         let file = segment_name(segment.number);
         let seed = segment.seed();
         let mut end = End { offset: SEGMENT_HEAD as u64, name: seed };
-        let (mut durable, mut tail) = (segment.created_with, Vec::<(u64, Vec<u8>)>::new());
+        let (mut durable, mut tail) = (segment.created_with, Vec::<(End, Vec<u8>)>::new());
         loop {
             if matches!(ends, Ends::At(at) if at.offset <= end.offset) {
                 break;
@@ -181,8 +178,8 @@ impl Loading<'_> {
             self.record(&file, next)?;
             durable = durable.max(next.durable);
             if matches!(ends, Ends::Anywhere) {
-                tail.push((next.offset, next.content.to_vec()));
-                tail.retain(|(offset, _)| *offset >= durable);
+                tail.push((end, next.content.to_vec()));
+                tail.retain(|(begin, _)| begin.offset >= durable);
             }
             self.advance(next.end() - end.offset);
             end = End { offset: next.end(), name: next.name };
@@ -192,6 +189,7 @@ impl Loading<'_> {
         {
             self.lose(StorageError::damaged(&file, at.offset, "it does not end where it ended"), 0)?;
         }
+        let end = tail.first().map_or(end, |(begin, _)| *begin);
         Ok((end, tail.into_iter().map(|(_, content)| content).collect()))
     }
 

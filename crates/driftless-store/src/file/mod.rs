@@ -102,7 +102,7 @@ struct Log {
     head: Head,
     /// The last segment, once it is appended to: after an opening the first append begins a new one.
     open: Option<OpenSegment>,
-    /// The end of the last segment.
+    /// The end of the last segment, as far as it is durable or was written by us.
     end: End,
     /// Number of the last record.
     appended: u64,
@@ -410,8 +410,12 @@ impl FileStorage {
         if !is(Bug::OldSegmentUnsynced) {
             self.sync_open(log)?;
         }
+        if let Some(open) = &log.open {
+            // Room that nobody will use. If it stays, it does no harm.
+            let _ = open.file.set_len(log.end.offset);
+        }
         let number = log.head.last + 1;
-        // What was read of the last segment beyond its durable end is written anew, so that segment ends before it.
+        // Of an opening, the last durable end: what lies behind it is what is written anew.
         let before = log.end;
         let (segment, end, file) = write_segment(&*self.disk, log.head.store, number, before, contents)?;
         let head = Head { last: number, closed: None, ..log.head.clone() };
@@ -648,6 +652,10 @@ impl Storage for FileStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StorageError::io("remove", &file, error)),
         }
+    }
+
+    fn health(&self) -> Result<(), StorageError> {
+        self.check(&self.log())
     }
 
     fn usage(&self) -> Usage {
