@@ -350,6 +350,18 @@ pub enum VectorError {
 /// The reason why a store or a gate around a replica refused what was to be merged.
 ///
 /// Cloning is O(1). Two are equal if one is a clone of the other.
+///
+/// ```
+/// use std::io;
+///
+/// use driftless::{MergeError, Refused};
+/// let full = Refused::new(io::Error::from(io::ErrorKind::StorageFull));
+/// let error = MergeError::Refused(full.clone());
+/// assert_eq!(error, MergeError::Refused(full.clone()));
+/// assert_ne!(error, MergeError::Refused(Refused::new("the delta is too long")));
+/// let cause = full.get_ref().downcast_ref::<io::Error>();
+/// assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::StorageFull));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Refused(Arc<dyn StdError + Send + Sync>);
 

@@ -323,6 +323,21 @@ impl<T: Crdt> Replica<T> {
 
     /// Checks whether [`merge`](Self::merge) would take a delta, and changes nothing. Unless something else is merged or written
     /// in between, `merge` then cannot fail. O(|delta| + lines).
+    ///
+    /// # Errors
+    ///
+    /// The [`MergeError`] that `merge` would return.
+    ///
+    /// ```
+    /// use driftless::{Graph, MergeError, Replica};
+    /// let (mut laptop, phone) = (Replica::<Graph>::new(), Replica::<Graph>::new());
+    /// let (_, first) = laptop.edit(|g| g.add_node("person:ada"))?;
+    /// let (_, second) = laptop.edit(|g| g.add_node("person:bob"))?;
+    /// assert!(phone.check(&first).is_ok());
+    /// assert!(matches!(phone.check(&second), Err(MergeError::Gap { .. })));
+    /// assert!(phone.version().is_empty()); // nothing was merged
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
     pub fn check(&self, delta: &Delta) -> Result<(), MergeError> {
         self.checked(delta).map(drop)
     }

@@ -1,28 +1,35 @@
 //! Merges that a store or a gate around a replica refuses, and edits that could not be committed: nothing may count that did not
 //! happen.
 
-use std::cell::Cell;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use driftless::sync::{self, Event, Folder, Options, Parting, Replicated, Session, SessionError, SkipReason};
+use driftless::sync::{
+    self, Event, Folder, Options, Parting, Replicated, Session, SessionError, SkipReason, SyncErrorReason,
+};
 use driftless::{
-    Delta, EditError, Graph, JournalLimit, MergeError, MergeReport, NodeId, Prune, Refused, Repair, RepairError,
-    Replica,
+    Delta, EditError, Environment, Graph, JournalLimit, MergeError, MergeReport, NodeId, Prune, Refused, Repair,
+    RepairError, Replica,
 };
 
-/// Refuses every merge while it is shut.
+/// Lets so many merges and repairs through, and refuses the rest.
 struct Gate {
     replica: Replica<Graph>,
-    shut: Cell<bool>,
+    left: usize,
 }
 
 impl Gate {
     fn shut(replica: Replica<Graph>) -> Self {
-        Self { replica, shut: Cell::new(true) }
+        Self { replica, left: 0 }
     }
 
-    fn refused(&self) -> Option<Refused> {
-        self.shut.get().then(|| Refused::new("full"))
+    fn open(&mut self) {
+        self.left = usize::MAX;
+    }
+
+    fn pass(&mut self) -> Result<(), Refused> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| Refused::new("full"))?;
+        Ok(())
     }
 }
 
@@ -31,20 +38,86 @@ impl Replicated<Graph> for Gate {
         &self.replica
     }
     fn merge(&mut self, delta: &Delta) -> Result<MergeReport<Graph>, MergeError> {
-        self.refused().map_or(Ok(()), |refused| Err(MergeError::Refused(refused)))?;
+        self.pass().map_err(MergeError::Refused)?;
         self.replica.merge(delta)
     }
     fn repair(&mut self, theirs: &Delta) -> Result<Repair<Graph>, RepairError> {
-        self.refused().map_or(Ok(()), |refused| Err(RepairError::Refused(refused)))?;
+        self.pass().map_err(RepairError::Refused)?;
         self.replica.repair(theirs)
     }
     fn take_in(&mut self, theirs: &Delta) -> Result<Repair<Graph>, RepairError> {
-        self.refused().map_or(Ok(()), |refused| Err(RepairError::Refused(refused)))?;
+        self.pass().map_err(RepairError::Refused)?;
         Replicated::take_in(&mut self.replica, theirs)
     }
     fn prune(&mut self, tombstones: Prune<'_>) -> usize {
         self.replica.prune(tombstones)
     }
+}
+
+/// Repeats its randomness, as two copies of one process would.
+struct Repeating;
+
+impl Environment for Repeating {
+    fn now_ms(&mut self) -> u64 {
+        1_700_000_000_000
+    }
+    fn random(&mut self) -> [u8; 16] {
+        [7; 16]
+    }
+}
+
+/// Two that went on as one writer from one saved state, and hold different nodes at equal versions.
+fn diverged(saved: &[u8]) -> [Replica<Graph>; 2] {
+    let two = ["of one", "of the other"].map(|name| {
+        let mut replica = Replica::load_with(Repeating, saved).unwrap();
+        add(&mut replica, name);
+        replica
+    });
+    assert_eq!(two[0].version(), two[1].version());
+    assert_ne!(two[0].fingerprint(), two[1].fingerprint());
+    two
+}
+
+/// Passes frames until one side has left or nothing more is said, and returns the end that each side comes to.
+fn talk(
+    (here, gate): (&mut Session<Graph>, &mut Gate),
+    (there, peer): (&mut Session<Graph>, &mut Replica<Graph>),
+) -> [Option<SessionError>; 2] {
+    let now = Duration::ZERO;
+    loop {
+        let mut silent = true;
+        let end_there = loop {
+            match there.poll_frame(peer, now) {
+                Ok(Some(frame)) => {
+                    silent = false;
+                    let _ = here.handle_frame(gate, &frame, now);
+                }
+                end => break end.err(),
+            }
+        };
+        let end_here = loop {
+            match here.poll_frame(&gate.replica, now) {
+                Ok(Some(frame)) => {
+                    silent = false;
+                    let _ = there.handle_frame(peer, &frame, now);
+                }
+                end => break end.err(),
+            }
+        };
+        if silent {
+            return [end_here, end_there];
+        }
+    }
+}
+
+fn merges(session: &mut Session<Graph>) -> usize {
+    std::iter::from_fn(|| session.poll_event()).filter(|event| matches!(event, Event::Merged { .. })).count()
+}
+
+fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (one, listener.accept().unwrap().0)
 }
 
 fn add(replica: &mut Replica<Graph>, name: &str) -> Delta {
@@ -62,45 +135,75 @@ fn a_merge_that_was_refused_is_not_acknowledged_and_comes_again() {
     assert_eq!(refused.to_string(), "the delta was refused before it was merged: full");
     assert_eq!((gate.replica.state().node_count(), refused.done.1.counters.deltas_sent), (0, 0));
 
-    gate.shut.set(false);
+    gate.open();
     sync::in_memory(&mut gate, &mut peer).unwrap();
     assert_eq!(gate.replica.state(), peer.state());
 }
 
 #[test]
-fn the_peer_of_a_gate_hears_that_it_refused() {
+fn the_second_merge_of_a_session_is_refused_and_the_first_stays_acknowledged() {
+    let mut gate = Gate { replica: Replica::new(), left: 1 };
+    let mut peer = Replica::new();
+    add(&mut peer, "person:ada");
+    let session = |replica: &Replica<Graph>, nonce| Session::new(replica, Options::new(), [nonce; 16]);
+    let (mut here, mut there) = (session(&gate.replica, 1), session(&peer, 2));
+    assert_eq!(talk((&mut here, &mut gate), (&mut there, &mut peer)), [None, None]);
+    assert_eq!((merges(&mut here), there.counters().deltas_sent), (1, 1));
+
+    let first = gate.replica.version().clone();
+    add(&mut peer, "person:bob");
+    let [end_here, end_there] = talk((&mut here, &mut gate), (&mut there, &mut peer));
+    assert!(matches!(end_here, Some(SessionError::Merge(MergeError::Refused(_)))), "{end_here:?}");
+    assert_eq!(end_there, Some(SessionError::Left(Parting::Refused)));
+    assert_eq!((merges(&mut here), there.counters().deltas_sent), (0, 1));
+    assert_eq!(gate.replica.version(), &first);
+
+    gate.open();
+    sync::in_memory(&mut gate, &mut peer).unwrap();
+    assert_eq!(gate.replica.state(), peer.state());
+}
+
+#[test]
+fn a_merge_that_was_refused_over_a_stream_is_told_to_the_peer_and_comes_again() {
     let mut gate = Gate::shut(Replica::new());
     let mut peer = Replica::new();
     add(&mut peer, "person:ada");
-    let (mut here, mut there) =
-        (Session::new(&gate.replica, Options::new(), [1; 16]), Session::new(&peer, Options::new(), [2; 16]));
-    let now = Duration::ZERO;
-    let end = loop {
-        while let Some(frame) = there.poll_frame(&peer, now).unwrap() {
-            let _ = here.handle_frame(&mut gate, &frame, now);
+    for is_open in [false, true] {
+        let (one, other) = tcp();
+        // A store that is known as a trait object alone goes through the drivers as well.
+        let store: &mut dyn Replicated<Graph> = &mut gate;
+        let (on_gate, on_peer) = std::thread::scope(|scope| {
+            let on_peer = scope.spawn(|| sync::blocking(&mut peer, one));
+            (sync::blocking(store, other), on_peer.join().unwrap())
+        });
+        if is_open {
+            assert_eq!((on_gate.unwrap().merged.len(), on_peer.unwrap().counters.deltas_sent), (1, 1));
+            continue;
         }
-        while let Ok(Some(frame)) = here.poll_frame(&gate.replica, now) {
-            let _ = there.handle_frame(&mut peer, &frame, now);
-        }
-        if there.is_over() {
-            break there.poll_frame(&peer, now).unwrap_err();
-        }
-    };
-    assert_eq!(end, SessionError::Left(Parting::Refused));
-    let events = std::iter::from_fn(|| here.poll_event());
-    assert!(events.into_iter().all(|event| !matches!(event, Event::Merged { .. })), "a refused merge was told");
+        let (on_gate, on_peer) = (on_gate.unwrap_err(), on_peer.unwrap_err());
+        let refused =
+            |reason: &_| matches!(reason, SyncErrorReason::Session(SessionError::Merge(MergeError::Refused(_))));
+        assert!(refused(&on_gate.reason) && on_gate.done.merged.is_empty(), "{on_gate:?}");
+        let told = |reason: &_| matches!(reason, SyncErrorReason::Session(SessionError::Left(Parting::Refused)));
+        assert!(told(&on_peer.reason) && on_peer.done.counters.deltas_sent == 0, "{on_peer:?}");
+        gate.open();
+    }
+    assert_eq!(gate.replica.state(), peer.state());
 }
 
 #[test]
 fn a_repair_that_was_refused_ends_the_session_and_changes_nothing() {
-    let mut one = Replica::<Graph>::new();
-    let removal = add(&mut one, "person:ada");
-    let mut gate = Gate::shut(Replica::new());
-    gate.replica.merge(&removal).unwrap();
-    let whole = one.complete_with_tombstones();
-    let before = gate.replica.fingerprint();
-    assert!(matches!(Replicated::repair(&mut gate, &whole), Err(RepairError::Refused(_))));
-    assert_eq!(gate.replica.fingerprint(), before);
+    let [one, mut peer] = diverged(&Replica::<Graph>::new().save());
+    let mut gate = Gate::shut(one);
+    let before = (gate.replica.snapshot(), gate.replica.version().clone(), gate.replica.fingerprint());
+    let refused = sync::in_memory(&mut gate, &mut peer).unwrap_err();
+    assert!(matches!(refused.reason, SessionError::Merge(MergeError::Refused(_))), "{refused}");
+    assert_eq!((gate.replica.snapshot(), gate.replica.version().clone(), gate.replica.fingerprint()), before);
+
+    gate.open();
+    sync::in_memory(&mut gate, &mut peer).unwrap();
+    assert_eq!(gate.replica.state(), peer.state());
+    assert_eq!(gate.replica.fingerprint(), peer.fingerprint());
 }
 
 #[test]
@@ -118,9 +221,39 @@ fn a_file_that_was_refused_is_read_again_by_the_next_pull() {
         let refused = |reason: &SkipReason| matches!(reason, SkipReason::Refused(MergeError::Refused(_)));
         assert!(report.skipped.iter().any(|skipped| refused(&skipped.reason)), "{:?}", report.skipped);
     }
-    gate.shut.set(false);
+    gate.open();
     assert_eq!(folder.pull(&mut gate).unwrap().merged.len(), 1);
     assert_eq!(gate.replica.state(), peer.state());
+}
+
+#[test]
+fn a_checkpoint_that_was_refused_while_a_divergence_is_settled_is_reported_once_a_pull() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut base = Replica::<Graph>::new();
+    add(&mut base, "person:ada");
+    let mut phone = Folder::open(directory.path(), "phone").unwrap();
+    let checkpoint = phone.push(&base).unwrap().written.unwrap();
+    assert!(checkpoint.is_checkpoint);
+
+    // The gate has taken the checkpoint in. Then both go on as one writer, so that the next file contradicts the gate's state.
+    let mut gate = Gate { replica: Replica::load(&base.save()).unwrap(), left: usize::MAX };
+    let mut folder = Folder::open(directory.path(), "laptop").unwrap();
+    let _ = folder.pull(&mut gate).unwrap();
+    let [one, other] = diverged(&base.save());
+    gate.replica = one;
+    assert!(!phone.push(&other).unwrap().written.unwrap().is_checkpoint);
+
+    gate.left = 0;
+    for _ in 0..2 {
+        let report = folder.pull(&mut gate).unwrap();
+        let refused: Vec<_> = report.skipped.iter().filter(|skipped| skipped.path == checkpoint.path).collect();
+        let [refused] = refused[..] else { panic!("{:?}", report.skipped) };
+        assert!(matches!(refused.reason, SkipReason::Unrepaired(RepairError::Refused(_))), "{:?}", refused.reason);
+        assert!(!report.diverged.is_empty());
+    }
+    gate.open();
+    let report = folder.pull(&mut gate).unwrap();
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
 }
 
 #[test]
@@ -146,8 +279,12 @@ fn an_edit_that_could_not_be_committed_has_not_happened() {
 
     // The bytes got out after all: what is written next must not bear the same dots.
     let leaked = leaked.unwrap();
-    let delta = add(&mut replica, "person:eve");
-    assert_ne!(replica.writer().unwrap(), writer);
+    add(&mut replica, "person:eve");
+    let new_writer = replica.writer().unwrap();
+    assert_ne!(new_writer, writer);
+    // The leaked dot is the second of the old writer, and the next edit's is the second of the new one.
+    assert_eq!((leaked.upto().get(writer), leaked.upto().get(new_writer)), (2, 0));
+    assert_eq!((replica.version().get(writer), replica.version().get(new_writer)), (1, 2));
     let (mut heard, mut did_not) = (Replica::<Graph>::new(), Replica::<Graph>::new());
     for peer in [&mut heard, &mut did_not] {
         peer.merge(&replica.delta_since(&driftless::Version::new()).unwrap()).unwrap();
@@ -158,9 +295,9 @@ fn an_edit_that_could_not_be_committed_has_not_happened() {
     for peer in [&heard, &did_not, &replica] {
         let names = ["person:ada", "person:bob", "person:eve"].map(NodeId::named);
         assert!(names.iter().all(|id| peer.state().node(*id).is_some()));
+        assert_eq!(peer.state().node_count(), 3);
         assert_eq!(peer.fingerprint(), replica.fingerprint());
     }
-    assert!(!delta.is_empty());
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn the_reason_why_the_peer_left_is_a_type_and_reads_as_words() {
         "the peer left: a delta of 9 bytes is longer than the 8 that are staged"
     );
     assert_eq!(said(Parting::NotDurable), "the peer left: it could not make durable what it merged");
+    assert_eq!(said(Parting::Refused), "the peer left: its store or its gate refused what it was sent");
     assert_eq!(said(Parting::Other(99)), "the peer left: for a reason of a later version, number 99");
     let mut victim = met_an_equal();
     assert_eq!(

@@ -53,7 +53,7 @@ use crate::sync::session::{Counters, Event, MAX_FRAME_LEN, Options, Parting, Ses
 ///
 /// [`SyncError`] says why, and what was merged before.
 pub fn blocking<T: Crdt>(
-    replica: &mut impl Replicated<T>,
+    replica: &mut dyn Replicated<T>,
     stream: impl Read + Write,
 ) -> Result<Synced<T>, SyncError<T>> {
     blocking_with(replica, stream, Options::new())
@@ -63,7 +63,7 @@ pub fn blocking<T: Crdt>(
 /// here, nor does [`Options::waiting_for_persisted`]: all that is merged is acknowledged. A peer that talks, and says nothing of use for longer than the
 /// patience, is given up; one that sends nothing at all is waited for as long as the stream waits.
 pub fn blocking_with<T: Crdt>(
-    replica: &mut impl Replicated<T>,
+    replica: &mut dyn Replicated<T>,
     stream: impl Read + Write,
     options: Options,
 ) -> Result<Synced<T>, SyncError<T>> {
@@ -103,7 +103,7 @@ pub fn blocking_with<T: Crdt>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn blocking_durable<T: Crdt>(
-    replica: &mut impl Replicated<T>,
+    replica: &mut dyn Replicated<T>,
     mut stream: impl Read + Write,
     options: Options,
     mut persist: impl FnMut(&Replica<T>, &Event<T>) -> io::Result<()>,
@@ -132,8 +132,8 @@ pub fn blocking_durable<T: Crdt>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn in_memory<T: Crdt>(
-    one: &mut impl Replicated<T>,
-    other: &mut impl Replicated<T>,
+    one: &mut dyn Replicated<T>,
+    other: &mut dyn Replicated<T>,
 ) -> Result<(Synced<T>, Synced<T>), InMemoryError<T>> {
     let (mut a, mut b) = (Speaker::new(one.replica(), Options::new()), Speaker::new(other.replica(), Options::new()));
     match converse_in_memory((&mut a, one), (&mut b, other)) {

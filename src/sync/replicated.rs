@@ -1,4 +1,4 @@
-//! What sessions, folders and pumps read from and merge into.
+//! The trait of all that sessions, folders and pumps read from and merge into.
 
 use crate::kernel::{Crdt, Delta, MergeError, RepairError};
 use crate::replica::{Prune, Replica};

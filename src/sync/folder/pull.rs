@@ -11,7 +11,7 @@
 //! death is above every content, and contents are ordered canonically. A join does not depend on the order of arrival.
 
 use crate::codec::DecodeError;
-use crate::kernel::{Crdt, Delta, MergeError};
+use crate::kernel::{Crdt, Delta, MergeError, RepairError};
 use crate::replica::Replica;
 use crate::sync::folder::files::{self, Listing, Mark, Unit};
 use crate::sync::folder::format::{self, Summary};
@@ -178,8 +178,13 @@ impl<T: Crdt> Folder<T> {
                 summary.is_checkpoint && summary.statement != here && summary.taken_at != Some(here)
             });
             if is_wanted && let Ok((_, delta)) = self.read_unit(unit, &mut report.bytes_read) {
-                // A checkpoint that holds news is merged by the next pass.
-                let _ = self.take_in(unit, &delta, replica, report);
+                // A checkpoint that holds news is merged by the next pass. A refusal is reported, once a pull.
+                if let Err(reason @ SkipReason::Unrepaired(RepairError::Refused(_))) =
+                    self.take_in(unit, &delta, replica, report)
+                    && report.skipped.iter().all(|skipped| skipped.path != unit.path())
+                {
+                    report.skipped.push(SkippedFile { path: unit.path().to_owned(), reason });
+                }
             }
         }
         replica.replica().statement() != before
