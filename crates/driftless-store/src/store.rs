@@ -191,9 +191,16 @@ impl<T: Crdt> Store<T> {
 
     /// Closes the store: all is durable, and the next opening need not write the end of the log anew. Dropping does the same, but
     /// can report nothing.
+    ///
+    /// If it is time for a checkpoint, one is written.
     pub fn close(mut self) -> Result<(), StoreError> {
         let flushed = self.flush();
-        let compacted = self.wait_for_compaction();
+        // One may be running that began long ago.
+        let mut compacted = self.wait_for_compaction();
+        if flushed.is_ok() && compacted.is_ok() {
+            self.compact_by_itself();
+            compacted = self.wait_for_compaction();
+        }
         flushed?;
         Ok(compacted?)
     }

@@ -14,7 +14,7 @@ use crash::{
 };
 use driftless_store::{Bug, switch};
 
-const EFFORT: Effort = Effort { all: 6, samples: 10 };
+const EFFORT: Effort = Effort { all: 6, samples: 10, again: 100 };
 
 fn stops() -> Result<(), String> {
     histories()

@@ -9,7 +9,11 @@ use crash::{Counts, Effort, checkpoint_and_tombstones, fail_everywhere, fill_eve
 
 fn effort() -> Effort {
     let times = std::env::var("DRIFTLESS_CRASHES").ok().and_then(|times| times.parse().ok());
-    times.map_or(Effort { all: 7, samples: 20 }, |times: u64| Effort { all: 10, samples: 50 * times })
+    times.map_or(Effort { all: 7, samples: 20, again: 40 }, |times: u64| Effort {
+        all: 10,
+        samples: 50 * times,
+        again: 11,
+    })
 }
 
 fn all(of: impl Fn(&str, driftless_store::Durability, &[crash::Step]) -> Result<Counts, String>) -> Counts {
@@ -24,7 +28,10 @@ fn all(of: impl Fn(&str, driftless_store::Durability, &[crash::Step]) -> Result<
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_machine_stops() {
     let counts = all(|name, durability, steps| stop_everywhere(name, durability, steps, effort()));
-    assert!(counts.stops > 500 && counts.crashes > 10_000 && counts.truncated > 100, "{counts:?}");
+    assert!(
+        counts.stops > 500 && counts.crashes > 10_000 && counts.truncated > 100 && counts.crashes_again > 5_000,
+        "{counts:?}"
+    );
 }
 
 #[test]

@@ -148,12 +148,11 @@ fn a_long_log_is_replaced_by_a_checkpoint_beside_writing() {
             .unwrap();
     }
     assert!(store.compaction_error().is_none());
-    let usage = store.usage();
     store.close().unwrap();
     let on_disk: u64 =
         std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     // All that is alive is one node.
-    assert!(usage.log < 200_000 && on_disk < 200_000, "{usage:?}, {on_disk} bytes in files");
+    assert!(on_disk < 50_000, "{on_disk} bytes in files");
     let store = options().open::<Graph>(directory.path()).unwrap();
     assert_eq!(store.state().node_count(), 1);
 }
@@ -268,4 +267,93 @@ fn a_batched_store_becomes_durable_by_itself() {
     shared.edit(|g| g.add_node("person:bob")).unwrap();
     assert!(watcher.wait(Duration::from_secs(20)).is_some());
     assert_eq!(shared.snapshot().node_count(), 2);
+}
+
+/// A clock that is set by the test.
+struct Clock(std::sync::Arc<std::sync::atomic::AtomicU64>);
+
+impl driftless::Environment for Clock {
+    fn now_ms(&mut self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+    fn random(&mut self) -> [u8; 16] {
+        driftless::SystemEnvironment.random()
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    for (n, now) in [1_800_000_000_000, 1, 4_000_000_000_000, u64::MAX, 0, 1_800_000_000_001].into_iter().enumerate() {
+        clock.store(now, std::sync::atomic::Ordering::Relaxed);
+        let mut store = Options::new().with_environment(Clock(clock.clone())).open::<Graph>(directory.path()).unwrap();
+        store
+            .edit(|g| {
+                let id = g.add_node("note:one")?;
+                g.set(id, "/n", n as i64)
+            })
+            .unwrap();
+        store.compact().unwrap();
+        let node = store.state().node(NodeId::named("note:one")).unwrap();
+        // What was written last by whoever had seen all before it shows, whatever the clock said.
+        assert_eq!(node.get("/n").unwrap().as_int(), Some(n as i64));
+    }
+}
+
+#[test]
+fn any_type_lives_in_a_store() {
+    use driftless::{Document, GCounter, LwwRegister, OrSet};
+
+    fn reopened<T: driftless::Crdt + PartialEq + std::fmt::Debug>(
+        edit: impl FnOnce(&mut driftless::Edit<'_, T>) -> Result<(), driftless::EditError>,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::<T>::open(directory.path()).unwrap();
+        store.edit(edit).unwrap();
+        let was = store.snapshot();
+        drop(store);
+        let mut store = Store::<T>::open(directory.path()).unwrap();
+        assert_eq!(store.state(), &was);
+        store.compact().unwrap();
+        drop(store);
+        assert_eq!(Store::<T>::open(directory.path()).unwrap().state(), &was);
+    }
+    reopened::<Document>(|d| d.set("/name", "Ada"));
+    reopened::<GCounter>(|c| c.add(3));
+    reopened::<LwwRegister<String>>(|r| r.set("one".to_owned()));
+    reopened::<OrSet<u32>>(|s| s.insert(7).map(drop));
+}
+
+/// Stores of released formats open for good. `DRIFTLESS_GOLDEN=write` makes the files anew, for a new format.
+#[test]
+fn a_store_of_format_1_still_opens() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-1");
+    if std::env::var("DRIFTLESS_GOLDEN").as_deref() == Ok("write") {
+        let _ = std::fs::remove_dir_all(&golden);
+        let mut store = Store::<Graph>::open(&golden).unwrap();
+        add(&mut store, "person:ada");
+        store.put("k", "v").unwrap();
+        store.compact().unwrap();
+        add(&mut store, "person:bob");
+        let mut peer = Replica::<Graph>::new();
+        peer.edit(|g| g.add_node("person:eve")).unwrap();
+        store.merge(&peer.complete()).unwrap();
+        store.edit(|g| g.remove_node(NodeId::named("person:ada")).map(drop)).unwrap();
+        store.close().unwrap();
+        for name in ["lock", "holder"] {
+            std::fs::remove_file(golden.join(name)).unwrap();
+        }
+    }
+    // Opening writes.
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(&golden).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let mut store = Store::<Graph>::open(directory.path()).unwrap();
+    assert!(store.recovery().was_closed);
+    assert_eq!(store.get("k"), Some(&b"v"[..]));
+    assert!(has(store.state(), "person:bob") && has(store.state(), "person:eve") && !has(store.state(), "person:ada"));
+    add(&mut store, "person:new");
 }

@@ -158,6 +158,7 @@ pub(crate) struct Counts {
     pub(crate) histories: u64,
     pub(crate) stops: u64,
     pub(crate) crashes: u64,
+    pub(crate) crashes_again: u64,
     pub(crate) faults: u64,
     pub(crate) truncated: u64,
     pub(crate) refused: u64,
@@ -168,6 +169,7 @@ impl Counts {
         self.histories += other.histories;
         self.stops += other.stops;
         self.crashes += other.crashes;
+        self.crashes_again += other.crashes_again;
         self.faults += other.faults;
         self.truncated += other.truncated;
         self.refused += other.refused;
@@ -322,6 +324,31 @@ pub(crate) struct Effort {
     pub(crate) all: usize,
     /// Of more, so many at random, beside prefixes and pairs.
     pub(crate) samples: u64,
+    /// After each so many of them the opening is stopped as well.
+    pub(crate) again: u64,
+}
+
+/// Stops the machine once more at every operation of the opening that follows a crash, and loses what it had not synced: all of it,
+/// each of it, none.
+fn stop_again(run: &Run, image: &Image) -> Result<u64, String> {
+    let mut crashes = 0;
+    for stop in 0.. {
+        let disk = SimulatedDisk::with(image);
+        disk.set_fault(Fault::Stop(stop));
+        let opened = options(run.durability).open_on::<Graph>(disk.clone());
+        drop(opened);
+        let units = disk.unsynced();
+        let single = (0..units).map(|unit| Subset::Without(unit, unit));
+        for subset in [Subset::Prefix(0), Subset::Prefix(units)].into_iter().chain(single) {
+            crashes += 1;
+            run.judge(&disk.crash(|unit| subset.keeps(unit)))
+                .map_err(|why| format!("stopped again at operation {stop} of the opening, kept {subset:?}: {why}"))?;
+        }
+        if disk.changes() <= stop {
+            break;
+        }
+    }
+    Ok(crashes)
 }
 
 /// Stops the machine at every operation of a history.
@@ -351,7 +378,15 @@ pub(crate) fn stop_everywhere(
         for subset in subsets(disk.unsynced(), effort, stop) {
             counts.crashes += 1;
             let image = disk.crash(|unit| subset.keeps(unit));
-            let truncated = run.judge(&image).map_err(|why| {
+            let mut again = Ok(0);
+            if counts.crashes % effort.again == 0 {
+                again = stop_again(&run, &image);
+            }
+            let judged = again.and_then(|crashes| {
+                counts.crashes_again += crashes;
+                run.judge(&image)
+            });
+            let truncated = judged.map_err(|why| {
                 let last = disk.history().pop().unwrap_or_default();
                 let names: Vec<_> =
                     image.iter().map(|(name, bytes)| format!("{name}: {} bytes", bytes.len())).collect();
