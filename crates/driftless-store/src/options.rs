@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use driftless::{Budget, Crdt, Environment};
+use driftless::{Budget, Crdt, Environment, SystemEnvironment};
 
 use crate::commit::Durability;
 use crate::disk::{Disk, OsDisk};
 use crate::error::StoreError;
 use crate::file::{FileOptions, FileStorage};
+use crate::record::Clock;
 use crate::storage::{Load, OpenProgress, Storage, StorageError};
 use crate::store::Store;
 
@@ -32,7 +33,7 @@ use crate::store::Store;
 pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) device: Option<String>,
-    pub(crate) environment: Option<Box<dyn Environment>>,
+    pub(crate) clock: Clock,
     pub(crate) progress: Option<Box<dyn FnMut(OpenProgress)>>,
     /// None if it is switched off.
     pub(crate) budget: Option<Budget>,
@@ -56,7 +57,7 @@ impl Options {
         Self {
             durability: Durability::Immediate,
             device: None,
-            environment: None,
+            clock: Clock::new(SystemEnvironment),
             progress: None,
             budget: Some(Budget::default()),
             compaction_floor: Self::COMPACTION_FLOOR,
@@ -93,7 +94,7 @@ impl Options {
 
     /// Takes the clock and the randomness from elsewhere than the system.
     pub fn with_environment(mut self, environment: impl Environment + 'static) -> Self {
-        self.environment = Some(Box::new(environment));
+        self.clock = Clock::new(environment);
         self
     }
 

@@ -1,6 +1,8 @@
 //! What a store writes: records of the log, and checkpoints.
 
-use driftless::{Crdt, Delta, Environment, Replica, SystemEnvironment};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use driftless::{Budget, Crdt, Delta, Environment, Replica, SystemEnvironment};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -47,42 +49,41 @@ pub(crate) fn encode_checkpoint<T: Crdt>(replica: &Replica<T>, table: &Table) ->
 
 /// Builds a replica and its table from what a storage holds.
 pub(crate) struct Loader<'a, T: Crdt> {
-    environment: Option<Box<dyn Environment>>,
+    clock: Clock,
+    budget: Option<Budget>,
     pub(crate) replica: Replica<T>,
     pub(crate) table: Table,
     progress: Option<&'a mut dyn FnMut(OpenProgress)>,
 }
 
 impl<'a, T: Crdt> Loader<'a, T> {
-    pub(crate) fn new(
-        environment: Option<Box<dyn Environment>>,
-        progress: Option<&'a mut dyn FnMut(OpenProgress)>,
-    ) -> Self {
-        let shared = environment.map(Shared::new);
-        let replica = match &shared {
-            Some(shared) => Replica::with_environment(shared.clone()),
-            None => Replica::with_environment(SystemEnvironment),
-        };
-        let environment = shared.map(|shared| Box::new(shared) as Box<dyn Environment>);
-        Self { environment, replica, table: Table::default(), progress }
+    pub(crate) fn new(clock: Clock, budget: Option<Budget>, progress: Option<&'a mut dyn FnMut(OpenProgress)>) -> Self {
+        let mut replica = Replica::with_environment(clock.clone());
+        replica.set_pruning(budget);
+        Self { clock, budget, replica, table: Table::default(), progress }
+    }
+
+    /// For what is read and not written to.
+    pub(crate) fn to_read() -> Self {
+        Self::new(Clock::new(SystemEnvironment), None, None)
     }
 }
 
-/// One environment that is handed to two replicas, of which one is used: the empty one and the loaded one.
+/// The clock and the randomness of a store and its replica.
 #[derive(Clone)]
-struct Shared(std::sync::Arc<std::sync::Mutex<Box<dyn Environment>>>);
+pub(crate) struct Clock(Arc<Mutex<Box<dyn Environment>>>);
 
-impl Shared {
-    fn new(environment: Box<dyn Environment>) -> Self {
-        Self(std::sync::Arc::new(std::sync::Mutex::new(environment)))
+impl Clock {
+    pub(crate) fn new(environment: impl Environment + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(environment))))
     }
 
     fn with<R>(&self, of: impl FnOnce(&mut dyn Environment) -> R) -> R {
-        of(&mut **self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        of(&mut **self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Environment for Shared {
+impl Environment for Clock {
     fn now_ms(&mut self) -> u64 {
         self.with(|environment| environment.now_ms())
     }
@@ -105,11 +106,9 @@ impl<T: Crdt> Sink for Loader<'_, T> {
         let (state, table) = parts.ok_or("it is no checkpoint of a store")?;
         let table: Vec<(ByteBuf, ByteBuf)> =
             rmp_serde::from_slice(table).map_err(|error| format!("its table makes no sense: {error}"))?;
-        let replica = match self.environment.take() {
-            Some(environment) => Replica::load_with(Boxed(environment), state),
-            None => Replica::load(state),
-        };
+        let replica = Replica::load_with(self.clock.clone(), state);
         self.replica = replica.map_err(|error| format!("its state makes no sense: {error}"))?;
+        self.replica.set_pruning(self.budget);
         self.table = table.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
         Ok(())
     }
@@ -138,22 +137,5 @@ impl<T: Crdt> Sink for Loader<'_, T> {
         if let Some(tell) = &mut self.progress {
             tell(progress);
         }
-    }
-}
-
-/// `Replica` takes an environment by value.
-struct Boxed(Box<dyn Environment>);
-
-impl Environment for Boxed {
-    fn now_ms(&mut self) -> u64 {
-        self.0.now_ms()
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        self.0.random()
-    }
-
-    fn process(&mut self) -> u32 {
-        self.0.process()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -136,6 +137,12 @@ impl<T: Crdt> SharedStore<T> {
         self.shared.committer.durable_to(number)?;
         self.shared.news.publish(number, value);
         Ok(())
+    }
+
+    /// Writes a copy of the store: see [`Store::backup_to`]. Others write meanwhile.
+    pub fn backup_to(&self, directory: impl AsRef<Path>) -> Result<(), StoreError> {
+        let backup = self.locked().backup();
+        backup.write_to(directory.as_ref())
     }
 
     /// Watches what becomes durable from now on.

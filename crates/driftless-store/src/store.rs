@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use driftless::sync::{Checkpoint, Devices, Options as SessionOptions, Replicated, Session, Staged};
 use driftless::{
     Budget, Crdt, Delta, Edit, EditError, Environment, Fingerprint, MergeError, MergeReport, Prune, Refused, Repair,
-    RepairError, Replica, SystemEnvironment, Version,
+    RepairError, Replica, Version,
 };
 
 use crate::bugs::{Bug, is};
@@ -18,7 +18,7 @@ use crate::disk::OsDisk;
 use crate::error::StoreError;
 use crate::file::FileStorage;
 use crate::options::{self, Options};
-use crate::record::{self, Kind, Loader};
+use crate::record::{self, Clock, Kind, Loader};
 use crate::storage::{BlobName, Load, Recovery, Storage, StorageError, Usage};
 use crate::table::{Changes, OWN, Table, TableEdit, app_key};
 
@@ -74,6 +74,7 @@ pub struct Store<T: Crdt> {
     /// Why memory holds what the disk does not.
     ahead: Option<StorageError>,
     budget: Option<Budget>,
+    clock: Clock,
     recovery: Recovery,
     compaction: Compaction,
     /// Ends before the storage is closed.
@@ -103,14 +104,12 @@ impl<T: Crdt> Store<T> {
     }
 
     pub(crate) fn load(storage: impl Storage, options: Options, load: Load) -> Result<Self, StoreError> {
-        let Options { durability, device, environment, mut progress, budget, compaction_floor, background, .. } =
-            options;
+        let Options { durability, device, clock, mut progress, budget, compaction_floor, background, .. } = options;
         let progress = progress.as_mut().map(|progress| &mut **progress as &mut dyn FnMut(_));
-        let mut loader = Loader::<T>::new(environment, progress);
+        let mut loader = Loader::<T>::new(clock.clone(), budget, progress);
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let recovery = storage.load(T::SCHEMA, load, &mut loader)?;
         let Loader { mut replica, table, .. } = loader;
-        replica.set_pruning(budget);
         if let Some(device) = device {
             replica.set_device(&device);
         }
@@ -130,6 +129,7 @@ impl<T: Crdt> Store<T> {
             last: 0,
             ahead: None,
             budget,
+            clock,
             recovery,
             compaction,
             flusher: None,
@@ -212,7 +212,7 @@ impl<T: Crdt> Store<T> {
     /// [`StorageError::NoStore`] if there is none; damage as in [`Options::open`].
     pub fn read(directory: impl AsRef<Path>) -> Result<T, StoreError> {
         let disk = at(directory.as_ref())?;
-        let (loader, _) = FileStorage::read(&disk, T::SCHEMA, || Loader::<T>::new(None, None))?;
+        let (loader, _) = FileStorage::read(&disk, T::SCHEMA, Loader::<T>::to_read)?;
         Ok(loader.replica.snapshot())
     }
 
@@ -220,22 +220,43 @@ impl<T: Crdt> Store<T> {
     /// found; opening it would tell of the first.
     pub fn verify(directory: impl AsRef<Path>) -> Result<Recovery, StoreError> {
         let disk = at(directory.as_ref())?;
-        Ok(FileStorage::verify(&disk, T::SCHEMA, &mut Loader::<T>::new(None, None))?)
+        Ok(FileStorage::verify(&disk, T::SCHEMA, &mut Loader::<T>::to_read())?)
     }
 
     /// Writes a copy of the store, as it is now, into a directory that holds none, and opens it to see that it is whole. The store
     /// goes on meanwhile.
     ///
     /// A restored backup is one more opening: nothing collides, and what was written since comes back from peers.
-    pub fn backup_to(&mut self, directory: impl AsRef<Path>) -> Result<(), StoreError> {
-        let disk = options::create(directory.as_ref())?;
-        let parts = record::encode_checkpoint(&self.replica, &self.table);
-        let storage = &self.storage;
+    ///
+    /// The copy is cut at once; writing it takes O(n).
+    pub fn backup_to(&self, directory: impl AsRef<Path>) -> Result<(), StoreError> {
+        self.backup().write_to(directory.as_ref())
+    }
+
+    /// All that a backup holds. O(1).
+    pub(crate) fn backup(&self) -> Backup<T> {
+        let (replica, table) = (self.replica.fork(), self.table.clone());
+        Backup { replica, table, storage: Arc::clone(&self.storage) }
+    }
+}
+
+/// A store at a moment.
+pub(crate) struct Backup<T: Crdt> {
+    replica: Replica<T>,
+    table: Table,
+    storage: Arc<dyn Storage>,
+}
+
+impl<T: Crdt> Backup<T> {
+    pub(crate) fn write_to(self, directory: &Path) -> Result<(), StoreError> {
+        let Self { replica, table, storage } = self;
+        let disk = options::create(directory)?;
+        let parts = record::encode_checkpoint(&replica, &table);
         let blobs = storage.blobs()?.into_iter().filter(|name| !name.as_str().starts_with(STAGED));
         let blobs = blobs.filter_map(|name| storage.blob(&name).transpose().map(|blob| blob.map(|blob| (name, blob))));
         FileStorage::create(&disk, T::SCHEMA, &parts.each_ref().map(|part| &part[..]), blobs)?;
-        let (copy, _) = FileStorage::read(&disk, T::SCHEMA, || Loader::<T>::new(None, None))?;
-        match copy.replica.statement() == self.replica.statement() {
+        let (copy, _) = FileStorage::read(&disk, T::SCHEMA, Loader::<T>::to_read)?;
+        match copy.replica.statement() == replica.statement() {
             true => Ok(()),
             false => {
                 Err(StorageError::damaged("checkpoint", 0, "the backup does not hold what the store holds").into())
@@ -657,7 +678,7 @@ impl<T: Crdt> Store<T> {
             Durability::Immediate => options,
             _ => options.waiting_for_persisted(),
         };
-        Session::new(&self.replica, options, SystemEnvironment.random())
+        Session::new(&self.replica, options, self.clock.clone().random())
     }
 
     /// Tells a session what is durable.
@@ -684,7 +705,7 @@ impl<T: Crdt> Store<T> {
         devices.acknowledge(device, standing);
         self.set_devices(&devices)?;
         let Some(budget) = &self.budget else { return Ok(0) };
-        let plan = devices.plan(&self.replica, budget, SystemEnvironment.now_ms());
+        let plan = devices.plan(&self.replica, budget, self.clock.now_ms());
         Ok(self.replica.prune(Prune::Upto(&plan)))
     }
 
@@ -768,6 +789,11 @@ fn staged_name(peer: &str) -> BlobName {
 
 impl<T: Crdt> Drop for Store<T> {
     fn drop(&mut self) {
+        if let Err(StorageError::Forked { .. }) = self.storage.health() {
+            // Its threads are the other process's: waiting for them would never end.
+            mem::forget((self.flusher.take(), self.compaction.running.take()));
+            return;
+        }
         self.flusher = None;
         let _ = self.wait_for_compaction();
         if self.ahead.is_none() && self.committer.durable_to(self.last).is_ok() {

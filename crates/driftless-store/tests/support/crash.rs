@@ -379,7 +379,7 @@ pub(crate) fn stop_everywhere(
             counts.crashes += 1;
             let image = disk.crash(|unit| subset.keeps(unit));
             let mut again = Ok(0);
-            if counts.crashes % effort.again == 0 {
+            if counts.crashes.is_multiple_of(effort.again) {
                 again = stop_again(&run, &image);
             }
             let judged = again.and_then(|crashes| {
