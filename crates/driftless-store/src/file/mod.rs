@@ -92,6 +92,9 @@ pub struct FileStorage {
     segment_len: u64,
     /// Held by whoever checkpoints, for checkpoints are long and one at a time.
     checkpointing: Mutex<()>,
+    /// Held by whoever syncs a segment, until it is known what came of it. The system reports a failure once: of two who sync at
+    /// the same time, one would be told that all is well. Taken before `log`.
+    syncing: Mutex<()>,
     log: Mutex<Log>,
     _lock: Box<dyn Lock>,
 }
@@ -137,6 +140,7 @@ impl FileStorage {
             process: process::id(),
             segment_len: options.segment_len,
             checkpointing: Mutex::default(),
+            syncing: Mutex::default(),
             log: Mutex::new(Log::unread()),
             _lock: lock,
         })
@@ -403,7 +407,15 @@ impl FileStorage {
         }
     }
 
-    /// Goes on in a new segment, which begins with `contents`.
+    fn syncing(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn needs_roll(&self, log: &Log) -> bool {
+        log.open.is_none() || log.end.offset >= self.segment_len
+    }
+
+    /// Goes on in a new segment, which begins with `contents`. The caller holds `syncing`.
     ///
     /// If it fails before the new head is there, nothing has changed; where nobody knows whether it is, the storage is poisoned.
     fn roll(&self, log: &mut Log, contents: &[Vec<u8>]) -> Result<(), StorageError> {
@@ -444,7 +456,7 @@ impl FileStorage {
         error
     }
 
-    /// Syncs the open segment while its lock is held.
+    /// Syncs the open segment. The caller holds `syncing`.
     fn sync_open(&self, log: &mut Log) -> Result<(), StorageError> {
         let (number, end) = (log.head.last, log.end.offset);
         let Some(open) = log.open.as_mut().filter(|open| open.durable < end) else { return Ok(()) };
@@ -459,7 +471,8 @@ impl FileStorage {
         Ok(())
     }
 
-    /// Writes a frame behind the last one. If that fails, the file is as before, or the storage is poisoned.
+    /// Writes a frame behind the last one. If that fails, the file has its old length, or the storage is poisoned; that the length is
+    /// durable is left to the caller.
     fn write(&self, log: &mut Log, record: &[u8]) -> Result<(), StorageError> {
         let Log { open: Some(open), end, .. } = log else { return Ok(()) };
         let (offset, len) = (end.offset, frame_len(record.len()));
@@ -479,8 +492,7 @@ impl FileStorage {
             }
             open.growth = MIN_GROWTH;
             open.room = offset;
-            // Synced, since what was written of it may reach the disk, and the caller is told that it is not there.
-            if let Err(undo) = open.file.set_len(offset).and_then(|()| open.file.sync()) {
+            if let Err(undo) = open.file.set_len(offset) {
                 log.poisoned = Some(format!("undo a write of `{file}` that failed ({undo})"));
             }
             return Err(error);
@@ -537,14 +549,30 @@ impl Storage for FileStorage {
     fn append(&self, record: &[u8]) -> Result<u64, StorageError> {
         let mut log = self.log();
         self.check(&log)?;
-        if log.open.is_none() || log.end.offset >= self.segment_len {
-            self.roll(&mut log, &[])?;
+        if self.needs_roll(&log) {
+            drop(log);
+            let _syncing = self.syncing();
+            log = self.log();
+            self.check(&log)?;
+            if self.needs_roll(&log) {
+                self.roll(&mut log, &[])?;
+            }
         }
-        self.write(&mut log, record)?;
-        Ok(log.appended)
+        let Err(error) = self.write(&mut log, record) else { return Ok(log.appended) };
+        // What was written of it may reach the disk, and the caller is told that it is not there: so the cut must be durable.
+        drop(log);
+        let _syncing = self.syncing();
+        let mut log = self.log();
+        if let Log { open: Some(open), poisoned: None, .. } = &mut *log
+            && let Err(undo) = open.file.sync()
+        {
+            log.poisoned = Some(format!("undo a write that failed ({undo})"));
+        }
+        Err(error)
     }
 
     fn sync(&self) -> Result<u64, StorageError> {
+        let _syncing = self.syncing();
         let (file, number, offset, appended) = {
             let log = self.log();
             self.check(&log)?;
@@ -573,6 +601,7 @@ impl Storage for FileStorage {
     }
 
     fn cut(&self) -> Result<Cut, StorageError> {
+        let _syncing = self.syncing();
         let mut log = self.log();
         self.check(&log)?;
         if log.open.is_none() || log.end.offset > SEGMENT_HEAD as u64 {
@@ -663,6 +692,7 @@ impl Storage for FileStorage {
     }
 
     fn close(&self) {
+        let _syncing = self.syncing();
         let mut log = self.log();
         if self.check(&log).is_err() || log.head.closed.is_some() || self.sync_open(&mut log).is_err() {
             return;
