@@ -357,3 +357,28 @@ fn a_store_of_format_1_still_opens() {
     assert!(has(store.state(), "person:bob") && has(store.state(), "person:eve") && !has(store.state(), "person:ada"));
     add(&mut store, "person:new");
 }
+
+#[test]
+fn opening_tells_how_far_it_is() {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Options::new().with_segment_len(500).open::<Graph>(directory.path()).unwrap();
+    add(&mut store, "note:0");
+    store.compact().unwrap();
+    for n in 1..20 {
+        add(&mut store, &format!("note:{n}"));
+    }
+    drop(store);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tell = Rc::clone(&told);
+    let store =
+        Options::new().with_progress(move |progress| tell.borrow_mut().push(progress)).open::<Graph>(directory.path());
+    assert_eq!(store.unwrap().recovery().records, 19);
+    let told = told.borrow();
+    assert!(told.len() >= 20 && told.is_sorted_by_key(|progress| (progress.bytes, progress.records)));
+    assert!(told.iter().all(|progress| progress.bytes <= progress.bytes_expected));
+    let last = told.last().unwrap();
+    assert_eq!(last.bytes, last.bytes_expected);
+}

@@ -84,6 +84,8 @@ pub(super) fn load(disk: &dyn Disk, head: Head, mode: Load, sink: &mut dyn Sink)
         }
         segment = next;
     }
+    // Room behind the end of a segment is not read, and headers are not counted.
+    loading.advance(loading.progress.expected.saturating_sub(loading.progress.bytes));
     Ok(Loaded { head, end, tail, checkpoint_bytes, log_bytes, recovery: loading.recovery })
 }
 
