@@ -164,6 +164,7 @@ impl Loading<'_> {
         let file = segment_name(segment.number);
         let seed = segment.seed();
         let mut end = End { offset: SEGMENT_HEAD as u64, name: seed };
+        let mut ends_whole = true;
         let (mut durable, mut tail) = (segment.created_with, Vec::<(End, Vec<u8>)>::new());
         loop {
             if matches!(ends, Ends::At(at) if at.offset <= end.offset) {
@@ -174,7 +175,10 @@ impl Loading<'_> {
                 Some(next) => next,
                 None => match self.behind(&file, bytes, seed, end.offset, segment.created_with, ends)? {
                     Some(next) => next,
-                    None => break,
+                    None => {
+                        ends_whole = false;
+                        break;
+                    }
                 },
             };
             self.record(&file, next)?;
@@ -187,6 +191,7 @@ impl Loading<'_> {
             end = End { offset: next.end(), name: next.name };
         }
         if let Ends::At(at) = ends
+            && ends_whole
             && at != end
         {
             self.lose(StorageError::damaged(&file, at.offset, "it does not end where it ended"), 0)?;
