@@ -3,6 +3,7 @@
 use driftless::{CutError, DecodeError, EditError, MergeError, RepairError, ResolveError};
 use thiserror::Error;
 
+use crate::points::PointError;
 use crate::storage::StorageError;
 
 /// The reason why a store did not do what it was to do. In all cases but [`Storage`](Self::Storage) nothing is wrong with the store.
@@ -24,6 +25,9 @@ pub enum StoreError {
     /// The conflict was not settled. Nothing has changed.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The restore point cannot be set or read.
+    #[error(transparent)]
+    Point(#[from] PointError),
     /// Bytes that were to be taken in make no sense.
     #[error(transparent)]
     Decode(#[from] DecodeError),

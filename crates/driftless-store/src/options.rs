@@ -39,6 +39,7 @@ pub struct Options {
     pub(crate) budget: Option<Budget>,
     pub(crate) compaction_floor: u64,
     pub(crate) background: bool,
+    pub(crate) points_limit: Option<usize>,
     files: FileOptions,
 }
 
@@ -62,6 +63,7 @@ impl Options {
             budget: Some(Budget::default()),
             compaction_floor: Self::COMPACTION_FLOOR,
             background: true,
+            points_limit: None,
             files: FileOptions::default(),
         }
     }
@@ -114,6 +116,12 @@ impl Options {
     /// Checkpoints once the log is longer than this and than the last checkpoint: [1 MiB](Self::COMPACTION_FLOOR) if not said.
     pub fn with_compaction_floor(mut self, bytes: u64) -> Self {
         self.compaction_floor = bytes;
+        self
+    }
+
+    /// Has [`Store::set_point`] refuse once there are so many restore points, until one is removed. No limit if not said.
+    pub fn with_points_limit(mut self, count: usize) -> Self {
+        self.points_limit = Some(count);
         self
     }
 
@@ -184,6 +192,7 @@ impl fmt::Debug for Options {
             .field("budget", &self.budget)
             .field("compaction_floor", &self.compaction_floor)
             .field("background", &self.background)
+            .field("points_limit", &self.points_limit)
             .field("files", &self.files)
             .finish_non_exhaustive()
     }

@@ -189,7 +189,7 @@ impl BlobName {
     }
 
     /// A name that is made of allowed characters, and short enough.
-    pub(crate) fn hex(name: String) -> Self {
+    pub(crate) fn allowed(name: String) -> Self {
         Self(name.into())
     }
 

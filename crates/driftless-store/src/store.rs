@@ -66,7 +66,7 @@ const STAGED: &str = "staged-";
 pub struct Store<T: Crdt> {
     pub(crate) replica: Replica<T>,
     table: Table,
-    storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<dyn Storage>,
     pub(crate) committer: Arc<Committer>,
     durability: Durability,
     /// Number of the last record.
@@ -74,7 +74,8 @@ pub struct Store<T: Crdt> {
     /// Why memory holds what the disk does not.
     ahead: Option<StorageError>,
     budget: Option<Budget>,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    pub(crate) points_limit: Option<usize>,
     recovery: Recovery,
     compaction: Compaction,
     /// Ends before the storage is closed.
@@ -104,7 +105,9 @@ impl<T: Crdt> Store<T> {
     }
 
     pub(crate) fn load(storage: impl Storage, options: Options, load: Load) -> Result<Self, StoreError> {
-        let Options { durability, device, clock, mut progress, budget, compaction_floor, background, .. } = options;
+        let Options {
+            durability, device, clock, mut progress, budget, compaction_floor, background, points_limit, ..
+        } = options;
         let progress = progress.as_mut().map(|progress| &mut **progress as &mut dyn FnMut(_));
         let mut loader = Loader::<T>::new(clock.clone(), budget, progress);
         let storage: Arc<dyn Storage> = Arc::new(storage);
@@ -130,6 +133,7 @@ impl<T: Crdt> Store<T> {
             ahead: None,
             budget,
             clock,
+            points_limit,
             recovery,
             compaction,
             flusher: None,
@@ -784,7 +788,7 @@ fn staged_name(peer: &str) -> BlobName {
     let digits: String = peer.bytes().map(|byte| format!("{byte:02x}")).collect();
     let short = digits.get(..64).map(|begin| format!("{begin}-{:016x}", xxhash_rust::xxh3::xxh3_64(peer.as_bytes())));
     let name = format!("{STAGED}{}", short.unwrap_or(digits));
-    BlobName::hex(name)
+    BlobName::allowed(name)
 }
 
 impl<T: Crdt> Drop for Store<T> {
