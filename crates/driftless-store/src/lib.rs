@@ -6,6 +6,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod audit;
 mod bugs;
 mod commit;
 mod disk;
@@ -20,6 +21,7 @@ mod storage;
 mod store;
 mod table;
 
+pub use audit::{AuditAction, AuditEntry, AuditLimit};
 #[cfg(driftless_bugs)]
 pub use bugs::{Bug, switch};
 pub use commit::Durability;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use driftless::{Budget, Crdt, Environment, SystemEnvironment};
 
+use crate::audit::AuditLimit;
 use crate::commit::Durability;
 use crate::disk::{Disk, OsDisk};
 use crate::error::StoreError;
@@ -40,6 +41,7 @@ pub struct Options {
     pub(crate) compaction_floor: u64,
     pub(crate) background: bool,
     pub(crate) points_limit: Option<usize>,
+    pub(crate) audit: Option<AuditLimit>,
     files: FileOptions,
 }
 
@@ -64,6 +66,7 @@ impl Options {
             compaction_floor: Self::COMPACTION_FLOOR,
             background: true,
             points_limit: None,
+            audit: None,
             files: FileOptions::default(),
         }
     }
@@ -122,6 +125,12 @@ impl Options {
     /// Has [`Store::set_point`] refuse once there are so many restore points, until one is removed. No limit if not said.
     pub fn with_points_limit(mut self, count: usize) -> Self {
         self.points_limit = Some(count);
+        self
+    }
+
+    /// Keeps an [audit](Store::audit) of edits, merges and refusals, within limits. None is kept if not said.
+    pub fn with_audit(mut self, limit: AuditLimit) -> Self {
+        self.audit = Some(limit);
         self
     }
 
@@ -193,6 +202,7 @@ impl fmt::Debug for Options {
             .field("compaction_floor", &self.compaction_floor)
             .field("background", &self.background)
             .field("points_limit", &self.points_limit)
+            .field("audit", &self.audit)
             .field("files", &self.files)
             .finish_non_exhaustive()
     }

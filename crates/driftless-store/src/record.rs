@@ -6,6 +6,7 @@ use driftless::{Budget, Crdt, Delta, Environment, Replica, SystemEnvironment};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::audit::{AuditAction, AuditEntry};
 use crate::storage::{OpenProgress, Sink};
 use crate::table::{Changes, Table};
 
@@ -27,13 +28,15 @@ struct Written {
     kind: u8,
     delta: ByteBuf,
     table: Vec<(ByteBuf, Option<ByteBuf>)>,
+    #[serde(default)]
+    audit: Option<AuditEntry>,
 }
 
 /// Encodes a record: all that is to be there at once or not at all.
-pub(crate) fn encode(kind: Kind, delta: Option<&Delta>, table: &Changes) -> Vec<u8> {
+pub(crate) fn encode(kind: Kind, delta: Option<&Delta>, table: &Changes, audit: Option<&AuditEntry>) -> Vec<u8> {
     let table = table.iter().map(|(key, value)| (ByteBuf::from(key), value.map(ByteBuf::from)));
     let delta = ByteBuf::from(delta.map(Delta::to_bytes).unwrap_or_default());
-    let written = Written { kind: kind as u8, delta, table: table.collect() };
+    let written = Written { kind: kind as u8, delta, table: table.collect(), audit: audit.cloned() };
     // Numbers and bytes are always encodable.
     rmp_serde::to_vec(&written).unwrap_or_default()
 }
@@ -53,6 +56,8 @@ pub(crate) struct Loader<'a, T: Crdt> {
     budget: Option<Budget>,
     pub(crate) replica: Replica<T>,
     pub(crate) table: Table,
+    /// Entries of the audit in the log.
+    pub(crate) audit: Vec<AuditEntry>,
     progress: Option<&'a mut dyn FnMut(OpenProgress)>,
 }
 
@@ -60,7 +65,7 @@ impl<'a, T: Crdt> Loader<'a, T> {
     pub(crate) fn new(clock: Clock, budget: Option<Budget>, progress: Option<&'a mut dyn FnMut(OpenProgress)>) -> Self {
         let mut replica = Replica::with_environment(clock.clone());
         replica.set_pruning(budget);
-        Self { clock, budget, replica, table: Table::default(), progress }
+        Self { clock, budget, replica, table: Table::default(), audit: Vec::new(), progress }
     }
 
     /// For what is read and not written to.
@@ -114,7 +119,7 @@ impl<T: Crdt> Sink for Loader<'_, T> {
     }
 
     fn record(&mut self, content: &[u8]) -> Result<(), String> {
-        let Written { kind, delta, table } =
+        let Written { kind, delta, table, mut audit } =
             rmp_serde::from_slice(content).map_err(|error| format!("a record makes no sense: {error}"))?;
         if !delta.is_empty() {
             let delta = Delta::from_bytes(&delta).map_err(|error| format!("the delta of a record: {error}"))?;
@@ -123,13 +128,17 @@ impl<T: Crdt> Sink for Loader<'_, T> {
                 kind if kind == Kind::Merge as u8 => self.replica.merge(&delta),
                 other => return Err(format!("a record of kind {other}, which this version does not know")),
             };
-            merged.map_err(|error| format!("the delta of a record does not apply: {error}"))?;
+            let report = merged.map_err(|error| format!("the delta of a record does not apply: {error}"))?;
+            if let Some(entry) = audit.as_mut().filter(|entry| entry.action != AuditAction::Edit) {
+                (entry.opened, entry.closed) = (report.opened().count() as u64, report.closed().count() as u64);
+            }
         } else if kind != Kind::Table as u8 {
             return Err(format!("a record of kind {kind} without a delta"));
         }
         for (key, value) in table {
             self.table.set(&key, value.as_ref().map(|value| &value[..]));
         }
+        self.audit.extend(audit);
         Ok(())
     }
 

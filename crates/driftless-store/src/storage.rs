@@ -91,7 +91,7 @@ pub struct Recovery {
     /// The end of the log, if it was cut: what was being written when the process or the machine stopped, which nobody was told
     /// that it is durable. Rot there cannot be told from that.
     pub truncated: Option<Truncated>,
-    /// Damage. Empty unless it was [salvaged](Load::Salvage).
+    /// Damage. Unless it was [salvaged](Load::Salvage), only that of an [audit](crate::Store::audit).
     pub lost: Vec<Lost>,
 }
 

@@ -12,6 +12,7 @@ use driftless::{
     RepairError, Replica, Version,
 };
 
+use crate::audit::{Audit, AuditAction, AuditEntry, Outgoing};
 use crate::bugs::{Bug, is};
 use crate::commit::{Committer, Durability, Flusher};
 use crate::disk::OsDisk;
@@ -76,6 +77,8 @@ pub struct Store<T: Crdt> {
     budget: Option<Budget>,
     pub(crate) clock: Clock,
     pub(crate) points_limit: Option<usize>,
+    /// None if none is kept.
+    audit: Option<Audit>,
     recovery: Recovery,
     compaction: Compaction,
     /// Ends before the storage is closed.
@@ -91,7 +94,12 @@ struct Compaction {
     failed: Option<(StorageError, u64)>,
     /// Live writes when the checkpoint was written that is on the disk.
     live_then: usize,
+    /// Entries of the audit that the checkpoint takes out of the log.
+    outgoing: Option<Arc<Outgoing>>,
 }
+
+/// What writes a checkpoint, and needs the store no longer.
+type Job = Box<dyn FnOnce() -> Result<(), StorageError> + Send>;
 
 /// Opening and closing.
 impl<T: Crdt> Store<T> {
@@ -106,23 +114,43 @@ impl<T: Crdt> Store<T> {
 
     pub(crate) fn load(storage: impl Storage, options: Options, load: Load) -> Result<Self, StoreError> {
         let Options {
-            durability, device, clock, mut progress, budget, compaction_floor, background, points_limit, ..
+            durability,
+            device,
+            clock,
+            mut progress,
+            budget,
+            compaction_floor,
+            background,
+            points_limit,
+            audit,
+            ..
         } = options;
         let progress = progress.as_mut().map(|progress| &mut **progress as &mut dyn FnMut(_));
         let mut loader = Loader::<T>::new(clock.clone(), budget, progress);
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let recovery = storage.load(T::SCHEMA, load, &mut loader)?;
-        let Loader { mut replica, table, .. } = loader;
-        if let Some(device) = device {
-            replica.set_device(&device);
+        let mut recovery = storage.load(T::SCHEMA, load, &mut loader)?;
+        let Loader { mut replica, table, audit: logged, .. } = loader;
+        if let Some(device) = &device {
+            replica.set_device(device);
         }
+        let audit = match audit.map(|limit| Audit::load(&*storage, limit, device, logged)).transpose()? {
+            Some((audit, mut lost)) => {
+                recovery.lost.append(&mut lost);
+                Some(audit)
+            }
+            None => None,
+        };
         if load == Load::Salvage {
+            if let Some(outgoing) = audit.as_ref().and_then(Audit::outgoing) {
+                outgoing.write(&*storage)?;
+            }
             let parts = record::encode_checkpoint(&replica, &table);
             storage.replace(&parts.each_ref().map(|part| &part[..]))?;
         }
         let committer = Committer::new(Arc::clone(&storage));
         let live_then = replica.state().state().live_len();
-        let compaction = Compaction { floor: compaction_floor, background, running: None, failed: None, live_then };
+        let compaction =
+            Compaction { floor: compaction_floor, background, running: None, failed: None, live_then, outgoing: None };
         let mut store = Self {
             replica,
             table,
@@ -134,6 +162,7 @@ impl<T: Crdt> Store<T> {
             budget,
             clock,
             points_limit,
+            audit,
             recovery,
             compaction,
             flusher: None,
@@ -392,7 +421,7 @@ impl<T: Crdt> Store<T> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.append(Kind::Table, None, &changes)?;
+        self.append(Kind::Table, None, &changes, None)?;
         changes.apply(&mut self.table);
         self.settle()?;
         Ok(())
@@ -438,6 +467,7 @@ impl<T: Crdt> Store<T> {
         let repair = repair(&mut self.replica)?;
         // What a repair does depends on tombstones, which the log does not follow.
         self.checkpoint_or_be_ahead()?;
+        self.audit_alone(AuditAction::Repair, 0, None)?;
         Ok(repair)
     }
 
@@ -474,7 +504,7 @@ impl<T: Crdt> Store<T> {
     ) -> Result<(R, Delta), E> {
         self.check().map_err(StoreError::from)?;
         let (mut changes, mut logged) = (Changes::default(), None);
-        let (storage, table) = (&self.storage, &self.table);
+        let (storage, table, audit, clock) = (&self.storage, &self.table, &self.audit, &mut self.clock);
         let edited = {
             let changes = std::cell::RefCell::new(&mut changes);
             self.replica.try_edit_with(
@@ -484,21 +514,24 @@ impl<T: Crdt> Store<T> {
                     if delta.is_empty() && changes.is_empty() {
                         return Ok(());
                     }
+                    let audit = audit.as_ref().filter(|_| !delta.is_empty());
+                    let entry = audit.map(|audit| audit.entry(AuditAction::Edit, clock.now_ms(), delta.len() as u64));
                     let (kind, delta) = if delta.is_empty() { (Kind::Table, None) } else { (Kind::Edit, Some(delta)) };
                     let number = if is(Bug::TableApart) {
-                        let apart = storage.append(&record::encode(kind, delta, &Changes::default()));
-                        apart.and_then(|_| storage.append(&record::encode(Kind::Table, None, &changes)))
+                        let apart = storage.append(&record::encode(kind, delta, &Changes::default(), entry.as_ref()));
+                        apart.and_then(|_| storage.append(&record::encode(Kind::Table, None, &changes, None)))
                     } else {
-                        storage.append(&record::encode(kind, delta, &changes))
+                        storage.append(&record::encode(kind, delta, &changes, entry.as_ref()))
                     };
-                    logged = Some(number.map_err(|error| E::from(StoreError::Storage(error)))?);
+                    logged = Some((number.map_err(|error| E::from(StoreError::Storage(error)))?, entry));
                     Ok(())
                 },
             )
         };
         let edited = edited?;
-        if let Some(number) = logged {
+        if let Some((number, entry)) = logged {
             self.appended(number);
+            self.audited(entry);
         }
         changes.apply(&mut self.table);
         Ok(edited)
@@ -516,25 +549,34 @@ impl<T: Crdt> Store<T> {
 
     fn log_and_merge(&mut self, kind: Kind, delta: &Delta, changes: Changes) -> Result<MergeReport<T>, StoreError> {
         self.check()?;
-        self.replica.check(delta)?;
+        if let Err(error) = self.replica.check(delta) {
+            self.audit_refusal(delta, &error)?;
+            return Err(error.into());
+        }
         let merge = |replica: &mut Replica<T>| match kind {
             Kind::Edit => replica.replay(delta),
             _ => replica.merge(delta),
         };
         if is(Bug::MergedBeforeLogged) {
             let report = merge(&mut self.replica)?;
-            self.append(kind, Some(delta), &changes)?;
+            self.append(kind, Some(delta), &changes, None)?;
             return Ok(report);
         }
         let is_known = self.replica.version().includes(delta.upto());
+        let action = if kind == Kind::Edit { AuditAction::Replay } else { AuditAction::Merge };
+        let mut entry = if is_known { None } else { self.audit_entry(action, delta.len()) };
         match (is_known, changes.is_empty()) {
             // It changes nothing, or a content that loses its dot: see below.
             (true, true) => {}
-            (true, false) => self.append(Kind::Table, None, &changes)?,
-            (false, _) => self.append(kind, Some(delta), &changes)?,
+            (true, false) => self.append(Kind::Table, None, &changes, None)?,
+            (false, _) => self.append(kind, Some(delta), &changes, entry.as_ref())?,
         }
         let report = merge(&mut self.replica)?;
         changes.apply(&mut self.table);
+        if let Some(entry) = &mut entry {
+            (entry.opened, entry.closed) = (report.opened().count() as u64, report.closed().count() as u64);
+        }
+        self.audited(entry);
         if !report.dropped().is_empty() {
             // Two contents of one dot: what becomes of them depends on tombstones, which the log does not follow.
             self.checkpoint_or_be_ahead()?;
@@ -542,9 +584,15 @@ impl<T: Crdt> Store<T> {
         Ok(report)
     }
 
-    fn append(&mut self, kind: Kind, delta: Option<&Delta>, changes: &Changes) -> Result<(), StorageError> {
+    fn append(
+        &mut self,
+        kind: Kind,
+        delta: Option<&Delta>,
+        changes: &Changes,
+        entry: Option<&AuditEntry>,
+    ) -> Result<(), StorageError> {
         self.check()?;
-        let number = self.storage.append(&record::encode(kind, delta, changes))?;
+        let number = self.storage.append(&record::encode(kind, delta, changes, entry))?;
         self.appended(number);
         Ok(())
     }
@@ -577,6 +625,67 @@ impl<T: Crdt> Store<T> {
     }
 }
 
+/// Audit.
+impl<T: Crdt> Store<T> {
+    /// Returns the entries of the audit, oldest first; nothing if none is [kept](Options::with_audit).
+    ///
+    /// The entry of an edit or a merge is durable exactly when that is; one of a refusal or a repair with the next sync.
+    ///
+    /// ```
+    /// use driftless::{Graph, Replica};
+    /// use driftless_store::{AuditAction, AuditLimit, MemoryStorage, Options};
+    /// let options = Options::new().with_device("laptop").with_audit(AuditLimit::default());
+    /// let mut store = options.open_storage::<Graph>(MemoryStorage::new())?;
+    /// store.edit(|g| g.add_node("person:ada"))?;
+    /// let mut phone = Replica::<Graph>::new();
+    /// let (_, delta) = phone.edit(|g| g.add_node("person:bob"))?;
+    /// store.set_origin(Some("phone"));
+    /// store.merge(&delta)?;
+    /// let [edit, merge] = &store.audit()?[..] else { panic!() };
+    /// assert_eq!((edit.action, edit.device.as_deref()), (AuditAction::Edit, Some("laptop")));
+    /// assert_eq!((merge.action, merge.origin.as_deref()), (AuditAction::Merge, Some("phone")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.audit.as_ref().map_or(Ok(Vec::new()), |audit| audit.entries(&*self.storage))?)
+    }
+
+    /// Says where the next merges come from, for the audit: a device, an address, a file.
+    pub fn set_origin(&mut self, origin: Option<&str>) {
+        if let Some(audit) = &mut self.audit {
+            audit.origin = origin.map(str::to_owned);
+        }
+    }
+
+    fn audit_entry(&mut self, action: AuditAction, writes: usize) -> Option<AuditEntry> {
+        let now = self.clock.now_ms();
+        self.audit.as_ref().map(|audit| audit.entry(action, now, writes as u64))
+    }
+
+    fn audited(&mut self, entry: Option<AuditEntry>) {
+        if let (Some(audit), Some(entry)) = (&mut self.audit, entry) {
+            audit.push(entry);
+        }
+    }
+
+    fn audit_refusal(&mut self, delta: &Delta, error: &MergeError) -> Result<(), StorageError> {
+        // A gap is no fault of anybody's: the peer sends more.
+        match error {
+            MergeError::Gap { .. } => Ok(()),
+            error => self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string())),
+        }
+    }
+
+    /// Logs an entry without a delta.
+    fn audit_alone(&mut self, action: AuditAction, writes: usize, reason: Option<String>) -> Result<(), StorageError> {
+        let Some(entry) = self.audit_entry(action, writes) else { return Ok(()) };
+        let entry = AuditEntry { reason, ..entry };
+        self.append(Kind::Table, None, &Changes::default(), Some(&entry))?;
+        self.audited(Some(entry));
+        Ok(())
+    }
+}
+
 /// Checkpoints.
 impl<T: Crdt> Store<T> {
     /// Writes a checkpoint, O(n), and drops the log before it. Returns when it is durable.
@@ -586,7 +695,12 @@ impl<T: Crdt> Store<T> {
     pub fn compact(&mut self) -> Result<(), StoreError> {
         self.wait_for_compaction().ok();
         self.check()?;
-        Ok(self.start_compaction()?.map_or(Ok(()), |job| job())?)
+        Ok(self.compact_now()?)
+    }
+
+    fn compact_now(&mut self) -> Result<(), StorageError> {
+        let done = self.start_compaction().and_then(|job| job());
+        self.note_compaction(done)
     }
 
     /// The reason why the last checkpoint could not be written, if it could not. It is tried again when the log has grown.
@@ -596,8 +710,7 @@ impl<T: Crdt> Store<T> {
 
     fn checkpoint_or_be_ahead(&mut self) -> Result<(), StorageError> {
         self.wait_for_compaction().ok();
-        let written = self.start_compaction().and_then(|job| job.map_or(Ok(()), |job| job()));
-        written.inspect_err(|error| self.ahead = Some(error.clone()))
+        self.compact_now().inspect_err(|error| self.ahead = Some(error.clone()))
     }
 
     /// Checkpoints beside writing if it is time. A failure is kept for [`compaction_error`](Self::compaction_error).
@@ -614,38 +727,39 @@ impl<T: Crdt> Store<T> {
         if !is_worth_it || failed_before {
             return;
         }
-        let started = match self.start_compaction() {
-            Ok(Some(job)) if self.compaction.background => {
-                let thread = thread::Builder::new().name("driftless-checkpoint".to_owned()).spawn(job);
-                thread
-                    .map(|thread| self.compaction.running = Some(thread))
-                    .map_err(|error| StorageError::io("start a thread for", "a checkpoint", error))
+        let job = match self.start_compaction() {
+            Ok(job) if self.compaction.background => {
+                match thread::Builder::new().name("driftless-checkpoint".to_owned()).spawn(job) {
+                    Ok(thread) => return self.compaction.running = Some(thread),
+                    Err(error) => Err(StorageError::io("start a thread for", "a checkpoint", error)),
+                }
             }
-            Ok(Some(job)) => job(),
-            Ok(None) => Ok(()),
+            Ok(job) => job(),
             Err(error) => Err(error),
         };
-        self.note_compaction(started).ok();
+        self.note_compaction(job).ok();
     }
 
-    /// Begins a generation. Returns what writes its checkpoint, which needs the store no longer.
-    #[expect(clippy::type_complexity, reason = "said once")]
-    fn start_compaction(
-        &mut self,
-    ) -> Result<Option<Box<dyn FnOnce() -> Result<(), StorageError> + Send>>, StorageError> {
+    /// Begins a generation, and returns what writes its checkpoint.
+    fn start_compaction(&mut self) -> Result<Job, StorageError> {
         let cut = self.storage.cut()?;
         self.compaction.live_then = self.replica.state().state().live_len();
+        let outgoing = self.audit.as_ref().and_then(Audit::outgoing).map(Arc::new);
+        self.compaction.outgoing.clone_from(&outgoing);
         // O(1), and unmoved by what is written meanwhile.
         let (mut replica, table) = (self.replica.fork(), self.table.clone());
         let storage = Arc::clone(&self.storage);
-        Ok(Some(Box::new(move || {
+        Ok(Box::new(move || {
             if is(Bug::PrunedByCheckpoint) {
                 replica.prune(Prune::All);
             }
             let parts = record::encode_checkpoint(&replica, &table);
-            drop(mem::take(&mut replica));
+            drop(replica);
+            if let Some(outgoing) = outgoing {
+                outgoing.write(&*storage)?;
+            }
             storage.checkpoint(cut, &parts.each_ref().map(|part| &part[..]))
-        })))
+        }))
     }
 
     fn wait_for_compaction(&mut self) -> Result<(), StorageError> {
@@ -657,6 +771,11 @@ impl<T: Crdt> Store<T> {
     }
 
     fn note_compaction(&mut self, done: Result<(), StorageError>) -> Result<(), StorageError> {
+        let outgoing = self.compaction.outgoing.take().filter(|_| done.is_ok());
+        let done = match (&mut self.audit, outgoing) {
+            (Some(audit), Some(outgoing)) => audit.written(&*self.storage, &outgoing, self.clock.now_ms()),
+            _ => done,
+        };
         let log = self.storage.usage().log;
         // A disk that is full is so for a while.
         self.compaction.failed = done.as_ref().err().map(|error| (error.clone(), log + (log / 4).max(1)));
@@ -766,7 +885,8 @@ impl<T: Crdt> Replicated<T> for Store<T> {
             self.check().map_err(StoreError::from).and_then(|()| Ok(Replicated::take_in(&mut self.replica, theirs)?));
         let taken = taken.map_err(refused_repair)?;
         if self.replica.statement() != before {
-            self.checkpoint_or_be_ahead().map_err(|error| refused_repair(error.into()))?;
+            let written = self.checkpoint_or_be_ahead().and_then(|()| self.audit_alone(AuditAction::Repair, 0, None));
+            written.map_err(|error| refused_repair(error.into()))?;
         }
         Ok(taken)
     }
