@@ -16,6 +16,8 @@ mod memory;
 mod options;
 mod points;
 mod record;
+#[cfg(feature = "redb")]
+mod redb;
 mod shared;
 mod storage;
 mod store;
@@ -33,6 +35,8 @@ pub use file::{FileOptions, FileStorage};
 pub use memory::MemoryStorage;
 pub use options::Options;
 pub use points::{MAX_POINT_NAME_LEN, Point, PointError};
+#[cfg(feature = "redb")]
+pub use redb::RedbStorage;
 pub use shared::{SharedStore, StoreGuard, Watcher};
 pub use storage::{BlobName, Cut, Load, Lost, OpenProgress, Recovery, Sink, Storage, StorageError, Truncated, Usage};
 pub use store::Store;

@@ -52,8 +52,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The log in bytes below which it is not worth a checkpoint.
-    pub const COMPACTION_FLOOR: u64 = 1024 * 1024;
+    /// The log in bytes below which it is not worth a checkpoint: one segment. With a fourth of it, a store of 10,000 nodes that is
+    /// edited in large batches wrote two thirds more bytes and was a tenth slower.
+    pub const COMPACTION_FLOOR: u64 = 4 * 1024 * 1024;
 
     /// Durable at once, pruned by the default [`Budget`], compacted beside writing, without waiting for a lock.
     pub fn new() -> Self {
@@ -116,7 +117,7 @@ impl Options {
         self
     }
 
-    /// Checkpoints once the log is longer than this and than the last checkpoint: [1 MiB](Self::COMPACTION_FLOOR) if not said.
+    /// Checkpoints once the log is longer than this and than the last checkpoint: [4 MiB](Self::COMPACTION_FLOOR) if not said.
     pub fn with_compaction_floor(mut self, bytes: u64) -> Self {
         self.compaction_floor = bytes;
         self
