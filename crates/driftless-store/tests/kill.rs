@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driftless::{Graph, NodeId};
 use driftless_store::{Durability, Options, Store, StoreError};
@@ -20,6 +20,9 @@ const DIRECTORY: &str = "DRIFTLESS_WRITER_DIRECTORY";
 const BATCHED: &str = "DRIFTLESS_WRITER_BATCHED";
 
 const ITEMS: u64 = 40;
+
+/// How long a child may take until it writes.
+const START: Duration = Duration::from_secs(20);
 
 fn options(batched: bool) -> Options {
     let durability = if batched { Durability::Batched(Duration::from_millis(2)) } else { Durability::Immediate };
@@ -150,9 +153,12 @@ fn nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
         let mut last = 0;
         for kill in 0..kills / 2 {
             let (mut child, acknowledged, listener) = start(&directory, batched);
-            // Some die while they open the store.
-            let time = Duration::from_micros(500 + mix(kill) % 60_000);
-            thread::sleep(time);
+            // Some die while they open the store; the others once they write, however busy the machine is.
+            let begun = Instant::now();
+            while kill % 5 != 0 && acknowledged.load(Ordering::SeqCst) == 0 && begun.elapsed() < START {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_micros(500 + mix(kill) % 50_000));
             child.kill().unwrap();
             child.wait().unwrap();
             listener.join().unwrap();
