@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use driftless::testing::{TestEnvironment, repair_checksum};
 use driftless::{Crdt, Graph};
 use driftless_store::{
-    FileOptions, FileStorage, Image, Load, Options, Sink, SimulatedDisk, Storage, Store, StoreError,
+    FileOptions, FileStorage, Image, Load, Options, SimulatedDisk, Sink, Storage, Store, StoreError,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_bytes::ByteBuf;

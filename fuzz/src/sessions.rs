@@ -8,7 +8,7 @@ use std::time::Duration;
 use driftless::kernel::{Dropped, Entity, MergeError, Payload};
 use driftless::sync::{Checkpoint, Event, Options, Session, SessionError, Staged};
 use driftless::testing::{Oracle, Raw, TestEnvironment, repair_frame_checksum};
-use driftless::{Crdt, Delta, Dot, Fingerprint, Prune, Replica, Version};
+use driftless::{Crdt, Delta, Dot, Environment, Fingerprint, Prune, Replica, Version};
 
 use crate::input::Input;
 use crate::talk::{End, converse, trusting};
@@ -52,6 +52,27 @@ struct Net {
     set_back: bool,
     /// What a merge or a repair has handed back.
     dropped: BTreeSet<Vec<u8>>,
+}
+
+/// The environment of a process that was copied with its memory.
+struct Copied {
+    /// The randomness that its writer was drawn from, before it was copied.
+    writer: Option<[u8; 16]>,
+    own: TestEnvironment,
+}
+
+impl Environment for Copied {
+    fn now_ms(&mut self) -> u64 {
+        self.own.now_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.writer.take().unwrap_or_else(|| self.own.random())
+    }
+
+    fn process(&mut self) -> u32 {
+        self.own.process()
+    }
 }
 
 fn alive(replica: &Replica<Raw>) -> BTreeSet<Vec<u8>> {
@@ -209,11 +230,14 @@ impl Net {
     /// A process goes on twice, with its memory: both draw the same writer and write by it.
     fn copy(&mut self, of: usize, place: u8, what: u8) {
         self.set_back = true;
-        let (original, seed) = (self.sites[of].replica.fork(), 1_000 + self.seed());
-        for site in &mut self.sites {
-            let environment = TestEnvironment::new(seed);
-            site.clock = environment.clock();
-            site.replica = original.fork_with(environment);
+        let original = self.sites[of].replica.fork();
+        // Both are the writer that the process was. What they draw later comes from the system, and differs.
+        let writer = TestEnvironment::new(1_000 + self.seed()).random();
+        for site in 0..2 {
+            let own = TestEnvironment::new(1_000 + self.seed());
+            let site = &mut self.sites[site];
+            site.clock = own.clock();
+            site.replica = original.fork_with(Copied { writer: Some(writer), own });
             // Sessions and frames are those of the process that is gone.
             site.inbox.clear();
         }
