@@ -118,6 +118,8 @@ impl Options {
     }
 
     /// Checkpoints once the log is longer than this and than the last checkpoint: [4 MiB](Self::COMPACTION_FLOOR) if not said.
+    /// A shorter log is checkpointed too when it is scattered over more than 64 files, as by a command that opens the store for each
+    /// edit. With `u64::MAX` only [`Store::compact`] does it.
     pub fn with_compaction_floor(mut self, bytes: u64) -> Self {
         self.compaction_floor = bytes;
         self

@@ -648,6 +648,7 @@ impl Storage for RedbStorage {
     fn usage(&self) -> Usage {
         let log = self.log();
         Usage {
+            files: 0,
             checkpoint: log.checkpoint_bytes,
             log: log.log_bytes,
             written: self.cost.written.load(Ordering::Relaxed),

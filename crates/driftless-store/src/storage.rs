@@ -171,6 +171,8 @@ pub struct Usage {
     pub checkpoint: u64,
     /// Bytes of the log since, as far as it is written.
     pub log: u64,
+    /// Files that the log is spread over; 0 where there are none. Each opening that writes begins one.
+    pub files: u64,
     /// Bytes that were written since it was opened, with all that was prepared in advance.
     pub written: u64,
     /// Syncs since it was opened.

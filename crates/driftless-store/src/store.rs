@@ -85,6 +85,11 @@ pub struct Store<T: Crdt> {
     flusher: Option<Flusher>,
 }
 
+/// A log of more files than these, beside one for each so many bytes, is checkpointed however short it is: each file costs an
+/// opening as much as some ten records.
+const MAX_SHORT_FILES: u64 = 64;
+const SHORT_FILE: u64 = 256 * 1024;
+
 /// When to checkpoint, and the checkpoint that is being written.
 struct Compaction {
     floor: u64,
@@ -721,8 +726,11 @@ impl<T: Crdt> Store<T> {
         }
         let usage = self.storage.usage();
         let live = self.replica.state().state().live_len();
-        let is_worth_it =
+        let is_long =
             usage.log > self.compaction.floor && (usage.log > usage.checkpoint || live < self.compaction.live_then / 2);
+        // A command that opens the store for each edit begins a file each time.
+        let is_scattered = usage.files > MAX_SHORT_FILES + usage.log / SHORT_FILE && self.compaction.floor < u64::MAX;
+        let is_worth_it = is_long || is_scattered;
         let failed_before = self.compaction.failed.as_ref().is_some_and(|(_, from)| usage.log < *from);
         if !is_worth_it || failed_before {
             return;

@@ -44,6 +44,28 @@ fn each_opening_goes_on_from_the_one_before() {
     }
 }
 
+/// A command that opens the store for each edit left a file each time, and the next opening read all of them.
+#[test]
+fn a_thousand_openings_leave_no_thousand_files() {
+    let disk = driftless_store::SimulatedDisk::new();
+    let mut most = 0;
+    for n in 0..1_000 {
+        let mut store = Options::new().with_device("laptop").open_on::<Graph>(disk.clone()).unwrap();
+        store
+            .edit(|g| {
+                let id = g.add_node("note:one")?;
+                g.set(id, "/n", n)
+            })
+            .unwrap();
+        store.close().unwrap();
+        most = most.max(disk.image().len());
+    }
+    assert!(most < 75, "{most} files");
+    let store = Options::new().open_on::<Graph>(disk).unwrap();
+    assert_eq!((store.version().len(), store.state().node_count()), (1, 1));
+    assert!(store.usage().log + store.usage().checkpoint < 150_000, "{:?}", store.usage());
+}
+
 #[test]
 fn a_second_opener_is_told_who_has_it() {
     let directory = tempfile::tempdir().unwrap();

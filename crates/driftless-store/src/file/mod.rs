@@ -688,7 +688,8 @@ impl Storage for FileStorage {
     }
 
     fn usage(&self) -> Usage {
-        self.log().usage
+        let log = self.log();
+        Usage { files: log.head.last - log.head.first + 1, ..log.usage }
     }
 
     fn close(&self) {
