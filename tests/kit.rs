@@ -401,10 +401,9 @@ impl Derived for Idle {
 
 #[test]
 fn writes_that_the_model_does_not_know_of_fail() {
-    let verdict = verdict::<Idle>();
-    // Which of the two is said depends on whether the smallest failing history ends with the first edit of an opening.
-    let said = ["how many writes", "the counter after which those of a new writer begin"];
-    assert!(said.iter().any(|said| verdict.contains(said)), "{verdict}");
+    // Every run fails; what the smallest history of one shows first depends on chance.
+    let verdicts: Vec<String> = (0..20).map(|_| verdict::<Idle>()).collect();
+    assert!(verdicts.iter().any(|verdict| verdict.contains("how many writes")), "{verdicts:?}");
 }
 
 /// Says that what is not there cannot be removed.
