@@ -1,6 +1,9 @@
 //! A process that is killed while it writes, again and again, on one directory. The page cache survives it, so this judges the order in
 //! which a process does things; `crash` judges what a medium does.
 //!
+//! The child is this test's own executable, told by the environment to run nothing but `writer`. It numbers its edits and prints a line
+//! for each that has returned, so the parent knows what was acknowledged.
+//!
 //! `DRIFTLESS_KILLS=1000` kills more often than the hundred times of the normal run.
 
 use std::collections::BTreeMap;
@@ -13,20 +16,52 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use driftless::{Graph, NodeId};
-use driftless_store::{Durability, Options, Store, StoreError};
+use driftless_store::{Durability, Options, StorageError, Store, StoreError};
 
 /// Says to the test process that it is the one that writes, and where.
 const DIRECTORY: &str = "DRIFTLESS_WRITER_DIRECTORY";
-const BATCHED: &str = "DRIFTLESS_WRITER_BATCHED";
+const MODE: &str = "DRIFTLESS_WRITER_MODE";
 
 const ITEMS: u64 = 40;
 
-/// How long a child may take until it writes.
-const START: Duration = Duration::from_secs(20);
+/// In batches, the child flushes and acknowledges each time after so many edits.
+const BATCH: u64 = 10;
 
-fn options(batched: bool) -> Options {
-    let durability = if batched { Durability::Batched(Duration::from_millis(2)) } else { Durability::Immediate };
-    Options::new().with_segment_len(6_000).with_compaction_floor(25_000).with_durability(durability)
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// Every edit is acknowledged.
+    Immediate,
+    /// Edits are acknowledged after each flush.
+    Batched,
+    /// As `Immediate`, with segments that stay for as long as a copy takes.
+    Copied,
+}
+
+impl Mode {
+    const ALL: [Self; 3] = [Self::Immediate, Self::Batched, Self::Copied];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Batched => "batched",
+            Self::Copied => "copied",
+        }
+    }
+
+    /// How many writes are acknowledged at once.
+    fn batch(self) -> u64 {
+        if self == Self::Batched { BATCH } else { 1 }
+    }
+
+    /// Segments and checkpoints so small that a child begins several in the time that it lives.
+    fn options(self) -> Options {
+        let options = match self {
+            Self::Immediate | Self::Batched => Options::new().with_segment_len(1_500).with_compaction_floor(3_000),
+            Self::Copied => Options::new().with_segment_len(60_000).with_compaction_floor(600_000),
+        };
+        let delay = Duration::from_millis(2);
+        options.with_durability(if self == Self::Batched { Durability::Batched(delay) } else { Durability::Immediate })
+    }
 }
 
 /// What the write of this number does: it sets one item, and every few removes another.
@@ -72,9 +107,13 @@ fn write(store: &mut Store<Graph>, number: u64) -> Result<(), StoreError> {
             };
             set(g, "counter", number as i64).map_err(StoreError::from)?;
             set(g, &format!("item:{item}"), value).map_err(StoreError::from)?;
-            if number.is_multiple_of(13) {
-                g.set(id(item), "/filler", "x".repeat(3_000).as_str()).map_err(StoreError::from)?;
-            }
+            // Now and then a record of many pages, of which a killed process may have written some.
+            let filler = match number {
+                _ if number.is_multiple_of(31) => 300_000,
+                _ if number.is_multiple_of(5) => 2_000,
+                _ => 10,
+            };
+            g.set(NodeId::named("counter"), "/filler", "x".repeat(filler).as_str()).map_err(StoreError::from)?;
             if let Some(removed) = removed.filter(|removed| g.node(id(*removed)).is_some()) {
                 g.remove_node(id(removed)).map_err(StoreError::from)?;
             }
@@ -88,47 +127,80 @@ fn write(store: &mut Store<Graph>, number: u64) -> Result<(), StoreError> {
 #[test]
 fn writer() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let batched = std::env::var_os(BATCHED).is_some();
-    let mut store = options(batched).waiting_for_lock(Duration::from_secs(10)).open::<Graph>(&directory).unwrap();
+    let mode = std::env::var(MODE).unwrap();
+    let mode = Mode::ALL.into_iter().find(|known| known.name() == mode).unwrap();
+    let open = || mode.options().waiting_for_lock(Duration::from_secs(10)).open::<Graph>(&directory).unwrap();
+    let mut store = open();
     let writes = writes_in(store.state());
     let mut out = std::io::stdout().lock();
     for number in writes + 1.. {
         write(&mut store, number).unwrap();
-        if batched && number.is_multiple_of(10) {
+        if number.is_multiple_of(mode.batch()) {
+            // Of an immediate store, all is durable by now.
             store.flush().unwrap();
-        }
-        if !batched || number.is_multiple_of(10) {
             writeln!(out, "acknowledged {number}").unwrap();
             out.flush().unwrap();
         }
-        if number.is_multiple_of(150) {
+        if number.is_multiple_of(70) {
             let backup = Path::new(&directory).with_extension("backup");
             let _ = std::fs::remove_dir_all(&backup);
             store.backup_to(&backup).unwrap();
         }
+        if number.is_multiple_of(110) {
+            store.close().unwrap();
+            store = open();
+        }
     }
 }
 
-/// A child that writes to a directory, and the last write that it has acknowledged.
-fn start(directory: &Path, batched: bool) -> (Child, Arc<AtomicU64>, thread::JoinHandle<()>) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["writer", "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(DIRECTORY, directory).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    if batched {
-        command.env(BATCHED, "1");
+struct Writer {
+    child: Child,
+    /// The last write that it has acknowledged.
+    acknowledged: Arc<AtomicU64>,
+    listener: thread::JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(directory: &Path, mode: Mode) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["writer", "--exact", "--nocapture", "--test-threads=1"]);
+        command.env(DIRECTORY, directory).env(MODE, mode.name());
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let out = child.stdout.take().unwrap();
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let heard = Arc::clone(&acknowledged);
+        let listener = thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                // The first of them follows, on its line, what the test harness says of the test.
+                let number = line.split_once("acknowledged ").and_then(|(_, number)| number.parse().ok());
+                number.into_iter().for_each(|number| heard.store(number, Ordering::SeqCst));
+            }
+        });
+        Self { child, acknowledged, listener }
     }
-    let mut child = command.spawn().unwrap();
-    let out = child.stdout.take().unwrap();
-    let acknowledged = Arc::new(AtomicU64::new(0));
-    let heard = Arc::clone(&acknowledged);
-    let listener = thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            // The first of them follows, on its line, what the test harness says of the test.
-            let number = line.split_once("acknowledged ").and_then(|(_, number)| number.parse().ok());
-            number.into_iter().for_each(|number| heard.store(number, Ordering::SeqCst));
+
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has acknowledged the write of this number, or a later one.
+    fn wait_for(&self, number: u64) {
+        let start = Instant::now();
+        while self.acknowledged() < number {
+            assert!(start.elapsed() < Duration::from_secs(60), "the writer does not write");
+            thread::sleep(Duration::from_micros(200));
         }
-    });
-    (child, acknowledged, listener)
+    }
+
+    /// Kills it. Returns the last write that it has acknowledged; 0 if there was none.
+    fn kill(mut self) -> u64 {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.code().is_none(), "the writer ended by itself: {status}");
+        self.listener.join().unwrap();
+        self.acknowledged.load(Ordering::SeqCst)
+    }
 }
 
 /// Splitmix64.
@@ -139,6 +211,25 @@ fn mix(seed: u64) -> u64 {
     seed ^ seed >> 31
 }
 
+/// What the kills met.
+#[derive(Debug, Default)]
+struct Met {
+    /// Killed before it had acknowledged a write.
+    early: u64,
+    /// Writes that were acknowledged, or found by the parent.
+    known: u64,
+    /// Writes that were found and had not been acknowledged.
+    beyond: u64,
+    /// Openings that cut off the end of the log.
+    truncated: u64,
+    /// A checkpoint was being written, or had its name and was not in use yet.
+    compacting: u64,
+    /// Openings that found a checkpoint.
+    checkpoints: u64,
+    /// Backups that opened, and that were half-written and refused.
+    backups: (u64, u64),
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
     if std::env::var_os(DIRECTORY).is_some() {
@@ -146,56 +237,75 @@ fn nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
     }
     let kills = std::env::var("DRIFTLESS_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(100);
     let root = tempfile::tempdir().unwrap();
-    let (mut beyond, mut truncated, mut checkpoints, mut killed_early) = (0, 0, 0, 0);
-    let mut total = 0;
-    for (directory, batched) in [("immediate", false), ("batched", true)] {
-        let directory = root.path().join(directory);
+    let mut met = Met::default();
+    for mode in [Mode::Immediate, Mode::Batched] {
+        let directory = root.path().join(mode.name());
         let mut last = 0;
         for kill in 0..kills / 2 {
-            let (mut child, acknowledged, listener) = start(&directory, batched);
-            // Some die while they open the store; the others once they write, however busy the machine is.
-            let begun = Instant::now();
-            while kill % 5 != 0 && acknowledged.load(Ordering::SeqCst) == 0 && begun.elapsed() < START {
-                thread::sleep(Duration::from_millis(1));
+            let writer = Writer::start(&directory, mode);
+            // One in five dies while it opens the store; the others write, however slow the disk is.
+            if kill % 5 != 0 {
+                writer.wait_for(last + 1);
             }
-            thread::sleep(Duration::from_micros(500 + mix(kill) % 50_000));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            listener.join().unwrap();
-            let acknowledged = acknowledged.load(Ordering::SeqCst);
-            killed_early += u64::from(acknowledged == 0);
-            let acknowledged = acknowledged.max(last);
-            if !directory.join("head").exists() {
-                continue;
+            thread::sleep(Duration::from_micros(1_000 + mix(kill) % 59_000));
+            let acknowledged = writer.kill();
+            met.early += u64::from(acknowledged == 0);
+            if directory.join("head").exists() {
+                last = inspect(&directory, mode, kill, last, acknowledged, &mut met);
             }
-            let checkpoint = |name: &str| name.starts_with("checkpoint-") && name.ends_with(".tmp");
-            let files = std::fs::read_dir(&directory).unwrap();
-            let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-            checkpoints += u64::from(names.into_iter().any(|name| checkpoint(&name)));
-            let writes = match kill % 3 {
-                // Then it is the next child that recovers.
-                0 => writes_in(&Store::<Graph>::read(&directory).unwrap()),
-                _ => {
-                    let store = options(batched).open::<Graph>(&directory).unwrap();
-                    truncated += u64::from(store.recovery().truncated.is_some());
-                    let writes = writes_in(store.state());
-                    let in_table = store.get("writes").map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
-                    assert_eq!(in_table, writes, "the table and the state disagree");
-                    writes
-                }
-            };
-            assert!(writes >= acknowledged, "{acknowledged} writes were acknowledged, {writes} are there");
-            assert!(batched || writes <= acknowledged.max(last) + 1, "{acknowledged} acknowledged, {writes} there");
-            beyond += writes - acknowledged;
-            last = writes;
         }
-        total += last;
+        met.known += last;
     }
-    println!(
-        "{kills} kills: {total} writes, {beyond} found beyond those acknowledged, {killed_early} killed before the first, \
-         {truncated} truncated, {checkpoints} while a checkpoint was written"
-    );
-    assert!(total > 10 * kills && killed_early < kills, "hardly anything was written");
+    println!("{kills} kills: {met:?}");
+    assert!(met.early <= kills / 5, "hardly anything was written");
+    assert!(met.checkpoints > 0, "the log was never replaced by a checkpoint");
+}
+
+/// Opens what a killed process has left behind. Returns how many writes are there.
+fn inspect(directory: &Path, mode: Mode, kill: u64, last: u64, acknowledged: u64, met: &mut Met) -> u64 {
+    let files = std::fs::read_dir(directory).unwrap();
+    let names: Vec<String> = files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let checkpoints: Vec<_> = names.iter().filter(|name| name.starts_with("checkpoint-")).collect();
+    met.compacting += u64::from(checkpoints.len() > 1 || checkpoints.iter().any(|name| name.ends_with(".tmp")));
+
+    let acknowledged = acknowledged.max(last);
+    let writes = match kill % 3 {
+        // Then it is the next child that recovers.
+        0 => {
+            let found = Store::<Graph>::verify(directory).unwrap();
+            assert!(found.lost.is_empty(), "a kill damaged the store: {:?}", found.lost);
+            writes_in(&Store::<Graph>::read(directory).unwrap())
+        }
+        _ => {
+            let store = mode.options().open::<Graph>(directory).unwrap();
+            let recovery = store.recovery();
+            assert!(recovery.lost.is_empty() && !recovery.created, "{recovery:?}");
+            if let Some(cut) = &recovery.truncated {
+                assert!(!recovery.was_closed && cut.bytes > 0 && cut.file.starts_with("segment-"), "{recovery:?}");
+                met.truncated += 1;
+            }
+            met.checkpoints += u64::from(store.usage().checkpoint > 0);
+            let writes = writes_in(store.state());
+            let in_table = store.get("writes").map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+            assert_eq!(in_table, writes, "the table and the state disagree");
+            writes
+        }
+    };
+    assert!(writes >= acknowledged, "{acknowledged} writes were acknowledged, {writes} are there");
+    assert!(writes <= acknowledged + mode.batch(), "{acknowledged} writes were acknowledged, {writes} are there");
+    met.beyond += writes - acknowledged;
+
+    match Store::<Graph>::read(directory.with_extension("backup")) {
+        Ok(copy) => {
+            assert!(writes_in(&copy) <= writes);
+            met.backups.0 += 1;
+        }
+        Err(StoreError::Storage(
+            StorageError::NoStore { .. } | StorageError::Missing { .. } | StorageError::Damaged { .. },
+        )) => met.backups.1 += u64::from(directory.with_extension("backup").exists()),
+        Err(other) => panic!("{other}"),
+    }
+    writes
 }
 
 #[test]
@@ -205,11 +315,9 @@ fn a_directory_that_is_copied_while_it_is_written_to_opens_as_it_was_or_is_refus
     }
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("store");
-    let (mut child, acknowledged, listener) = start(&directory, false);
-    let (mut opened, mut refused) = (0, 0);
-    while acknowledged.load(Ordering::SeqCst) < 20 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    let writer = Writer::start(&directory, Mode::Copied);
+    let (mut opened, mut refused, mut most) = (0, 0, 0);
+    writer.wait_for(20);
     for copy in 0..30 {
         let to = root.path().join(format!("copy-{copy}"));
         std::fs::create_dir(&to).unwrap();
@@ -226,7 +334,7 @@ fn a_directory_that_is_copied_while_it_is_written_to_opens_as_it_was_or_is_refus
         }
         match Store::<Graph>::open(&to) {
             Ok(store) => {
-                assert!(writes_in(store.state()) <= acknowledged.load(Ordering::SeqCst) + 1);
+                most = writes_in(store.state()).max(most);
                 opened += 1;
             }
             Err(StoreError::Storage(error)) => {
@@ -236,46 +344,8 @@ fn a_directory_that_is_copied_while_it_is_written_to_opens_as_it_was_or_is_refus
             Err(other) => panic!("{other}"),
         }
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    listener.join().unwrap();
+    let acknowledged = writer.kill();
+    assert!(most <= acknowledged + 1, "{acknowledged} writes were acknowledged, {most} are in a copy");
     println!("30 copies: {opened} opened, {refused} refused");
     assert!(opened > 0, "not one copy opened");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_directory_that_may_not_be_written_is_read_and_not_opened() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let root = tempfile::tempdir().unwrap();
-    let directory = root.path().join("store");
-    let mut store = Store::<Graph>::open(&directory).unwrap();
-    write(&mut store, 1).unwrap();
-    drop(store);
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o444)).unwrap();
-    }
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o555)).unwrap();
-    assert_eq!(writes_in(&Store::<Graph>::read(&directory).unwrap()), 1);
-    // Whoever may do everything, as root may, is not held up by permissions.
-    if let Err(error) = Store::<Graph>::open(&directory) {
-        assert!(error.to_string().contains("could not"), "{error}");
-    }
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[test]
-fn there_is_no_store_where_none_was_begun() {
-    let root = tempfile::tempdir().unwrap();
-    for directory in [root.path().join("nowhere"), root.path().to_owned()] {
-        let error = Store::<Graph>::read(&directory).unwrap_err();
-        assert!(error.to_string().starts_with("there is no store in"), "{error}");
-        assert!(Store::<Graph>::verify(&directory).is_err());
-    }
-    assert!(!root.path().join("nowhere").exists(), "looking made a directory");
-    std::fs::write(root.path().join("notes.txt"), "mine").unwrap();
-    drop(Store::<Graph>::open(root.path()).unwrap());
-    assert_eq!(std::fs::read_to_string(root.path().join("notes.txt")).unwrap(), "mine");
 }
