@@ -26,12 +26,12 @@ impl OsDisk {
     /// Opens a directory, and creates it if it is not there, with the directories above it.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            fs::create_dir_all(path)?;
-            // The new name must survive as well as what will be in it.
-            if let Some(parent) = path.parent() {
-                sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
-            }
+        let missing: Vec<&Path> =
+            path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+        fs::create_dir_all(path)?;
+        // Each new name must survive as well as what will be in it.
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
         Self::open(path)
     }
