@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftless::Graph;
-use driftless_store::{Options, Store};
+use driftless_store::{AuditLimit, Options, Store};
 use lexopt::prelude::*;
 
 use memory::Memory;
@@ -34,7 +34,8 @@ Usage: cargo run -p memory -- DIRECTORY COMMAND
   persona [PATH [JSON]]         prints or sets a part of the persona, such as /tone '\"dry\"'
   conflicts                     lists what devices disagree on
   settle CONFLICT HOW           settles a conflict: by the number of a candidate, restore, delete
-  log                           lists the notes, the latest first
+  notes                         lists the notes, the latest first
+  log                           says what changed lately, and from where
   sync DIRECTORY                brings two memories up with each other
   backup DIRECTORY              copies the memory into a new directory
   doctor                        looks for damage, and changes nothing
@@ -89,6 +90,7 @@ fn open(directory: &Path) -> Result<Memory, Failed> {
     let device = std::env::var("MEMORY_DEVICE").unwrap_or_else(|_| "this device".to_owned());
     // Another call may be at work.
     let options = Options::new().with_device(&device).waiting_for_lock(Duration::from_secs(10));
+    let options = options.with_audit(AuditLimit::default());
     let store: Store<Graph> = options.open(directory)?;
     if let Some(cut) = &store.recovery().truncated {
         let _ = writeln!(
@@ -113,8 +115,9 @@ fn answer(memory: &mut Memory, command: &[&str], labels: &[String]) -> Result<St
         ["persona", path, json @ ..] => memory.set_persona(path, &json.join(" "))?,
         ["conflicts"] => memory.conflicts(),
         ["settle", conflict, how] => memory.settle(conflict, how)?,
-        ["log"] => memory.log(),
-        ["sync", other] => memory.sync(&mut open(Path::new(other))?)?,
+        ["notes"] => memory.notes(),
+        ["log"] => memory.log()?,
+        ["sync", other] => memory.sync(&mut open(Path::new(other))?, other)?,
         ["backup", directory] => memory.backup(Path::new(directory))?,
         _ => return Err("no such command; see --help".into()),
     })

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-use driftless::{Graph, Metric, Model, Node, NodeId, Resolution, sync};
-use driftless_store::{Store, StoreError};
+use driftless::{Graph, Metric, Model, Node, NodeId, Resolution, Stamp, sync};
+use driftless_store::{AuditAction, AuditEntry, Store, StoreError};
 
 use crate::words;
 
@@ -16,6 +16,8 @@ const NOTE: &str = "Note";
 const PERSONA: &str = "persona";
 /// So many notes are found.
 const FOUND: usize = 5;
+/// So many changes are told of.
+const LATELY: usize = 20;
 /// Notes that are less alike than this are not found by likeness.
 const ALIKE: f32 = 0.35;
 
@@ -143,16 +145,25 @@ impl Memory {
         Ok("settled\n".to_owned())
     }
 
-    pub(crate) fn log(&self) -> String {
+    pub(crate) fn notes(&self) -> String {
         let mut notes: Vec<Node<'_>> = notes(self.store.state()).collect();
         // Ids of nodes begin with the time at which they were made.
         notes.sort_by_key(|node| std::cmp::Reverse(node.id()));
         let lines: String = notes.iter().map(line).collect();
-        format!("{lines}{} notes, {} of them taken here\n", notes.len(), self.taken())
+        format!("{lines}{} notes; {} were taken here\n", notes.len(), self.taken())
     }
 
-    pub(crate) fn sync(&mut self, other: &mut Self) -> Result<String, Failed> {
-        let (here, there) = sync::in_memory(&mut self.store, &mut other.store)?;
+    /// What the audit of the store says, the latest first.
+    pub(crate) fn log(&self) -> Result<String, Failed> {
+        let entries = self.store.audit()?;
+        Ok(entries.iter().rev().take(LATELY).map(told).collect())
+    }
+
+    pub(crate) fn sync(&mut self, other: &mut Self, from: &str) -> Result<String, Failed> {
+        self.store.set_origin(Some(from));
+        let synced = sync::in_memory(&mut self.store, &mut other.store);
+        self.store.set_origin(None);
+        let (here, there) = synced?;
         let conflicts = self.store.state().conflicts().count();
         Ok(format!("{} came, {} went, {conflicts} conflicts\n", here.merged.len(), there.merged.len()))
     }
@@ -179,6 +190,22 @@ fn notes(graph: &Graph) -> impl Iterator<Item = Node<'_>> + '_ {
 
 fn text<'a>(node: &Node<'a>) -> &'a str {
     node.get("/text").and_then(|text| text.as_str()).unwrap_or_default()
+}
+
+fn told(entry: &AuditEntry) -> String {
+    let what = match entry.action {
+        AuditAction::Edit => "edit",
+        AuditAction::Merge => "merge",
+        AuditAction::Refused => "refused merge",
+        _ => "repair",
+    };
+    let from = entry.origin.as_ref().map_or(String::new(), |origin| format!(" from {}", origin.escape_debug()));
+    let conflicts = match (entry.opened, entry.closed) {
+        (0, 0) => String::new(),
+        (opened, closed) => format!(", conflicts: {opened} opened, {closed} closed"),
+    };
+    let reason = entry.reason.as_ref().map_or(String::new(), |reason| format!(" ({})", reason.escape_debug()));
+    format!("{} {what}{from}: {} writes{conflicts}{reason}\n", Stamp::new(entry.at_millis, 0), entry.writes)
 }
 
 fn line(node: &Node<'_>) -> String {
