@@ -23,6 +23,21 @@ impl<T: Crdt> Replica<T> {
         }
     }
 
+    /// Keeps a [`Journal`] whose first entry has the number after this one, in place of the one that is kept: for an app that
+    /// keeps the entries itself and goes on with them after a restart.
+    ///
+    /// ```
+    /// use driftless::{Graph, JournalLimit, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// replica.keep_journal_after(41, JournalLimit::default());
+    /// replica.edit(|g| g.add_node("person:ada"))?;
+    /// assert_eq!(replica.journal().map(|journal| journal.last()), Some(42));
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn keep_journal_after(&mut self, number: u64, limit: JournalLimit) {
+        self.journal = Some(Box::new(Journal::after::<T>(number, limit)));
+    }
+
     /// The journal, if one is kept.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.as_deref()

@@ -353,6 +353,10 @@ impl<T: Crdt> Replica<T> {
     ///
     /// What is refused is refused whole. Afterwards everything in [`Delta::upto`] has been seen.
     pub fn merge(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
+        self.merge_from(delta, Origin::Merge)
+    }
+
+    fn merge_from(&mut self, delta: &Delta, origin: Origin) -> Result<MergeReport<T>, MergeError> {
         let versions = self.checked(delta)?;
         let mut touched = Vec::new();
         let since = self.journal.as_ref().map(|_| self.version().clone());
@@ -362,13 +366,7 @@ impl<T: Crdt> Replica<T> {
         }
         let rescue = self.target.state().rescued(T::SCHEMA, &dropped);
         if let (Some(journal), Some(since)) = (&mut self.journal, since) {
-            journal.record_merge(
-                &touched,
-                self.target.state(),
-                &since,
-                Origin::Merge,
-                self.author.environment.now_ms(),
-            );
+            journal.record_merge(&touched, self.target.state(), &since, origin, self.author.environment.now_ms());
         }
         let state = self.target.state();
         let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
@@ -382,7 +380,7 @@ impl<T: Crdt> Replica<T> {
     ///
     /// Only for what this device wrote: what it merged from others is merged again.
     pub fn replay(&mut self, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
-        let report = self.merge(delta)?;
+        let report = self.merge_from(delta, Origin::Edit)?;
         let mut news = delta.upto().heads().iter().filter(|head| !delta.since().covers(**head));
         if let (Some(last), None) = (news.next(), news.next()) {
             self.author.go_on_from(last.writer);

@@ -146,7 +146,7 @@ fn only_reason(report: &FolderReport) -> &SkipReason {
 
 /// The bytes of the only file that a device writes, which is taken away again.
 fn written_by(device: &mut Device) -> Vec<u8> {
-    let path = device.folder.push(&device.replica).unwrap().written.unwrap().path;
+    let path = device.folder.push(&mut device.replica).unwrap().written.unwrap().path;
     let bytes = fs::read(&path).unwrap();
     fs::remove_dir_all(path.parent().unwrap()).unwrap();
     bytes
@@ -353,7 +353,7 @@ fn a_later_version_another_type_and_a_saved_state_are_told_apart() {
     let mut graph = Replica::<Graph>::new();
     graph.edit(|g| g.add_node("ada")).unwrap();
     let elsewhere = temporary();
-    Folder::open(elsewhere.path(), "strange").unwrap().push(&graph).unwrap();
+    Folder::open(elsewhere.path(), "strange").unwrap().push(&mut graph).unwrap();
     fs::copy(&files(&elsewhere.path().join("strange"))[0], &file).unwrap();
     for _ in 0..2 {
         let report = phone.sync();
@@ -661,7 +661,7 @@ fn a_chain_never_has_more_than_so_many_files() {
     (0..20).for_each(|key| a.add_text(key, &"x".repeat(10_000)));
     for key in 0..=MAX_CHAIN_FILES as u32 + 3 {
         a.add_text(1000, &key.to_string());
-        a.folder.push(&a.replica).unwrap();
+        a.folder.push(&mut a.replica).unwrap();
         assert!(a.files().len() <= MAX_CHAIN_FILES + 1);
     }
     assert!(a.files().len() < 10);
@@ -868,8 +868,8 @@ fn equal_versions_with_unequal_states_are_reported_and_repaired_without_a_sessio
 fn a_newcomer_never_reads_what_was_settled_otherwise() {
     let directory = temporary();
     let (mut laptop, mut copy) = diverged(directory.path());
-    laptop.folder.push(&laptop.replica);
-    copy.folder.push(&copy.replica);
+    laptop.folder.push(&mut laptop.replica);
+    copy.folder.push(&mut copy.replica);
     let stale: Vec<(PathBuf, Vec<u8>)> = ["laptop", "copy"]
         .iter()
         .flat_map(|name| files(&directory.path().join(name)))
@@ -908,8 +908,8 @@ fn a_version_that_no_file_states_is_stated_once() {
     let mut two = Device::with(directory.path(), "laptop", Replica::new());
     one.add(1);
     two.add(2);
-    one.folder.push(&one.replica);
-    two.folder.push(&two.replica);
+    one.folder.push(&mut one.replica);
+    two.folder.push(&mut two.replica);
     let written = one.clean_sync().written.unwrap();
     assert!(!written.is_checkpoint && written.bytes < 300, "{written:?}");
     for device in [&mut two, &mut one] {
@@ -931,9 +931,9 @@ fn a_checkpoint_of_a_copy_that_says_otherwise_stays_for_ever_because_its_name_is
     one.remove(0);
     two.remove(1);
     assert_eq!(one.replica.version(), two.replica.version());
-    one.folder.push(&one.replica);
+    one.folder.push(&mut one.replica);
     let joined = two.sync().written.unwrap();
-    let stale = one.folder.push(&one.replica).unwrap().written.unwrap();
+    let stale = one.folder.push(&mut one.replica).unwrap().written.unwrap();
     assert!(joined.is_checkpoint && stale.is_checkpoint && joined.path < stale.path);
     for _ in 0..2 {
         [&mut one, &mut two].into_iter().for_each(|device| drop(device.clean_sync()));

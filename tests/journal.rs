@@ -255,7 +255,7 @@ fn a_merge_of_what_a_lost_opening_wrote_is_in_it() {
     restored.replay(&lost).unwrap();
     let entries: Vec<_> = journal(&restored).entries().collect();
     let writers = entries.iter().map(|entry| (entry.origin(), Some(entry.writes()[0].0.writer)));
-    assert_eq!(writers.collect::<Vec<_>>(), [(Origin::Edit, restored.writer()), (Origin::Merge, a.writer())]);
+    assert_eq!(writers.collect::<Vec<_>>(), [(Origin::Edit, restored.writer()), (Origin::Edit, a.writer())]);
     assert_eq!(entries[1].change::<Graph>(), Some(GraphChange::NodeAdded(NodeId::named("eve"))));
 }
 

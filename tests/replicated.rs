@@ -211,7 +211,7 @@ fn a_file_that_was_refused_is_read_again_by_the_next_pull() {
     let directory = tempfile::tempdir().unwrap();
     let mut peer = Replica::new();
     add(&mut peer, "person:ada");
-    let _ = Folder::open(directory.path(), "phone").unwrap().push(&peer).unwrap();
+    let _ = Folder::open(directory.path(), "phone").unwrap().push(&mut peer).unwrap();
 
     let mut gate = Gate::shut(Replica::new());
     let mut folder = Folder::open(directory.path(), "laptop").unwrap();
@@ -232,16 +232,16 @@ fn a_checkpoint_that_was_refused_while_a_divergence_is_settled_is_reported_once_
     let mut base = Replica::<Graph>::new();
     add(&mut base, "person:ada");
     let mut phone = Folder::open(directory.path(), "phone").unwrap();
-    let checkpoint = phone.push(&base).unwrap().written.unwrap();
+    let checkpoint = phone.push(&mut base).unwrap().written.unwrap();
     assert!(checkpoint.is_checkpoint);
 
     // The gate has taken the checkpoint in. Then both go on as one writer, so that the next file contradicts the gate's state.
     let mut gate = Gate { replica: Replica::load(&base.save()).unwrap(), left: usize::MAX };
     let mut folder = Folder::open(directory.path(), "laptop").unwrap();
     let _ = folder.pull(&mut gate).unwrap();
-    let [one, other] = diverged(&base.save());
+    let [one, mut other] = diverged(&base.save());
     gate.replica = one;
-    assert!(!phone.push(&other).unwrap().written.unwrap().is_checkpoint);
+    assert!(!phone.push(&mut other).unwrap().written.unwrap().is_checkpoint);
 
     gate.left = 0;
     for _ in 0..2 {

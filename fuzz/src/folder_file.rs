@@ -107,7 +107,7 @@ impl Desk {
             assert!(*self.laptop.state() == before, "changed by a file that was not merged");
         }
         self.laptop.state().check_invariants().expect("a consistent graph");
-        if let Ok(report) = self.on_laptop.push(&self.laptop) {
+        if let Ok(report) = self.on_laptop.push(&mut self.laptop) {
             self.note(&report);
         }
     }
@@ -123,7 +123,7 @@ impl Desk {
             9 => {
                 let name = format!("phone {}", input.byte() % 8);
                 self.phone.edit(|g| g.add_node(&name)).expect("a plain edit");
-                let _ = self.on_phone.push(&self.phone);
+                let _ = self.on_phone.push(&mut self.phone);
             }
             10 => {
                 let _ = self.on_laptop.prune(&mut self.laptop, Prune::All);
@@ -148,7 +148,7 @@ pub fn run(data: &[u8]) {
         desk.step(&mut input, &palette);
     }
     desk.phone.edit(|g| g.add_node("phone last")).expect("a plain edit");
-    let pushed = desk.on_phone.push(&desk.phone);
+    let pushed = desk.on_phone.push(&mut desk.phone);
     desk.sync();
     if !desk.misled && pushed.is_ok_and(|report| report.written.is_some()) {
         let id = NodeId::named("phone last");

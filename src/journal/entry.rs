@@ -11,7 +11,7 @@ use crate::kernel::{Cell, Crdt, Sibling, Touched};
 /// How a change came to be here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// By an edit of this replica.
+    /// By an edit of this replica, or the [replay](crate::Replica::replay) of one.
     Edit,
     /// By a merge of what others wrote.
     Merge,

@@ -8,7 +8,7 @@
 mod entry;
 mod export;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use thiserror::Error;
 
@@ -41,7 +41,9 @@ impl Default for JournalLimit {
 ///
 /// Entries are numbered without gaps, so a reader follows with the number of the last one that it has read. The journal is
 /// the app's: it is not saved, not sent, not forked, and nothing depends on it. **A number means nothing to another
-/// replica, nor after a restart:** there, begin with a look at the whole state.
+/// replica, nor after a restart:** there, begin with a look at the whole state. An app that keeps the entries elsewhere goes on
+/// with their numbers by [`keep_journal_after`](crate::Replica::keep_journal_after). The entries of one edit or merge stand in
+/// the order of entities and fields, the same wherever its delta is merged into an equal state.
 ///
 /// ```
 /// use driftless::{Graph, GraphChange, JournalLimit, NodeId, Origin, Replica};
@@ -146,13 +148,14 @@ impl Journal {
         self.drop_oldest();
     }
 
-    /// Records what an edit did, by its log: each cell once, as it was before and as it is now. `since` is the version
-    /// before.
+    /// Records what an edit did, by its log: each cell once, as it was before and as it is now, in the order in which a merge
+    /// of its delta would. `since` is the version before.
     pub(crate) fn record_edit(&mut self, log: &[Before], state: &State, since: &Version, at: u64) {
-        let mut seen: BTreeSet<(Entity, &Field)> = BTreeSet::new();
-        for before in log.iter().filter(|before| seen.insert(before.cell())) {
-            self.record(before.until(state), state, since, Origin::Edit, at);
+        let mut first: BTreeMap<(Entity, &Field), &Before> = BTreeMap::new();
+        for before in log {
+            first.entry(before.cell()).or_insert(before);
         }
+        first.into_values().for_each(|before| self.record(before.until(state), state, since, Origin::Edit, at));
     }
 
     /// Records what a merge or a repair did, by its report.

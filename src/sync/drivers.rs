@@ -151,8 +151,8 @@ fn converse_in_memory<T: Crdt>(
     (b, other): (&mut Speaker<T>, &mut dyn Replicated<T>),
 ) -> Result<(), SessionError> {
     while !(a.is_done(one.replica()) && b.is_done(other.replica())) {
-        let said = a.tell(one.replica(), |frame| b.hear(other, frame))?;
-        let answered = b.tell(other.replica(), |frame| a.hear(one, frame))?;
+        let said = a.tell(one, |frame| b.hear(other, frame))?;
+        let answered = b.tell(other, |frame| a.hear(one, frame))?;
         if !said && !answered {
             a.wait()?;
             b.wait()?;
@@ -280,17 +280,22 @@ impl<T: Crdt> Speaker<T> {
         }
     }
 
-    /// Says all that there is to say. Returns whether it was anything.
+    /// Says all that there is to say, of what is durable. Returns whether it was anything.
     fn tell<E: From<SessionError>>(
         &mut self,
-        replica: &Replica<T>,
+        replica: &mut dyn Replicated<T>,
         mut send: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
+        let persisted = replica.persist().map_err(SessionError::NotDurable);
+        if persisted.is_err() {
+            self.session.leave(Parting::NotDurable);
+        }
         let mut said = false;
-        while let Some(frame) = self.session.poll_frame(replica, self.now())? {
+        while let Some(frame) = self.session.poll_frame(replica.replica(), self.now())? {
             said = true;
             send(&frame)?;
         }
+        persisted?;
         Ok(said)
     }
 
@@ -343,7 +348,7 @@ impl<T: Crdt> Speaker<T> {
         persist: Persist<'_, T>,
     ) -> Result<(), SyncErrorReason> {
         // Hellos are short enough to be written by both at once.
-        self.write(replica.replica(), stream, false)?;
+        self.write(replica, stream, false)?;
         if let Some(hello) = read_frame(stream)? {
             self.hear_or_part(replica, stream, &hello, persist)?;
         }
@@ -352,7 +357,7 @@ impl<T: Crdt> Speaker<T> {
         while !self.is_done(replica.replica()) {
             let mut silent = true;
             if speaking {
-                silent = !self.write(replica.replica(), stream, true)?;
+                silent = !self.write(replica, stream, true)?;
             } else {
                 while let Some(frame) = read_frame(stream)? {
                     silent = false;
@@ -395,7 +400,7 @@ impl<T: Crdt> Speaker<T> {
             },
         };
         // The peer is told why, if it still listens.
-        let _ = self.write(replica.replica(), stream, false);
+        let _ = self.write(replica, stream, false);
         Err(reason)
     }
 
@@ -404,7 +409,7 @@ impl<T: Crdt> Speaker<T> {
     /// over TCP. Returns whether there were any frames.
     fn write(
         &mut self,
-        replica: &Replica<T>,
+        replica: &mut dyn Replicated<T>,
         stream: &mut impl Write,
         then_turn: bool,
     ) -> Result<bool, SyncErrorReason> {
@@ -418,7 +423,7 @@ impl<T: Crdt> Speaker<T> {
             out.extend_from_slice(frame);
             Ok::<_, SyncErrorReason>(())
         });
-        if then_turn && said.is_ok() && !self.is_done(replica) {
+        if then_turn && said.is_ok() && !self.is_done(replica.replica()) {
             out.push(TURN);
         }
         if !out.is_empty() {

@@ -9,7 +9,7 @@ use crate::codec::write_number;
 use crate::kernel::{Crdt, Environment, SystemEnvironment};
 use crate::replica::Replica;
 use crate::sync::replicated::Replicated;
-use crate::sync::session::{Event, MAX_FRAME_LEN, Options, Session, SessionError};
+use crate::sync::session::{Event, MAX_FRAME_LEN, Options, Parting, Session, SessionError};
 
 /// Bytes of a message, unless [`Pump::with_message_len`] says otherwise; one frame may be longer.
 const MESSAGE_LEN: usize = 1 << 20;
@@ -117,6 +117,11 @@ impl<T: Crdt> Pump<T> {
     /// [`PumpError`] ends the session. It holds the events of merges that were done before.
     pub fn exchange(&mut self, replica: &mut dyn Replicated<T>, message: &[u8]) -> Result<Exchange<T>, PumpError<T>> {
         let events = self.receive(replica, message)?;
+        if let Err(refused) = replica.persist() {
+            self.session.leave(Parting::NotDurable);
+            let error = self.fail(replica.replica(), SessionError::NotDurable(refused));
+            return Err(PumpError { events: events.into_iter().chain(error.events).collect(), ..error });
+        }
         match self.answer(replica.replica()) {
             Ok(answer) => Ok(Exchange { events, is_equal: self.session.is_equal(replica.replica()), message: answer }),
             Err(error) => Err(PumpError { events: events.into_iter().chain(error.events).collect(), ..error }),

@@ -1,11 +1,16 @@
 //! The trait of all that sessions, folders and pumps read from and merge into.
 
+use crate::error::Refused;
 use crate::kernel::{Crdt, Delta, MergeError, RepairError};
 use crate::replica::{Prune, Replica};
 use crate::report::{MergeReport, Repair};
 
 /// A [`Replica`], or a thing around one that every merge goes through: a store that makes it durable first, a gate that refuses what
 /// may not come in.
+///
+/// Nothing that [`replica`](Self::replica) shows is told to a peer, and nothing that came is acknowledged, before
+/// [`persist`](Self::persist) has returned: drivers, folders and pumps see to that. Whoever polls a
+/// [`Session`](crate::sync::Session) by hand calls it before each poll.
 ///
 /// Sessions, folders and pumps take any of them as `&mut dyn Replicated<T>`. What is refused with [`MergeError::Refused`] or
 /// [`RepairError::Refused`] is acknowledged to nobody: a session ends with it, and a folder reads the file again by the next pull.
@@ -80,6 +85,16 @@ pub trait Replicated<T: Crdt> {
 
     /// Forgets tombstones as [`Replica::prune`] does, and returns how many.
     fn prune(&mut self, tombstones: Prune<'_>) -> usize;
+
+    /// Makes all durable that the replica shows. As provided, there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// If that fails: a session ends with [`SessionError::NotDurable`](crate::sync::SessionError::NotDurable), and a folder writes
+    /// nothing.
+    fn persist(&mut self) -> Result<(), Refused> {
+        Ok(())
+    }
 }
 
 impl<T: Crdt> Replicated<T> for Replica<T> {

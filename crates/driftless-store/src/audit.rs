@@ -43,7 +43,7 @@ pub enum AuditAction {
     Replay,
     /// A repair.
     Repair,
-    /// A merge that was refused.
+    /// A merge that was refused; for another reason than a gap, which is nobody's fault.
     Refused,
 }
 
@@ -65,7 +65,7 @@ pub struct AuditEntry {
     pub writes: u64,
     /// Cells in which it opened a conflict.
     pub opened: u64,
-    /// Cells in which it closed one.
+    /// Cells in which a merge closed one. An edit that settles a conflict is no merge: 0.
     pub closed: u64,
     /// Why it was refused.
     pub reason: Option<String>,

@@ -32,6 +32,8 @@ pub(crate) struct Committer {
 struct State {
     /// Number of the last record that is durable.
     durable: u64,
+    /// A sync has failed: nobody knows what is durable beyond that.
+    failed: Option<String>,
     /// Somebody syncs.
     syncing: bool,
     /// Number of the last record that was appended, as far as the flusher was told.
@@ -48,6 +50,7 @@ impl Committer {
     pub(crate) fn durable_to(&self, number: u64) -> Result<(), StorageError> {
         let mut state = self.lock();
         while state.durable < number {
+            state.check()?;
             if state.syncing {
                 // Whoever syncs may have begun before our record was there; then we are next.
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -55,13 +58,23 @@ impl Committer {
             }
             state.syncing = true;
             drop(state);
-            let synced = self.storage.sync();
+            let syncing = Syncing { of: self, failed: Some("sync: the storage panicked".to_owned()) };
+            let synced = self.storage.sync().and_then(|durable| match durable >= number {
+                true => Ok(durable),
+                false => Err(StorageError::Poisoned {
+                    after: format!("sync: the storage says that {durable} is durable, and {number} was appended"),
+                }),
+            });
+            syncing.end(synced.as_ref().err());
             state = self.lock();
-            state.syncing = false;
-            self.changed.notify_all();
             state.durable = state.durable.max(synced?);
         }
         Ok(())
+    }
+
+    /// Says whether a sync has failed.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        self.lock().check()
     }
 
     /// Number of the last record that is durable.
@@ -77,6 +90,35 @@ impl Committer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sync that is going on. Others go on when it ends, however it does.
+struct Syncing<'a> {
+    of: &'a Committer,
+    failed: Option<String>,
+}
+
+impl Syncing<'_> {
+    fn end(mut self, error: Option<&StorageError>) {
+        self.failed = error.map(|error| format!("sync ({error})"));
+    }
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        let mut state = self.of.lock();
+        state.syncing = false;
+        if let Some(failed) = self.failed.take() {
+            state.failed.get_or_insert(failed);
+        }
+        self.of.changed.notify_all();
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), StorageError> {
+        self.failed.clone().map_or(Ok(()), |after| Err(StorageError::Poisoned { after }))
     }
 }
 
@@ -116,7 +158,7 @@ impl Drop for Flusher {
         self.committer.lock().stopped = true;
         self.committer.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It does not panic.
+            // If it panicked, the storage did, and the next write says so.
             let _ = thread.join();
         }
     }

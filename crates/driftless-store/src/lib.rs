@@ -11,6 +11,7 @@ mod bugs;
 mod commit;
 mod disk;
 mod error;
+mod export;
 mod file;
 mod memory;
 mod options;
@@ -31,6 +32,7 @@ pub use disk::{Disk, DiskFile, Lock, LockError, OsDisk};
 #[cfg(feature = "testing")]
 pub use disk::{Fault, Image, SimulatedDisk};
 pub use error::StoreError;
+pub use export::ExportLimit;
 pub use file::{FileOptions, FileStorage};
 pub use memory::MemoryStorage;
 pub use options::Options;

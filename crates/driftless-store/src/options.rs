@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use driftless::{Budget, Crdt, Environment, SystemEnvironment};
+use driftless::{Budget, Crdt, Environment, JournalLimit, SystemEnvironment};
 
 use crate::audit::AuditLimit;
 use crate::commit::Durability;
 use crate::disk::{Disk, OsDisk};
 use crate::error::StoreError;
+use crate::export::{ExportLimit, ExportTo};
 use crate::file::{FileOptions, FileStorage};
 use crate::record::Clock;
 use crate::storage::{Load, OpenProgress, Storage, StorageError};
@@ -42,7 +44,9 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) points_limit: Option<usize>,
     pub(crate) audit: Option<AuditLimit>,
-    files: FileOptions,
+    pub(crate) journal: Option<JournalLimit>,
+    pub(crate) export: Option<(ExportTo, ExportLimit)>,
+    pub(crate) files: FileOptions,
 }
 
 impl Default for Options {
@@ -68,6 +72,8 @@ impl Options {
             background: true,
             points_limit: None,
             audit: None,
+            journal: None,
+            export: None,
             files: FileOptions::default(),
         }
     }
@@ -134,6 +140,44 @@ impl Options {
     /// Keeps an [audit](Store::audit) of edits, merges and refusals, within limits. None is kept if not said.
     pub fn with_audit(mut self, limit: AuditLimit) -> Self {
         self.audit = Some(limit);
+        self
+    }
+
+    /// Keeps a [`Journal`](driftless::Journal) of every change from the opening on, in memory: see
+    /// [`Store::journal`]. None is kept if not said.
+    pub fn with_journal(mut self, limit: JournalLimit) -> Self {
+        self.journal = Some(limit);
+        self
+    }
+
+    /// Writes every change, once it is durable, as one line of JSON into files `changes-<number>.jsonl` of a directory of its
+    /// own, for other programs to follow. The number is that of the first line; what a line says see
+    /// [`Entry`](driftless::Entry).
+    ///
+    /// Lines are numbered without gaps, also over openings and crashes. A number is skipped where changes were not recorded:
+    /// when the export was off, when an old backup was restored, or after [failures](Store::export_error). While a
+    /// store is [not `Immediate`](Durability), lines come with the next call after the sync, at the latest when it is flushed or
+    /// closed.
+    ///
+    /// ```
+    /// use driftless::Graph;
+    /// use driftless_store::{ExportLimit, Options, Store};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (memory, changes) = (directory.path().join("memory"), directory.path().join("changes"));
+    /// let mut store: Store<Graph> = Options::new().with_export(&changes, ExportLimit::default()).open(&memory)?;
+    /// store.edit(|g| g.add_node("person:ada"))?;
+    /// let lines = std::fs::read_to_string(changes.join("changes-00000000000000000001.jsonl"))?;
+    /// assert!(lines.starts_with(r#"{"number":1,"#) && lines.contains("NodeAdded"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_export(mut self, directory: impl AsRef<Path>, limit: ExportLimit) -> Self {
+        self.export = Some((ExportTo::Directory(directory.as_ref().to_owned()), limit));
+        self
+    }
+
+    /// Writes every change to a [`Disk`] of its own: see [`with_export`](Self::with_export).
+    pub fn with_export_on(mut self, disk: impl Disk, limit: ExportLimit) -> Self {
+        self.export = Some((ExportTo::Disk(Arc::new(disk)), limit));
         self
     }
 
@@ -206,6 +250,7 @@ impl fmt::Debug for Options {
             .field("background", &self.background)
             .field("points_limit", &self.points_limit)
             .field("audit", &self.audit)
+            .field("journal", &self.journal)
             .field("files", &self.files)
             .finish_non_exhaustive()
     }

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftless::{Budget, Crdt, Delta, Environment, Replica, SystemEnvironment};
+use driftless::{Budget, Crdt, Delta, Environment, JournalLimit, Replica, SystemEnvironment};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::audit::{AuditAction, AuditEntry};
+use crate::export::{JOURNALED, UNLIMITED};
 use crate::storage::{OpenProgress, Sink};
 use crate::table::{Changes, Table};
 
@@ -58,6 +59,10 @@ pub(crate) struct Loader<'a, T: Crdt> {
     pub(crate) table: Table,
     /// Entries of the audit in the log.
     pub(crate) audit: Vec<AuditEntry>,
+    /// Number of the last change that is exported, if changes are.
+    exported: Option<u64>,
+    /// The number that the journal had reached at the checkpoint.
+    pub(crate) journaled: Option<u64>,
     progress: Option<&'a mut dyn FnMut(OpenProgress)>,
 }
 
@@ -65,7 +70,31 @@ impl<'a, T: Crdt> Loader<'a, T> {
     pub(crate) fn new(clock: Clock, budget: Option<Budget>, progress: Option<&'a mut dyn FnMut(OpenProgress)>) -> Self {
         let mut replica = Replica::with_environment(clock.clone());
         replica.set_pruning(budget);
-        Self { clock, budget, replica, table: Table::default(), audit: Vec::new(), progress }
+        Self {
+            clock,
+            budget,
+            replica,
+            table: Table::default(),
+            audit: Vec::new(),
+            exported: None,
+            journaled: None,
+            progress,
+        }
+    }
+
+    /// Journals what the files of an export do not hold.
+    pub(crate) fn exporting(mut self, exported: Option<u64>) -> Self {
+        self.exported = exported;
+        self
+    }
+
+    /// Takes what the table says of the journal.
+    fn follow_table(&mut self) {
+        let number = self.table.get(JOURNALED).and_then(|number| Some(u64::from_le_bytes(number.try_into().ok()?)));
+        if let (Some(_), Some(number)) = (self.exported, number) {
+            self.replica.keep_journal_after(number, UNLIMITED);
+        }
+        self.journaled = number;
     }
 
     /// For what is read and not written to.
@@ -115,6 +144,7 @@ impl<T: Crdt> Sink for Loader<'_, T> {
         self.replica = replica.map_err(|error| format!("its state makes no sense: {error}"))?;
         self.replica.set_pruning(self.budget);
         self.table = table.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+        self.follow_table();
         Ok(())
     }
 
@@ -135,8 +165,16 @@ impl<T: Crdt> Sink for Loader<'_, T> {
         } else if kind != Kind::Table as u8 {
             return Err(format!("a record of kind {kind} without a delta"));
         }
+        let is_numbered = table.iter().any(|(key, _)| key == JOURNALED);
         for (key, value) in table {
             self.table.set(&key, value.as_ref().map(|value| &value[..]));
+        }
+        if is_numbered {
+            self.follow_table();
+        }
+        if self.replica.journal().is_some_and(|journal| self.exported >= Some(journal.last())) {
+            self.replica.keep_journal(JournalLimit { entries: 0, bytes: 0 });
+            self.replica.keep_journal(UNLIMITED);
         }
         self.audit.extend(audit);
         Ok(())

@@ -13,7 +13,7 @@ use driftless::{Crdt, Delta, Edit, EditError, MergeReport, Version};
 
 use crate::commit::{Committer, Durability};
 use crate::error::StoreError;
-use crate::store::Store;
+use crate::store::{Position, Store};
 
 /// A [`Store`] for many threads: one writes at a time, all who wait for durability share one sync, and readers never wait.
 ///
@@ -46,19 +46,20 @@ struct Shared<T: Crdt> {
     store: Mutex<Store<T>>,
     committer: Arc<Committer>,
     durability: Durability,
+    exports: bool,
     news: Arc<News<T>>,
 }
 
 /// What is durable, for readers and watchers.
 struct News<T> {
-    /// The last record that was appended, and the state after it, for whoever syncs in batches.
-    latest: Mutex<(u64, T)>,
+    /// What was written last, and the state after it, for whoever syncs in batches.
+    latest: Mutex<(Position, T)>,
     durable: Mutex<Durable<T>>,
     changed: Condvar,
 }
 
 struct Durable<T> {
-    number: u64,
+    position: Position,
     value: T,
     /// How often it has changed.
     generation: u64,
@@ -71,21 +72,26 @@ impl<T: Crdt> SharedStore<T> {
     pub fn new(mut store: Store<T>) -> Result<Self, StoreError> {
         store.flush()?;
         let value = store.snapshot();
-        let durable =
-            Durable { number: store.last, value: value.clone(), generation: 0, wakers: BTreeMap::new(), watchers: 0 };
+        let durable = Durable {
+            position: store.position(),
+            value: value.clone(),
+            generation: 0,
+            wakers: BTreeMap::new(),
+            watchers: 0,
+        };
         let news = Arc::new(News {
-            latest: Mutex::new((store.last, value)),
+            latest: Mutex::new((store.position(), value)),
             durable: Mutex::new(durable),
             changed: Condvar::new(),
         });
         let of_flusher = Arc::clone(&news);
         store.flush_by_itself(move || {
-            let (number, value) = of_flusher.latest().clone();
+            let (position, value) = of_flusher.latest().clone();
             let news = Arc::clone(&of_flusher);
-            (number, Box::new(move || news.publish(number, value)))
+            (position.0, Box::new(move || news.publish(position, value)))
         })?;
-        let (committer, durability) = (Arc::clone(&store.committer), store.durability());
-        Ok(Self { shared: Arc::new(Shared { store: Mutex::new(store), committer, durability, news }) })
+        let (committer, durability, exports) = (Arc::clone(&store.committer), store.durability(), store.is_exporting());
+        Ok(Self { shared: Arc::new(Shared { store: Mutex::new(store), committer, durability, exports, news }) })
     }
 
     /// Edits the value, as [`Store::edit`] does. Others write while this one waits for the disk.
@@ -130,12 +136,13 @@ impl<T: Crdt> SharedStore<T> {
 
     /// Makes all durable that was written so far.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let (number, value) = {
+        let (position, value) = {
             let store = self.locked();
-            (store.last, store.snapshot())
+            (store.position(), store.snapshot())
         };
-        self.shared.committer.durable_to(number)?;
-        self.shared.news.publish(number, value);
+        self.shared.committer.durable_to(position.0)?;
+        self.shared.news.publish(position, value);
+        self.export();
         Ok(())
     }
 
@@ -159,27 +166,36 @@ impl<T: Crdt> SharedStore<T> {
         self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the state after a write, and the number of its record.
-    fn written(&self, store: &mut Store<T>) -> (u64, T) {
+    /// Returns the state after a write, and where it is.
+    fn written(&self, store: &mut Store<T>) -> (Position, T) {
+        store.export_durable();
         store.compact_by_itself();
-        let written = (store.last, store.snapshot());
+        let written = (store.position(), store.snapshot());
         if matches!(self.shared.durability, Durability::Batched(_)) {
             *self.shared.news.latest() = written.clone();
         }
         written
     }
 
-    fn settle(&self, (number, value): (u64, T)) -> Result<(), StoreError> {
+    fn settle(&self, (position, value): (Position, T)) -> Result<(), StoreError> {
         if self.shared.durability == Durability::Immediate {
-            self.shared.committer.durable_to(number)?;
-            self.shared.news.publish(number, value);
+            self.shared.committer.durable_to(position.0)?;
+            self.shared.news.publish(position, value);
+            self.export();
         }
         Ok(())
+    }
+
+    /// Exports what has become durable.
+    fn export(&self) {
+        if self.shared.exports {
+            self.locked().export_durable();
+        }
     }
 }
 
 impl<T: Clone> News<T> {
-    fn latest(&self) -> MutexGuard<'_, (u64, T)> {
+    fn latest(&self) -> MutexGuard<'_, (Position, T)> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,10 +204,10 @@ impl<T: Clone> News<T> {
     }
 
     /// Shows a state that is durable, unless a later one is shown.
-    fn publish(&self, number: u64, value: T) {
+    fn publish(&self, position: Position, value: T) {
         let mut durable = self.durable();
-        if durable.number < number {
-            (durable.number, durable.value) = (number, value);
+        if durable.position < position {
+            (durable.position, durable.value) = (position, value);
             durable.generation += 1;
             mem::take(&mut durable.wakers).into_values().for_each(Waker::wake);
             self.changed.notify_all();
@@ -234,9 +250,9 @@ impl<T: Crdt> DerefMut for StoreGuard<'_, T> {
 
 impl<T: Crdt> Drop for StoreGuard<'_, T> {
     fn drop(&mut self) {
-        let (number, value) = self.shared.written(&mut self.store);
+        let (position, value) = self.shared.written(&mut self.store);
         if self.store.is_durable() {
-            self.shared.shared.news.publish(number, value);
+            self.shared.shared.news.publish(position, value);
         }
     }
 }

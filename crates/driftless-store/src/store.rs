@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use driftless::sync::{Checkpoint, Devices, Options as SessionOptions, Replicated, Session, Staged};
 use driftless::{
-    Budget, Crdt, Delta, Edit, EditError, Environment, Fingerprint, MergeError, MergeReport, Prune, Refused, Repair,
-    RepairError, Replica, Version,
+    Budget, Crdt, Delta, Edit, EditError, Environment, Fingerprint, Journal, JournalLimit, MergeError, MergeReport,
+    Prune, Refused, Repair, RepairError, Replica, Version,
 };
 
 use crate::audit::{Audit, AuditAction, AuditEntry, Outgoing};
@@ -17,10 +17,11 @@ use crate::bugs::{Bug, is};
 use crate::commit::{Committer, Durability, Flusher};
 use crate::disk::OsDisk;
 use crate::error::StoreError;
+use crate::export::{Export, JOURNALED, MAX_WAITING, UNLIMITED};
 use crate::file::FileStorage;
 use crate::options::{self, Options};
 use crate::record::{self, Clock, Kind, Loader};
-use crate::storage::{BlobName, Load, Recovery, Storage, StorageError, Usage};
+use crate::storage::{BlobName, Load, Lost, Recovery, Storage, StorageError, Usage};
 use crate::table::{Changes, OWN, Table, TableEdit, app_key};
 
 const DEVICES: &[u8] = &[OWN, b'd'];
@@ -72,6 +73,8 @@ pub struct Store<T: Crdt> {
     durability: Durability,
     /// Number of the last record.
     pub(crate) last: u64,
+    /// How often a checkpoint was written of what no record holds.
+    repairs: u64,
     /// Why memory holds what the disk does not.
     ahead: Option<StorageError>,
     budget: Option<Budget>,
@@ -79,6 +82,9 @@ pub struct Store<T: Crdt> {
     pub(crate) points_limit: Option<usize>,
     /// None if none is kept.
     audit: Option<Audit>,
+    /// None if none is asked for; what is exported is journalled all the same.
+    journal: Option<JournalLimit>,
+    export: Option<Export>,
     recovery: Recovery,
     compaction: Compaction,
     /// Ends before the storage is closed.
@@ -89,6 +95,9 @@ pub struct Store<T: Crdt> {
 /// opening as much as some ten records.
 const MAX_SHORT_FILES: u64 = 64;
 const SHORT_FILE: u64 = 256 * 1024;
+
+/// Number of the last record, and of the last repair.
+pub(crate) type Position = (u64, u64);
 
 /// When to checkpoint, and the checkpoint that is being written.
 struct Compaction {
@@ -128,13 +137,29 @@ impl<T: Crdt> Store<T> {
             background,
             points_limit,
             audit,
-            ..
+            journal,
+            export,
+            files,
         } = options;
+        let export = export.map(|(to, limit)| Export::open(to, limit, &files)).transpose()?;
         let progress = progress.as_mut().map(|progress| &mut **progress as &mut dyn FnMut(_));
-        let mut loader = Loader::<T>::new(clock.clone(), budget, progress);
+        let exported = export.as_ref().map(Export::last);
+        let mut loader = Loader::<T>::new(clock.clone(), budget, progress).exporting(exported);
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let mut recovery = storage.load(T::SCHEMA, load, &mut loader)?;
-        let Loader { mut replica, table, audit: logged, .. } = loader;
+        let Loader { mut replica, mut table, audit: logged, journaled, .. } = loader;
+        let journal_from = export.as_ref().and_then(|export| {
+            recovery.lost.extend(not_exported(export, journaled));
+            let follows = replica.journal().is_some_and(|journal| journal.last() >= export.last());
+            let is_first = replica.version().is_empty() && export.last() == 0;
+            (!follows).then(|| if is_first { 0 } else { export.last() + 1 })
+        });
+        if let Some(number) = journal_from {
+            replica.keep_journal_after(number, UNLIMITED);
+        } else if let (None, Some(limit)) = (&export, journal) {
+            replica.keep_journal(limit);
+        }
+        table.set(JOURNALED, journaled_as(&replica, &export).as_deref());
         if let Some(device) = &device {
             replica.set_device(device);
         }
@@ -163,15 +188,26 @@ impl<T: Crdt> Store<T> {
             committer,
             durability,
             last: 0,
+            repairs: 0,
             ahead: None,
             budget,
             clock,
             points_limit,
             audit,
+            journal,
+            export,
             recovery,
             compaction,
             flusher: None,
         };
+        if journal_from.is_some() && load == Load::Whole {
+            let mut changes = Changes::default();
+            changes.set(JOURNALED.to_vec(), journaled_as(&store.replica, &store.export));
+            store.append(Kind::Table, None, &changes, None)?;
+            store.committer.durable_to(store.last)?;
+        }
+        store.recorded();
+        store.export_durable();
         store.flush_by_itself(|| (0, Box::new(|| ())))?;
         Ok(store)
     }
@@ -472,7 +508,9 @@ impl<T: Crdt> Store<T> {
         let repair = repair(&mut self.replica)?;
         // What a repair does depends on tombstones, which the log does not follow.
         self.checkpoint_or_be_ahead()?;
+        self.recorded();
         self.audit_alone(AuditAction::Repair, 0, None)?;
+        self.export_durable();
         Ok(repair)
     }
 
@@ -489,7 +527,9 @@ impl<T: Crdt> Store<T> {
     /// Makes all durable that was written so far.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        Ok(self.committer.durable_to(self.last)?)
+        self.committer.durable_to(self.last)?;
+        self.export_durable();
+        Ok(())
     }
 
     /// Says whether more can be written. If not, the store has to be opened again.
@@ -537,6 +577,7 @@ impl<T: Crdt> Store<T> {
         if let Some((number, entry)) = logged {
             self.appended(number);
             self.audited(entry);
+            self.recorded();
         }
         changes.apply(&mut self.table);
         Ok(edited)
@@ -582,6 +623,7 @@ impl<T: Crdt> Store<T> {
             (entry.opened, entry.closed) = (report.opened().count() as u64, report.closed().count() as u64);
         }
         self.audited(entry);
+        self.recorded();
         if !report.dropped().is_empty() {
             // Two contents of one dot: what becomes of them depends on tombstones, which the log does not follow.
             self.checkpoint_or_be_ahead()?;
@@ -614,6 +656,7 @@ impl<T: Crdt> Store<T> {
         if self.durability == Durability::Immediate {
             self.committer.durable_to(self.last)?;
         }
+        self.export_durable();
         self.compact_by_itself();
         Ok(())
     }
@@ -621,13 +664,76 @@ impl<T: Crdt> Store<T> {
     fn check(&self) -> Result<(), StorageError> {
         match &self.ahead {
             Some(error) => Err(StorageError::Poisoned { after: format!("checkpoint a repair ({error})") }),
-            None => Ok(()),
+            None => self.committer.check(),
         }
+    }
+
+    /// Where the store is: grows with all that is written.
+    pub(crate) fn position(&self) -> Position {
+        (self.last, self.repairs)
     }
 
     pub(crate) fn durability(&self) -> Durability {
         self.durability
     }
+}
+
+/// Journal.
+impl<T: Crdt> Store<T> {
+    /// The changes since the opening, if they are [kept](Options::with_journal).
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.and(self.replica.journal())
+    }
+
+    /// The reason why the last changes could not be [exported](Options::with_export), if they could not. They are tried again
+    /// with each call; those that no longer fit into 64 MiB of memory are left out, and the numbers of lines show it.
+    pub fn export_error(&self) -> Option<&StorageError> {
+        self.export.as_ref().and_then(Export::error)
+    }
+
+    pub(crate) fn is_exporting(&self) -> bool {
+        self.export.is_some()
+    }
+
+    /// Notes that the last entries of the journal belong to the last record.
+    fn recorded(&mut self) {
+        if let (Some(export), Some(journal)) = (&mut self.export, self.replica.journal()) {
+            export.recorded(self.last, journal.last());
+        }
+    }
+
+    /// Exports the changes that are durable, and forgets what need not be kept.
+    pub(crate) fn export_durable(&mut self) {
+        let Some(export) = &mut self.export else { return };
+        let waits = |replica: &Replica<T>| replica.journal().is_some_and(|journal| journal.bytes() > MAX_WAITING);
+        if waits(&self.replica) {
+            // A failure fails whatever is written next.
+            let _ = self.committer.durable_to(self.last);
+        }
+        if let Some(journal) = self.replica.journal() {
+            export.write(journal, self.committer.durable());
+        }
+        let limit = match export.is_done() {
+            true => self.journal.unwrap_or(JournalLimit { entries: 0, bytes: 0 }),
+            false if waits(&self.replica) => JournalLimit { entries: usize::MAX, bytes: MAX_WAITING },
+            false => return,
+        };
+        self.replica.keep_journal(limit);
+        self.replica.keep_journal(UNLIMITED);
+    }
+}
+
+/// What a checkpoint says of the journal: the number that it has reached, if it is exported.
+fn journaled_as<T: Crdt>(replica: &Replica<T>, export: &Option<Export>) -> Option<Vec<u8>> {
+    export.as_ref().and(replica.journal()).map(|journal| journal.last().to_le_bytes().to_vec())
+}
+
+/// Changes before the checkpoint that the files of an export do not hold.
+fn not_exported(export: &Export, journaled: Option<u64>) -> Option<Lost> {
+    let (file, offset) = export.newest()?;
+    let upto = journaled.filter(|upto| *upto > export.last())?;
+    let what = format!("the changes {} to {upto} were not exported", export.last() + 1);
+    Some(Lost { file: file.to_owned(), offset, bytes: 0, what })
 }
 
 /// Audit.
@@ -655,7 +761,8 @@ impl<T: Crdt> Store<T> {
         Ok(self.audit.as_ref().map_or(Ok(Vec::new()), |audit| audit.entries(&*self.storage))?)
     }
 
-    /// Says where the next merges come from, for the audit: a device, an address, a file.
+    /// Says where what is written next comes from, for the audit: a device, an address, a file; whoever gave the order for an edit. It
+    /// holds until it is set anew.
     pub fn set_origin(&mut self, origin: Option<&str>) {
         if let Some(audit) = &mut self.audit {
             audit.origin = origin.map(str::to_owned);
@@ -677,7 +784,11 @@ impl<T: Crdt> Store<T> {
         // A gap is no fault of anybody's: the peer sends more.
         match error {
             MergeError::Gap { .. } => Ok(()),
-            error => self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string())),
+            error => {
+                self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string()))?;
+                self.compact_by_itself();
+                Ok(())
+            }
         }
     }
 
@@ -704,6 +815,8 @@ impl<T: Crdt> Store<T> {
     }
 
     fn compact_now(&mut self) -> Result<(), StorageError> {
+        // Then all that memory holds is durable afterwards, and known to be.
+        self.committer.durable_to(self.last)?;
         let done = self.start_compaction().and_then(|job| job());
         self.note_compaction(done)
     }
@@ -715,7 +828,9 @@ impl<T: Crdt> Store<T> {
 
     fn checkpoint_or_be_ahead(&mut self) -> Result<(), StorageError> {
         self.wait_for_compaction().ok();
-        self.compact_now().inspect_err(|error| self.ahead = Some(error.clone()))
+        self.compact_now().inspect_err(|error| self.ahead = Some(error.clone()))?;
+        self.repairs += 1;
+        Ok(())
     }
 
     /// Checkpoints beside writing if it is time. A failure is kept for [`compaction_error`](Self::compaction_error).
@@ -750,6 +865,13 @@ impl<T: Crdt> Store<T> {
 
     /// Begins a generation, and returns what writes its checkpoint.
     fn start_compaction(&mut self) -> Result<Job, StorageError> {
+        if self.export.is_some() {
+            // What the checkpoint drops from the log is not merged again.
+            self.committer.durable_to(self.last)?;
+            self.export_durable();
+            self.export.iter_mut().for_each(Export::settle);
+        }
+        self.table.set(JOURNALED, journaled_as(&self.replica, &self.export).as_deref());
         let cut = self.storage.cut()?;
         self.compaction.live_then = self.replica.state().state().live_len();
         let outgoing = self.audit.as_ref().and_then(Audit::outgoing).map(Arc::new);
@@ -799,22 +921,19 @@ impl<T: Crdt> Store<T> {
         Ok(self.replica.delta_since(since)?)
     }
 
-    /// Begins a session with a peer, of which nothing is told or acknowledged before it is durable.
+    /// Begins a session with a peer, of which nothing is told or acknowledged before it is durable; what is written so far is
+    /// made so.
     ///
     /// Give frames to [`Session::handle_frame`] with the store in place of a replica, and [`replica`](Self::replica) to
-    /// [`Session::poll_frame`]. If the store is not [`Immediate`](Durability::Immediate), call [`persisted`](Self::persisted) before
-    /// you poll.
-    pub fn session(&self, options: SessionOptions) -> Session<T> {
-        let options = match self.durability {
-            Durability::Immediate => options,
-            _ => options.waiting_for_persisted(),
-        };
-        Session::new(&self.replica, options, self.clock.clone().random())
+    /// [`Session::poll_frame`], after [`persisted`](Self::persisted): without it the session says nothing of what has changed. Drivers, pumps and folders need none of that: they [persist](Replicated::persist) before they tell.
+    pub fn session(&mut self, options: SessionOptions) -> Result<Session<T>, StoreError> {
+        self.flush()?;
+        Ok(Session::new(&self.replica, options.waiting_for_persisted(), self.clock.random()))
     }
 
-    /// Tells a session what is durable.
+    /// Tells a session that what the store holds is durable, if it is. Call it before each poll.
     pub fn persisted(&self, session: &mut Session<T>) {
-        if self.durability != Durability::Immediate && self.is_durable() {
+        if self.is_durable() {
             session.handle_persisted(&Checkpoint::of(&self.replica));
         }
     }
@@ -850,7 +969,8 @@ impl<T: Crdt> Store<T> {
     fn set_devices(&mut self, devices: &Devices) -> Result<(), StoreError> {
         let mut changes = Changes::default();
         changes.set(DEVICES.to_vec(), Some(devices.to_bytes()));
-        self.change_table(changes)
+        self.change_table(changes)?;
+        self.flush()
     }
 
     /// Keeps what came of a delta before a session broke, durably, for the next one with that peer; or lets go of it.
@@ -893,7 +1013,11 @@ impl<T: Crdt> Replicated<T> for Store<T> {
             self.check().map_err(StoreError::from).and_then(|()| Ok(Replicated::take_in(&mut self.replica, theirs)?));
         let taken = taken.map_err(refused_repair)?;
         if self.replica.statement() != before {
-            let written = self.checkpoint_or_be_ahead().and_then(|()| self.audit_alone(AuditAction::Repair, 0, None));
+            let written = self.checkpoint_or_be_ahead().and_then(|()| {
+                self.recorded();
+                self.audit_alone(AuditAction::Repair, 0, None)
+            });
+            self.export_durable();
             written.map_err(|error| refused_repair(error.into()))?;
         }
         Ok(taken)
@@ -901,6 +1025,10 @@ impl<T: Crdt> Replicated<T> for Store<T> {
 
     fn prune(&mut self, tombstones: Prune<'_>) -> usize {
         Self::prune(self, tombstones)
+    }
+
+    fn persist(&mut self) -> Result<(), Refused> {
+        self.flush().map_err(Refused::new)
     }
 }
 
@@ -929,6 +1057,8 @@ impl<T: Crdt> Drop for Store<T> {
         self.flusher = None;
         let _ = self.wait_for_compaction();
         if self.ahead.is_none() && self.committer.durable_to(self.last).is_ok() {
+            self.export_durable();
+            self.export.iter_mut().for_each(Export::settle);
             self.storage.close();
         }
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::Crdt;
-use crate::replica::{Prune, Replica};
+use crate::replica::Prune;
 use crate::sync::device::DeviceName;
 use crate::sync::folder::files::failed;
 use crate::sync::folder::pull::Known;
@@ -76,7 +76,7 @@ pub const MIN_CHAIN_LEN: u64 = 64 << 10;
 /// Replicas at equal versions hold the same, unless a running process was copied with its memory, or a disk rots. A sync
 /// that reads a statement about the version of its replica with another fingerprint [reports](FolderReport::diverged) it and
 /// writes a checkpoint. Every reader joins each checkpoint into what it holds, even if it had seen all of that, by the rules of
-/// [`Replica::repair`]: so all devices come to hold the same, in whatever order files arrive, and a device that comes new to
+/// [`Replica::repair`](crate::Replica::repair): so all devices come to hold the same, in whatever order files arrive, and a device that comes new to
 /// the folder as well.
 ///
 /// # What it costs
@@ -141,7 +141,7 @@ impl<T: Crdt> Folder<T> {
     /// what was read.
     pub fn sync(&mut self, replica: &mut dyn Replicated<T>) -> Result<FolderReport, FolderError> {
         let mut report = self.pull(replica)?;
-        match self.push(replica.replica()) {
+        match self.push(replica) {
             Ok(pushed) => {
                 report.bytes_read += pushed.bytes_read;
                 report.skipped.extend(pushed.skipped);
@@ -170,11 +170,11 @@ impl<T: Crdt> Folder<T> {
     ///
     /// # Errors
     /// Nothing is written or deleted if a file of this device cannot be read for another reason than damage.
-    pub fn push(&mut self, replica: &Replica<T>) -> Result<FolderReport, FolderError> {
+    pub fn push(&mut self, replica: &mut dyn Replicated<T>) -> Result<FolderReport, FolderError> {
         self.write_out(replica, Write::UnlessToldByOthers)
     }
 
-    /// Writes out what our own files do not hold yet, then [prunes](Replica::prune) and returns how many tombstones were
+    /// Writes out what our own files do not hold yet, then [prunes](crate::Replica::prune) and returns how many tombstones were
     /// dropped. If nothing can be written, nothing is pruned.
     ///
     /// What is pruned before it was written is lost to the files: it stays deleted, but each device has to write a checkpoint.
@@ -190,7 +190,7 @@ impl<T: Crdt> Folder<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prune(&mut self, replica: &mut dyn Replicated<T>, tombstones: Prune<'_>) -> Result<usize, FolderError> {
-        let _ = self.write_out(replica.replica(), Write::Always)?;
+        let _ = self.write_out(replica, Write::Always)?;
         Ok(replica.prune(tombstones))
     }
 }

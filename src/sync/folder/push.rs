@@ -16,6 +16,7 @@ use crate::sync::folder::handle::{Folder, MAX_CHAIN_FILES, MIN_CHAIN_LEN};
 use crate::sync::folder::names;
 use crate::sync::folder::pull::{Content, Known};
 use crate::sync::folder::report::{FolderError, FolderReport, SkipReason, SkippedFile, WrittenFile};
+use crate::sync::replicated::Replicated;
 use crate::version::Version;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,13 @@ enum Next {
 type OwnUnit<'a> = (&'a Unit, Option<Summary>);
 
 impl<T: Crdt> Folder<T> {
-    pub(super) fn write_out(&mut self, replica: &Replica<T>, write: Write) -> Result<FolderReport, FolderError> {
+    pub(super) fn write_out(
+        &mut self,
+        replica: &mut dyn Replicated<T>,
+        write: Write,
+    ) -> Result<FolderReport, FolderError> {
+        replica.persist().map_err(FolderError::NotDurable)?;
+        let replica = replica.replica();
         let Listing { units, headless, leftovers, highest, .. } = self.list()?;
         let mut report = FolderReport::default();
         for (_, SkippedFile { path, reason }) in headless.into_iter().filter(|(device, _)| *device == self.device) {

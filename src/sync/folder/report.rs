@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::clock::Stamp;
 use crate::codec::DecodeError;
+use crate::error::Refused;
 use crate::escape::Escaped;
 use crate::id::Dot;
 use crate::kernel::{Dropped, MergeError, RepairError};
@@ -211,6 +212,10 @@ pub enum FolderError {
         /// What is wrong with it.
         reason: SkipReason,
     },
+    /// What the replica holds could not be made durable: see [`Replicated::persist`](crate::sync::Replicated::persist). Nothing was
+    /// written.
+    #[error("what the replica holds could not be made durable, so it was not written to the folder: {0}")]
+    NotDurable(#[source] Refused),
     /// More than fits into [`MAX_PARTS`](crate::sync::MAX_PARTS) files that others would read.
     #[error(
         "{len} bytes do not fit into files of the limit of {limit}; raise it with `with_file_limit` on every device"

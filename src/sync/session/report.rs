@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::error::Refused;
 use crate::escape::Escaped;
 use crate::kernel::{Delta, MergeError};
 use crate::report::{MergeReport, Repair};
@@ -118,6 +119,9 @@ pub enum SessionError {
     /// A delta of the peer's cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// What the replica holds could not be made durable: see [`Replicated::persist`](crate::sync::Replicated::persist).
+    #[error("what the replica holds could not be made durable, so no peer is told of it: {0}")]
+    NotDurable(#[source] Refused),
     /// Equal versions and unequal contents, and repairing them was not wanted or did not help; or the two know different births
     /// of one writer, which only a false claim or repeated randomness brings about.
     #[error("both have seen the same and hold something else; allow repair, or look for broken memory")]

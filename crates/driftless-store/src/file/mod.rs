@@ -298,7 +298,7 @@ fn lost(file: &str, what: &str) -> Lost {
     Lost { file: file.to_owned(), offset: 0, bytes: 0, what: what.to_owned() }
 }
 
-fn take_lock(disk: &dyn Disk, options: &FileOptions) -> Result<Box<dyn Lock>, StorageError> {
+pub(crate) fn take_lock(disk: &dyn Disk, options: &FileOptions) -> Result<Box<dyn Lock>, StorageError> {
     disk.lock(&options.holder, options.wait).map_err(|error| match error {
         LockError::Held { holder } => StorageError::Locked { location: disk.location(), holder },
         LockError::Io(error) => StorageError::io("lock", &disk.location(), error),
