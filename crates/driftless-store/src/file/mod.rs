@@ -537,6 +537,8 @@ impl Storage for FileStorage {
         let used = names.iter().filter_map(|name| segment_number(name).or_else(|| checkpoint_number(name)));
         let number = used.max().unwrap_or(0).max(log.head.last).max(log.head.checkpoint) + 1;
         let len = checked::write(&*self.disk, &checkpoint_name(number), log.head.store, parts)?;
+        // The segment says that nothing before it counts: without the checkpoint it would take the log's end away.
+        sync_directory(&*self.disk)?;
         let (_, end, _) = write_segment(&*self.disk, log.head.store, number, End::default(), &[])?;
         sync_directory(&*self.disk)?;
         let head = Head { checkpoint: number, first: number, last: number, closed: None, ..log.head.clone() };
