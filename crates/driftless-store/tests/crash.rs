@@ -6,9 +6,14 @@
 mod crash;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use driftless::{Graph, NodeId};
-use driftless_store::{Fault, Image, Options, SimulatedDisk, StorageError, Store, StoreError};
+use driftless_store::{
+    Disk, DiskFile, Fault, Image, Lock, LockError, Options, SimulatedDisk, StorageError, Store, StoreError,
+};
 
 use crash::{Counts, Effort, checkpoint_and_tombstones, fail_everywhere, fill_everywhere, histories, stop_everywhere};
 
@@ -148,4 +153,86 @@ fn a_process_that_is_killed_and_then_a_machine_that_stops_lose_nothing() {
             }
         }
     }
+}
+
+/// A disk that is full, and on which what was written is not cut off either, once it is told to be so.
+#[derive(Debug, Clone)]
+struct Stuck {
+    disk: SimulatedDisk,
+    is_stuck: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct StuckFile {
+    file: Arc<dyn DiskFile>,
+    is_stuck: Arc<AtomicBool>,
+}
+
+impl Stuck {
+    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(StuckFile { file, is_stuck: Arc::clone(&self.is_stuck) })
+    }
+}
+
+impl Disk for Stuck {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(self.disk.create(name)?))
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(self.disk.open(name)?))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.disk.sync_directory()
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn lock(&self, holder: &str, wait: Duration) -> Result<Box<dyn Lock>, LockError> {
+        self.disk.lock(holder, wait)
+    }
+    fn location(&self) -> String {
+        self.disk.location()
+    }
+}
+
+impl DiskFile for StuckFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, bytes)?;
+        if self.is_stuck.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.file.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+#[test]
+fn a_write_that_cannot_be_undone_is_not_called_lack_of_room() {
+    let disk = Stuck { disk: SimulatedDisk::new(), is_stuck: Arc::default() };
+    let mut store = small().open_on::<Graph>(disk.clone()).unwrap();
+    store.edit(|g| g.add_node("node:1")).unwrap();
+    disk.is_stuck.store(true, Ordering::Relaxed);
+    let refused = store.edit(|g| g.add_node("node:2")).unwrap_err();
+    assert!(matches!(refused, StoreError::Storage(StorageError::Poisoned { .. })), "{refused}");
+    assert!(!has(store.state(), "node:2"));
+    // All of it had been written.
+    let left = SimulatedDisk::with(&disk.disk.crash(|_| true));
+    assert!(has(small().open_on::<Graph>(left).unwrap().state(), "node:2"));
 }

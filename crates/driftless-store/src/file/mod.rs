@@ -575,6 +575,8 @@ impl Storage for FileStorage {
         {
             log.poisoned = Some(format!("undo a write that failed ({undo})"));
         }
+        // If it is not undone, it may be there after all.
+        self.check(&log)?;
         Err(error)
     }
 
