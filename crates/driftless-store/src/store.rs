@@ -677,7 +677,12 @@ impl<T: Crdt> Store<T> {
         // A gap is no fault of anybody's: the peer sends more.
         match error {
             MergeError::Gap { .. } => Ok(()),
-            error => self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string())),
+            error => {
+                self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string()))?;
+                // Nothing else would ever shorten the log if a peer sends nothing but what is refused.
+                self.compact_by_itself();
+                Ok(())
+            }
         }
     }
 
