@@ -193,8 +193,11 @@ impl<T: Clone> News<T> {
         if durable.number < number {
             (durable.number, durable.value) = (number, value);
             durable.generation += 1;
-            mem::take(&mut durable.wakers).into_values().for_each(Waker::wake);
             self.changed.notify_all();
+            let wakers = mem::take(&mut durable.wakers);
+            // A waker may run its task at once, and that may read the store.
+            drop(durable);
+            wakers.into_values().for_each(Waker::wake);
         }
     }
 }
