@@ -209,8 +209,11 @@ impl<T: Clone> News<T> {
         if durable.position < position {
             (durable.position, durable.value) = (position, value);
             durable.generation += 1;
-            mem::take(&mut durable.wakers).into_values().for_each(Waker::wake);
             self.changed.notify_all();
+            let wakers = mem::take(&mut durable.wakers);
+            // A waker may run its task at once, and that may read the store.
+            drop(durable);
+            wakers.into_values().for_each(Waker::wake);
         }
     }
 }

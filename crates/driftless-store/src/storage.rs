@@ -326,6 +326,11 @@ impl StorageError {
         }
     }
 
+    /// A failed sync of what is in use already. It is no lack of room, whatever the system calls it: something may have changed.
+    pub(crate) fn sync(file: &str, error: io::Error) -> Self {
+        Self::Io { action: "sync", file: file.to_owned(), source: Arc::new(error) }
+    }
+
     pub(crate) fn damaged(file: &str, offset: u64, what: impl Into<String>) -> Self {
         Self::Damaged { file: file.to_owned(), offset, what: what.into() }
     }

@@ -786,6 +786,7 @@ impl<T: Crdt> Store<T> {
             MergeError::Gap { .. } => Ok(()),
             error => {
                 self.audit_alone(AuditAction::Refused, delta.len(), Some(error.to_string()))?;
+                // Nothing else would ever shorten the log if a peer sends nothing but what is refused.
                 self.compact_by_itself();
                 Ok(())
             }

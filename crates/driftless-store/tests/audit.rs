@@ -125,6 +125,21 @@ fn the_oldest_entries_go_first_when_there_are_too_many() {
 }
 
 #[test]
+fn a_peer_that_sends_nothing_but_what_is_refused_does_not_fill_the_disk() {
+    let disk = SimulatedDisk::new();
+    let limit = AuditLimit { bytes: 5_000, age: Duration::MAX };
+    let mut store: Store<Graph> = options(limit).with_compaction_floor(10_000).open_on(disk.clone()).unwrap();
+    let mut other = Replica::<Document>::new();
+    let (_, delta) = other.edit(|d| d.set("/name", "Ada")).unwrap();
+    for _ in 0..1_000 {
+        store.merge(&delta).unwrap_err();
+    }
+    let bytes: usize = disk.image().values().map(Vec::len).sum();
+    assert!(bytes < 150_000, "{bytes} bytes");
+    assert!(store.audit().unwrap().len() < 500);
+}
+
+#[test]
 fn wherever_the_machine_stops_no_entry_is_lost_and_none_is_there_twice() {
     let (mut crashes, mut in_blobs) = (0, 0);
     for stop in 0.. {

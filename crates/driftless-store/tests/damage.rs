@@ -5,9 +5,9 @@ mod crash;
 
 use std::collections::BTreeMap;
 
-use crash::{open_image, options, small_store};
+use crash::{nodes, open_image, options, small_store};
 use driftless::Graph;
-use driftless_store::{Durability, Image, SimulatedDisk, StorageError, Store, StoreError};
+use driftless_store::{Durability, Fault, Image, SimulatedDisk, StorageError, Store, StoreError};
 
 /// The file that an error names.
 fn named(error: &StoreError) -> Option<&str> {
@@ -185,6 +185,29 @@ fn salvage_keeps_what_is_whole_and_says_what_is_not() {
         assert!(lost > 0 && was_written(&nodes), "without {name}: {nodes:?}");
     }
     println!("{salvages} salvages");
+}
+
+#[test]
+fn a_salvage_that_stops_loses_nothing_to_the_next_one() {
+    let (mut image, held) = small_store(true);
+    image.get_mut("head").unwrap()[20] ^= 0x10;
+    for at in 0.. {
+        let disk = SimulatedDisk::with(&image);
+        disk.set_fault(Fault::Stop(at));
+        let options = || options(Durability::Immediate);
+        drop(options().salvage_on::<Graph>(disk.clone()));
+        if disk.changes() <= at {
+            break;
+        }
+        let units = 0..disk.unsynced();
+        let some = units.clone().flat_map(|one| [disk.crash(|unit| unit == one), disk.crash(|unit| unit != one)]);
+        for left in some.chain([disk.crash(|_| false), disk.crash(|_| true)]) {
+            let disk = SimulatedDisk::with(&left);
+            let opened = options().open_on::<Graph>(disk.clone());
+            let store = opened.or_else(|_| options().salvage_on(disk)).unwrap();
+            assert_eq!(nodes(store.state()), held, "stopped at {at}");
+        }
+    }
 }
 
 #[test]

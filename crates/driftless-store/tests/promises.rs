@@ -9,8 +9,8 @@ use std::time::Duration;
 use driftless::sync::{self, Folder, Options as SessionOptions, Pump, Session};
 use driftless::{Environment, Graph, NodeId, Replica};
 use driftless_store::{
-    AuditLimit, BlobName, Cut, Durability, Load, MemoryStorage, Options, Recovery, SharedStore, SimulatedDisk, Sink,
-    Storage, StorageError, Store, StoreError, Usage,
+    BlobName, Cut, Durability, Load, MemoryStorage, Options, Recovery, SharedStore, SimulatedDisk, Sink, Storage,
+    StorageError, Store, StoreError, Usage,
 };
 
 const NAP: Duration = Duration::from_millis(50);
@@ -165,21 +165,6 @@ fn readers_see_what_a_checkpoint_or_a_repair_made_durable() {
         assert!(shared.snapshot() == shared.lock().snapshot() && shared.snapshot().node_count() == 2);
         assert!(watcher.wait(NAP).is_some());
     }
-}
-
-#[test]
-fn an_audit_of_refusals_stays_bounded() {
-    let limit = AuditLimit { bytes: 5_000, ..AuditLimit::default() };
-    let options = Options::new().with_audit(limit).with_compaction_floor(10_000).without_background();
-    let mut store = options.open_storage::<Graph>(MemoryStorage::new()).unwrap();
-    let mut document = Replica::<driftless::Document>::new();
-    let (_, of_another_type) = document.edit(|d| d.set("/a", 1)).unwrap();
-    for _ in 0..3_000 {
-        store.merge(&of_another_type).unwrap_err();
-    }
-    let usage = store.usage();
-    assert!(usage.log + usage.checkpoint < 30_000, "{usage:?}");
-    assert!((1..200).contains(&store.audit().unwrap().len()));
 }
 
 /// A storage that breaks its promises.

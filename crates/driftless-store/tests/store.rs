@@ -404,3 +404,34 @@ fn opening_tells_how_far_it_is() {
     let last = told.last().unwrap();
     assert_eq!(last.bytes, last.bytes_expected);
 }
+
+#[test]
+fn a_waker_may_read_the_store() {
+    use std::sync::{Arc, OnceLock, mpsc};
+    use std::task::{Context, Wake, Waker};
+
+    /// Reads what it hears of, as an executor does that runs a task at once.
+    struct Reader(SharedStore<Graph>, OnceLock<usize>);
+
+    impl Wake for Reader {
+        fn wake(self: Arc<Self>) {
+            self.1.set(self.0.snapshot().node_count()).unwrap();
+        }
+    }
+
+    let store = SharedStore::new(Options::new().open_storage::<Graph>(MemoryStorage::new()).unwrap()).unwrap();
+    let reader = Arc::new(Reader(store.clone(), OnceLock::new()));
+    let mut watcher = store.watch();
+    assert!(watcher.poll_changed(&mut Context::from_waker(&Waker::from(Arc::clone(&reader)))).is_pending());
+    let (done, written) = mpsc::channel();
+    std::thread::spawn(move || {
+        store.edit(|g| g.add_node("person:ada")).unwrap();
+        done.send(()).unwrap();
+    });
+    if written.recv_timeout(Duration::from_secs(20)).is_err() {
+        // Dropping it would wait as well.
+        std::mem::forget(watcher);
+        panic!("the writer waits for itself");
+    }
+    assert_eq!(reader.1.get(), Some(&1));
+}

@@ -255,7 +255,12 @@ impl FileStorage {
             (_, Some(number)) => number != head.checkpoint,
             _ => is_ours(name) && name.ends_with(TEMPORARY),
         };
-        for name in names.iter().filter(|name| is_leftover(name)) {
+        let mut leftovers = names.iter().filter(|name| is_leftover(name)).peekable();
+        // A process that was killed may have left a head whose name is not durable: the one before it names what would go.
+        if leftovers.peek().is_none() || sync_directory(&*self.disk).is_err() {
+            return;
+        }
+        for name in leftovers {
             let _ = self.disk.remove(name);
         }
     }
@@ -355,7 +360,7 @@ fn sync_directory(disk: &dyn Disk) -> Result<(), StorageError> {
     if is(Bug::NamesUnsynced) {
         return Ok(());
     }
-    disk.sync_directory().map_err(|e| StorageError::io("sync", &disk.location(), e))
+    disk.sync_directory().map_err(|e| StorageError::sync(&disk.location(), e))
 }
 
 /// Writes a new segment under its name, which is not durable yet.
@@ -461,7 +466,7 @@ impl FileStorage {
         let (number, end) = (log.head.last, log.end.offset);
         let Some(open) = log.open.as_mut().filter(|open| open.durable < end) else { return Ok(()) };
         if let Err(error) = open.file.sync() {
-            let error = StorageError::io("sync", &segment_name(number), error);
+            let error = StorageError::sync(&segment_name(number), error);
             log.poisoned = Some(format!("sync `{}` ({error})", segment_name(number)));
             return Err(error);
         }
@@ -532,6 +537,8 @@ impl Storage for FileStorage {
         let used = names.iter().filter_map(|name| segment_number(name).or_else(|| checkpoint_number(name)));
         let number = used.max().unwrap_or(0).max(log.head.last).max(log.head.checkpoint) + 1;
         let len = checked::write(&*self.disk, &checkpoint_name(number), log.head.store, parts)?;
+        // The segment says that nothing before it counts: without the checkpoint it would take the log's end away.
+        sync_directory(&*self.disk)?;
         let (_, end, _) = write_segment(&*self.disk, log.head.store, number, End::default(), &[])?;
         sync_directory(&*self.disk)?;
         let head = Head { checkpoint: number, first: number, last: number, closed: None, ..log.head.clone() };
@@ -568,6 +575,8 @@ impl Storage for FileStorage {
         {
             log.poisoned = Some(format!("undo a write that failed ({undo})"));
         }
+        // If it is not undone, it may be there after all.
+        self.check(&log)?;
         Err(error)
     }
 
@@ -588,7 +597,7 @@ impl Storage for FileStorage {
         let mut log = self.log();
         if let Err(error) = synced {
             let file = segment_name(number);
-            let error = StorageError::io("sync", &file, error);
+            let error = StorageError::sync(&file, error);
             log.poisoned = Some(format!("sync `{file}`"));
             return Err(error);
         }
