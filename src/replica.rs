@@ -360,7 +360,7 @@ impl<T: Crdt> Replica<T> {
         let versions = self.checked(delta)?;
         let mut touched = Vec::new();
         let since = self.journal.as_ref().map(|_| self.version().clone());
-        let Applied { ahead, shared, dropped } = self.apply(delta, versions, |step| touched.append(step));
+        let Applied { ahead, shared, is_doubled, dropped } = self.apply(delta, versions, |step| touched.append(step));
         if !dropped.is_empty() {
             touched = once(touched, self.target.state());
         }
@@ -372,7 +372,8 @@ impl<T: Crdt> Replica<T> {
         let differs = delta.fingerprint.is_some_and(|theirs| theirs != state.fingerprint());
         let diverged = differs && delta.upto() == state.version();
         self.prune_by_itself();
-        Ok(MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue).with_divergence(diverged))
+        let report = MergeReport::new(touched, ahead).with_doubled(shared, dropped, rescue);
+        Ok(report.with_doubled_dots(is_doubled).with_divergence(diverged))
     }
 
     /// Merges a delta that an earlier opening of this device made by [`edit`](Self::edit) and kept in a log, and goes on from
@@ -411,7 +412,7 @@ impl<T: Crdt> Replica<T> {
         let clock = &mut self.author.clock;
         let news = delta.stamps().filter(|(dot, _)| merging.is_news(*dot));
         let ahead = news.filter(|(_, stamp)| !clock.observe(*stamp, now)).collect();
-        Applied { ahead, shared, dropped: merging.finish() }
+        Applied { ahead, shared, is_doubled: !merging.doubled().is_empty(), dropped: merging.finish() }
     }
 
     /// Makes two replicas equal that have seen the same and are not: their [versions](Self::version) are equal and their
@@ -559,6 +560,8 @@ struct Applied {
     ahead: Vec<(Dot, Stamp)>,
     /// Our writer, if another process writes as it too.
     shared: Option<WriterId>,
+    /// A dot had two contents.
+    is_doubled: bool,
     dropped: Vec<Dropped>,
 }
 

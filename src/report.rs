@@ -15,6 +15,7 @@ pub struct MergeReport<T> {
     diff: Diff<T>,
     ahead: Vec<(Dot, Stamp)>,
     shared: Option<WriterId>,
+    is_doubled: bool,
     dropped: Vec<Dropped>,
     rescue: Option<Delta>,
     diverged: bool,
@@ -22,7 +23,8 @@ pub struct MergeReport<T> {
 
 impl<T: Crdt> MergeReport<T> {
     pub(crate) fn new(touched: Vec<Touched>, ahead: Vec<(Dot, Stamp)>) -> Self {
-        Self { diff: Diff::new(touched), ahead, shared: None, dropped: Vec::new(), rescue: None, diverged: false }
+        let diff = Diff::new(touched);
+        Self { diff, ahead, shared: None, is_doubled: false, dropped: Vec::new(), rescue: None, diverged: false }
     }
 
     pub(crate) fn with_doubled(
@@ -32,6 +34,12 @@ impl<T: Crdt> MergeReport<T> {
         rescue: Option<Delta>,
     ) -> Self {
         (self.shared, self.dropped, self.rescue) = (shared, dropped, rescue);
+        self
+    }
+
+    /// Notes that a dot had two contents, even if none of them is lost.
+    pub(crate) fn with_doubled_dots(mut self, is_doubled: bool) -> Self {
+        self.is_doubled |= is_doubled;
         self
     }
 
@@ -51,6 +59,12 @@ impl<T: Crdt> MergeReport<T> {
     /// memory. The next write draws a writer of its own.
     pub fn shared_writer(&self) -> Option<WriterId> {
         self.shared
+    }
+
+    /// True if a dot was found with two contents, of which one may be a removal: then what the merge did depends on which tombstones
+    /// were held here. Whoever replays merges from a log saves the whole state after such a one.
+    pub fn is_doubled(&self) -> bool {
+        self.is_doubled || !self.dropped.is_empty()
     }
 
     /// Contents that lost their dots to others under the same dots: only after a process was copied with its memory, or

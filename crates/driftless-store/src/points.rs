@@ -119,7 +119,7 @@ impl<T: Crdt> Store<T> {
     /// # Errors
     ///
     /// [`PointError::Exists`], [`Name`](PointError::Name) and [`TooMany`](PointError::TooMany); [`StorageError::Full`] if there is no
-    /// room. Nothing has changed then.
+    /// room. Nothing has changed then. If a sync fails, the point may be there, and the store is poisoned.
     pub fn set_point(&mut self, name: &str) -> Result<(), StoreError> {
         let (info, state) = names(name)?;
         let blobs = self.storage.blobs()?;

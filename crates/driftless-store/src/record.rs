@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftless::{Budget, Crdt, Delta, Environment, JournalLimit, Replica, SystemEnvironment};
+use driftless::{
+    Budget, Crdt, Delta, Environment, Journal, JournalLimit, MergeError, MergeReport, Prune, Replica, SystemEnvironment,
+};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -97,6 +99,25 @@ impl<'a, T: Crdt> Loader<'a, T> {
         self.journaled = number;
     }
 
+    /// Merges what was merged before.
+    ///
+    /// If a dot had two contents then, a checkpoint was written, and nobody was told of the merge before that. So if a dot has
+    /// two here, one is a removal whose tombstone had been pruned when the delta was merged.
+    fn merge_again(&mut self, is_edit: bool, delta: &Delta) -> Result<MergeReport<T>, MergeError> {
+        let merge = |replica: &mut Replica<T>| if is_edit { replica.replay(delta) } else { replica.merge(delta) };
+        let is_all_new = delta.since().includes(self.replica.version());
+        let before = (!is_all_new).then(|| self.replica.fork_with(self.clock.clone()));
+        let journaled = self.replica.journal().map(Journal::last);
+        let report = merge(&mut self.replica)?;
+        let Some(before) = before.filter(|_| report.is_doubled()) else { return Ok(report) };
+        self.replica = before;
+        if let Some(number) = journaled {
+            self.replica.keep_journal_after(number, UNLIMITED);
+        }
+        self.replica.prune(Prune::All);
+        merge(&mut self.replica)
+    }
+
     /// For what is read and not written to.
     pub(crate) fn to_read() -> Self {
         Self::new(Clock::new(SystemEnvironment), None, None)
@@ -153,12 +174,11 @@ impl<T: Crdt> Sink for Loader<'_, T> {
             rmp_serde::from_slice(content).map_err(|error| format!("a record makes no sense: {error}"))?;
         if !delta.is_empty() {
             let delta = Delta::from_bytes(&delta).map_err(|error| format!("the delta of a record: {error}"))?;
-            let merged = match kind {
-                kind if kind == Kind::Edit as u8 => self.replica.replay(&delta),
-                kind if kind == Kind::Merge as u8 => self.replica.merge(&delta),
-                other => return Err(format!("a record of kind {other}, which this version does not know")),
-            };
-            let report = merged.map_err(|error| format!("the delta of a record does not apply: {error}"))?;
+            if kind != Kind::Edit as u8 && kind != Kind::Merge as u8 {
+                return Err(format!("a record of kind {kind}, which this version does not know"));
+            }
+            let report = self.merge_again(kind == Kind::Edit as u8, &delta);
+            let report = report.map_err(|error| format!("the delta of a record does not apply: {error}"))?;
             if let Some(entry) = audit.as_mut().filter(|entry| entry.action != AuditAction::Edit) {
                 (entry.opened, entry.closed) = (report.opened().count() as u64, report.closed().count() as u64);
             }

@@ -95,6 +95,9 @@ impl<T: Crdt> SharedStore<T> {
     }
 
     /// Edits the value, as [`Store::edit`] does. Others write while this one waits for the disk.
+    ///
+    /// Within the closure, and while a [`lock`](Self::lock) is held, the same thread may read snapshots; if it writes by the shared store,
+    /// it waits for itself for ever.
     pub fn edit<R>(
         &self,
         edit: impl FnOnce(&mut Edit<'_, T>) -> Result<R, EditError>,
@@ -121,7 +124,7 @@ impl<T: Crdt> SharedStore<T> {
 
     /// Locks the store for whatever it can do: sessions, folders, the local table. Others wait meanwhile, but for readers.
     pub fn lock(&self) -> StoreGuard<'_, T> {
-        StoreGuard { store: self.locked(), shared: self }
+        StoreGuard { store: self.locked(), shown: Shown { shared: self, value: None } }
     }
 
     /// The value as it is durable. O(1); waits for nobody who writes or syncs.
@@ -234,7 +237,23 @@ impl<T: Crdt> fmt::Debug for SharedStore<T> {
 #[derive(Debug)]
 pub struct StoreGuard<'a, T: Crdt> {
     store: MutexGuard<'a, Store<T>>,
+    // After the store, which is unlocked by then: who is woken may lock it.
+    shown: Shown<'a, T>,
+}
+
+/// What readers are shown once this is dropped.
+#[derive(Debug)]
+struct Shown<'a, T: Crdt> {
     shared: &'a SharedStore<T>,
+    value: Option<(Position, T)>,
+}
+
+impl<T: Crdt> Drop for Shown<'_, T> {
+    fn drop(&mut self) {
+        if let Some((position, value)) = self.value.take() {
+            self.shared.shared.news.publish(position, value);
+        }
+    }
 }
 
 impl<T: Crdt> Deref for StoreGuard<'_, T> {
@@ -253,10 +272,8 @@ impl<T: Crdt> DerefMut for StoreGuard<'_, T> {
 
 impl<T: Crdt> Drop for StoreGuard<'_, T> {
     fn drop(&mut self) {
-        let (position, value) = self.shared.written(&mut self.store);
-        if self.store.is_durable() {
-            self.shared.shared.news.publish(position, value);
-        }
+        let written = self.shown.shared.written(&mut self.store);
+        self.shown.value = Some(written).filter(|_| self.store.is_durable());
     }
 }
 

@@ -624,7 +624,7 @@ impl<T: Crdt> Store<T> {
         }
         self.audited(entry);
         self.recorded();
-        if !report.dropped().is_empty() {
+        if report.is_doubled() {
             // Two contents of one dot: what becomes of them depends on tombstones, which the log does not follow.
             self.checkpoint_or_be_ahead()?;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use driftless::{Graph, NodeId};
+use driftless::{Environment, Graph, NodeId, Prune, Replica};
 use driftless_store::{
     Disk, DiskFile, Fault, Image, Lock, LockError, Options, SimulatedDisk, StorageError, Store, StoreError,
 };
@@ -235,4 +235,42 @@ fn a_write_that_cannot_be_undone_is_not_called_lack_of_room() {
     // All of it had been written.
     let left = SimulatedDisk::with(&disk.disk.crash(|_| true));
     assert!(has(small().open_on::<Graph>(left).unwrap().state(), "node:2"));
+}
+
+/// Two processes that write as one writer.
+struct Copied;
+
+impl Environment for Copied {
+    fn now_ms(&mut self) -> u64 {
+        1_000_000
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        [5; 16]
+    }
+}
+
+#[test]
+fn a_dot_with_two_contents_whose_tombstone_was_pruned_opens_as_it_was() {
+    for (is_label, prunes_before) in [(false, false), (false, true), (true, false), (true, true)] {
+        let disk = SimulatedDisk::new();
+        let mut other = Replica::<Graph>::with_environment(Copied);
+        let mut store = small().with_environment(Copied).open_on::<Graph>(disk.clone()).unwrap();
+        other.edit(|g| g.add_node("two").and_then(|node| g.label(node, "L"))).unwrap();
+        store.edit(|g| g.add_node("zero").and_then(|node| g.label(node, "L"))).unwrap();
+        store.edit(|g| g.remove_node(NodeId::named("zero"))).unwrap();
+        let (_, delta) = match is_label {
+            true => other.edit(|g| g.add_node("two").and_then(|node| g.label(node, "M"))).unwrap(),
+            false => other.edit(|g| g.add_node("zero").and_then(|node| g.set(node, "/v", 1))).unwrap(),
+        };
+        if prunes_before {
+            store.prune(Prune::All);
+        }
+        store.merge(&delta).unwrap();
+        // By the system's clock the tombstone would be old enough to be pruned.
+        let opened = small().with_environment(Copied).open_on(SimulatedDisk::with(&disk.crash(|_| false)));
+        let opened: Store<Graph> = opened.unwrap();
+        assert_eq!(opened.state(), store.state());
+        assert_eq!(opened.fingerprint(), store.fingerprint());
+    }
 }

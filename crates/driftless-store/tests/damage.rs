@@ -211,6 +211,45 @@ fn a_salvage_that_stops_loses_nothing_to_the_next_one() {
 }
 
 #[test]
+fn a_salvage_that_stops_or_fails_sets_aside_all_the_same() {
+    let (whole, _) = small_store(true);
+    let options = || options(Durability::Immediate);
+    for name in whole.keys() {
+        let mut image = whole.clone();
+        let bytes = image.get_mut(name).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        let damaged = bytes.clone();
+        let held = options().salvage_on::<Graph>(SimulatedDisk::with(&image)).unwrap().snapshot();
+        for at in 0.. {
+            let (mut is_over, other) = (false, std::io::ErrorKind::Other);
+            for fault in [Fault::Stop(at), Fault::Fail(at, other), Fault::Fail(at, std::io::ErrorKind::StorageFull)] {
+                let disk = SimulatedDisk::with(&image);
+                disk.set_fault(fault);
+                drop(options().salvage_on::<Graph>(disk.clone()));
+                is_over |= disk.changes() <= at;
+                for keeps in [false, true] {
+                    let left = disk.crash(|_| keeps);
+                    let disk = SimulatedDisk::with(&left);
+                    let opened = options().open_on::<Graph>(disk.clone());
+                    let store = opened.or_else(|_| options().salvage_on(disk.clone())).unwrap();
+                    assert_eq!(store.state(), &held, "{name}, {fault:?}");
+                    drop(store);
+                    // Twice opened, nothing more is to be done, and nothing is removed.
+                    drop(options().open_on::<Graph>(disk.clone()).unwrap());
+                    let image = disk.image();
+                    assert!(image.values().any(|bytes| *bytes == damaged), "{name} is gone, {fault:?}");
+                    assert!(!image.contains_key("salvage"), "{name}, {fault:?}");
+                }
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_salvaged_store_gets_back_from_a_peer_what_it_lost() {
     let (image, held) = small_store(true);
     let whole: Store<Graph> = options(Durability::Immediate).open_on(SimulatedDisk::with(&image)).unwrap();

@@ -28,6 +28,37 @@ fn notes(store: &Store<Graph>) -> u64 {
     in_table
 }
 
+/// Its files are open, and their names are not: names would lead into whatever lies there now.
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_moved_away_while_it_is_open_keeps_what_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let [place, away] = ["place", "away"].map(|name| directory.path().join(name));
+    let options = || driftless_store::Options::new().with_segment_len(500);
+    let add = |store: &mut Store<Graph>, name: &str| store.edit(|g| g.add_node(name)).map(drop);
+    let mut first = options().open::<Graph>(&place).unwrap();
+    add(&mut first, "first").unwrap();
+    std::fs::rename(&place, &away).unwrap();
+    let mut second = options().open::<Graph>(&place).unwrap();
+    let (mut acknowledged, mut error) = (vec!["first".to_owned()], None);
+    for n in 0..20 {
+        let name = format!("note:{n}");
+        add(&mut second, &name).unwrap();
+        match add(&mut first, &name) {
+            Ok(()) => acknowledged.push(name),
+            Err(why) => error = Some(why.to_string()),
+        }
+    }
+    let error = error.unwrap();
+    assert!(error.contains("the directory was moved or removed") || error.contains("refuses to go on"), "{error}");
+    first.compact().unwrap_err();
+    drop((first, second));
+    let has = |graph: &Graph, name: &str| graph.node(driftless::NodeId::named(name)).is_some();
+    let (first, second) = (Store::<Graph>::open(&away).unwrap(), Store::<Graph>::open(&place).unwrap());
+    assert!(acknowledged.iter().all(|name| has(first.state(), name)));
+    assert!((0..20).all(|n| has(second.state(), &format!("note:{n}"))) && !has(second.state(), "first"));
+}
+
 #[test]
 fn there_is_no_store_where_none_was_begun() {
     let root = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct OsDisk {
     path: PathBuf,
+    opened: Opened,
 }
 
 impl OsDisk {
@@ -38,23 +39,34 @@ impl OsDisk {
 
     /// Opens a directory that is there.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self { path: fs::canonicalize(path)? })
+        let path = fs::canonicalize(path)?;
+        let opened = Opened::new(&path)?;
+        Ok(Self { path, opened })
     }
 
-    fn at(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// Fails if another directory is in the place of the one that was opened: names would lead into that.
+    fn check(&self) -> io::Result<()> {
+        match self.opened.is_at(&self.path) {
+            Ok(true) => Ok(()),
+            _ => Err(io::Error::other("the directory was moved or removed while it was open; open it where it is now")),
+        }
+    }
+
+    fn at(&self, name: &str) -> io::Result<PathBuf> {
+        self.check()?;
+        Ok(self.path.join(name))
     }
 }
 
 impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(self.at(name))?;
+        let file = options.read(true).write(true).create(true).truncate(true).open(self.at(name)?)?;
         Ok(Arc::new(OsFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.at(name);
+        let path = self.at(name)?;
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
@@ -67,18 +79,20 @@ impl Disk for OsDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.at(from), self.at(to))
+        fs::rename(self.at(from)?, self.at(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.at(name))
+        fs::remove_file(self.at(name)?)
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        self.check()?;
         sync_directory(&self.path)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
+        self.check()?;
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -92,7 +106,7 @@ impl Disk for OsDisk {
 
     fn lock(&self, holder: &str, wait: Duration) -> Result<Box<dyn Lock>, LockError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(self.at(LOCK))?;
+        let file = options.read(true).write(true).create(true).truncate(false).open(self.at(LOCK)?)?;
         let begin = Instant::now();
         loop {
             match file.try_lock() {
@@ -101,19 +115,53 @@ impl Disk for OsDisk {
                     thread::sleep(RETRY.min(wait.saturating_sub(begin.elapsed())));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let holder = fs::read_to_string(self.at(HOLDER)).unwrap_or_default();
+                    let holder = self.at(HOLDER).and_then(fs::read_to_string).unwrap_or_default();
                     return Err(LockError::Held { holder });
                 }
                 Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
         }
         // For people alone: on a full disk the store must open all the same.
-        let _ = fs::write(self.at(HOLDER), holder);
+        let _ = self.at(HOLDER).and_then(|path| fs::write(path, holder));
         Ok(Box::new(OsLock { _file: file }))
     }
 
     fn location(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// The directory that was opened, wherever it is now.
+#[cfg(unix)]
+#[derive(Debug)]
+struct Opened(File);
+
+#[cfg(unix)]
+impl Opened {
+    fn new(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let (opened, there) = (self.0.metadata()?, fs::metadata(path)?);
+        Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino()))
+    }
+}
+
+/// Windows renames no directory in which a file is open.
+#[cfg(not(unix))]
+#[derive(Debug)]
+struct Opened;
+
+#[cfg(not(unix))]
+impl Opened {
+    fn new(_: &Path) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn is_at(&self, _: &Path) -> io::Result<bool> {
+        Ok(true)
     }
 }
 

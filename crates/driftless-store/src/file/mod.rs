@@ -41,6 +41,12 @@ use crate::storage::{BlobName, Cut, Load, Lost, Recovery, Sink, Storage, Storage
 const FORMAT: u16 = 1;
 
 const CHECKPOINT: &str = "checkpoint-";
+/// What a salvage has replaced.
+const ASIDE: &str = "damaged-";
+
+/// There while a salvage sets files aside.
+const SALVAGE: &str = "salvage";
+
 const BLOB: &str = "blob-";
 const TEMPORARY: &str = ".tmp";
 
@@ -257,13 +263,29 @@ impl FileStorage {
         };
         let mut leftovers = names.iter().filter(|name| is_leftover(name)).peekable();
         // A process that was killed may have left a head whose name is not durable: the one before it names what would go.
-        if leftovers.peek().is_none() || sync_directory(&*self.disk).is_err() {
+        let nothing_to_do = leftovers.peek().is_none() && names.iter().all(|name| name != SALVAGE);
+        if nothing_to_do || sync_directory(&*self.disk).is_err() {
             return;
         }
+        // What a salvage was about to set aside stays.
+        let is_salvaged = names.iter().any(|name| name == SALVAGE);
+        let mut went = true;
         for name in leftovers {
-            let _ = self.disk.remove(name);
+            let is_temporary = name.ends_with(TEMPORARY);
+            went &= match is_salvaged && !is_temporary {
+                true => set_aside(&*self.disk, head.checkpoint, name).is_ok(),
+                false => self.disk.remove(name).is_ok(),
+            };
+        }
+        if is_salvaged && went && sync_directory(&*self.disk).is_ok() {
+            let _ = self.disk.remove(SALVAGE);
         }
     }
+}
+
+/// Keeps a file that a salvage has replaced.
+fn set_aside(disk: &dyn Disk, number: u64, name: &str) -> Result<(), StorageError> {
+    disk.rename(name, &format!("{ASIDE}{number}-{name}")).map_err(|e| StorageError::io("set aside", name, e))
 }
 
 impl Log {
@@ -540,14 +562,21 @@ impl Storage for FileStorage {
         // The segment says that nothing before it counts: without the checkpoint it would take the log's end away.
         sync_directory(&*self.disk)?;
         let (_, end, _) = write_segment(&*self.disk, log.head.store, number, End::default(), &[])?;
+        // If this stops after the head is written, the next opening goes on.
+        let head_then = self.disk.open(HEAD).and_then(|file| read_all(&*file)).unwrap_or_default();
+        for (name, content) in [(format!("{ASIDE}{number}-{HEAD}"), &head_then[..]), (SALVAGE.to_owned(), &[])] {
+            let file = self.disk.create(&name).map_err(|e| StorageError::io("create", &name, e))?;
+            file.write_at(0, content).map_err(|e| StorageError::io("write", &name, e))?;
+            file.sync().map_err(|e| StorageError::io("sync", &name, e))?;
+        }
         sync_directory(&*self.disk)?;
         let head = Head { checkpoint: number, first: number, last: number, closed: None, ..log.head.clone() };
         write_head(&*self.disk, &head)?;
         for name in names.iter().filter(|name| segment_number(name).is_some() || checkpoint_number(name).is_some()) {
-            let aside = format!("damaged-{number}-{name}");
-            self.disk.rename(name, &aside).map_err(|e| StorageError::io("set aside", name, e))?;
+            set_aside(&*self.disk, number, name)?;
         }
         sync_directory(&*self.disk)?;
+        self.disk.remove(SALVAGE).map_err(|e| StorageError::io("remove", SALVAGE, e))?;
         let usage = Usage { checkpoint: len, log: end.offset, ..log.usage };
         *log = Log { head, end, usage, poisoned: None, ..Log::unread() };
         Ok(())
