@@ -19,22 +19,25 @@ const NEAREST: usize = 10;
 /// Partial sums of the plain loop, so that the compiler can use wide registers.
 const LANES: usize = 16;
 
-/// Builds while a snapshot of the state before each edit is held, for the row beside `build`.
+/// Builds while a snapshot of the state before each edit is held, and without.
 pub(crate) fn snapshots(setting: &Setting<'_>) -> Result<(), Failure> {
     let persons = Persons::numbered(setting.size);
     let nodes = persons.nodes();
-    repeat(setting.runs, ["build_held"], || {
+    let per_node = 1e6 / setting.size as f64;
+    let build = |is_held: bool| {
         let (time, _) = seconds(|| {
             let mut replica = Replica::<Graph>::new();
             for batch in nodes.chunks(BATCH) {
-                let held = replica.snapshot();
+                let held = is_held.then(|| replica.snapshot());
                 replica.edit(|g| add(g, batch))?;
                 drop(black_box(held));
             }
             Ok(replica)
         })?;
-        Ok([time * 1e6 / setting.size as f64])
-    })
+        Ok::<_, Failure>(time * per_node)
+    };
+    // In turn, so that both meet the same machine.
+    repeat(setting.runs, ["build_free", "build_held"], || Ok([build(false)?, build(true)?]))
 }
 
 /// Searches vectors exactly, by cosine.

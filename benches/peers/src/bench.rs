@@ -29,16 +29,17 @@ impl Bench {
         sizes.dedup();
         table::print_head();
         let mut tables = Vec::new();
-        for size in sizes {
-            let steps: Vec<_> = STEPS.into_iter().filter(|step| !matches!(*step, "wordnet" | "nearest")).collect();
-            tables.extend(self.table(format!("{} nodes", thousands(size as f64)), size, &steps)?);
-        }
+        // The short ones first.
         if self.options.wordnet.is_some() {
             tables.extend(self.table("WordNet".to_owned(), 0, &["wordnet"])?);
         }
         let vectors = self.options.vectors;
         let title = format!("The nearest 10 of {} vectors of 384 numbers", thousands(vectors as f64));
         tables.extend(self.table(title, vectors, &["nearest"])?);
+        for size in sizes {
+            let steps: Vec<_> = STEPS.into_iter().filter(|step| !matches!(*step, "wordnet" | "nearest")).collect();
+            tables.extend(self.table(format!("{} nodes", thousands(size as f64)), size, &steps)?);
+        }
         if let Some(path) = &self.options.json {
             std::fs::write(path, table::json(&tables)?)?;
         }

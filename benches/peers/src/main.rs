@@ -3,6 +3,7 @@
 use std::alloc::System;
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -32,6 +33,20 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn live() -> isize {
     let stats = HEAP.stats();
     stats.bytes_allocated as isize - stats.bytes_deallocated as isize
+}
+
+/// The processor's time that this process has had, all threads together: neighbours on a busy machine disturb it less than
+/// a clock on the wall.
+#[cfg(unix)]
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+#[cfg(not(unix))]
+fn now() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 /// Compresses by zstd at level 1.

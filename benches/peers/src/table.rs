@@ -80,12 +80,16 @@ impl fmt::Display for Table {
             return Ok(());
         }
         writeln!(f)?;
+        let mut rows_without: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for (what, _, cells) in &self.rows {
             for (library, cell) in LIBRARIES.iter().zip(cells) {
                 if let Err(reason) = cell {
-                    writeln!(f, "- {}, {library}: {reason}.", what.trim_start_matches("— "))?;
+                    rows_without.entry((library, reason)).or_default().push(what.trim_start_matches("— "));
                 }
             }
+        }
+        for ((library, reason), rows) in rows_without {
+            writeln!(f, "- – of {library}: {reason} ({}).", rows.join("; "))?;
         }
         Ok(())
     }

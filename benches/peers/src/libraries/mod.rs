@@ -3,6 +3,8 @@
 //! In the peers a graph is a map of nodes by their keys, each node is a map of its properties, and an edge is an entry
 //! of its source's map, `>kind target`. That is the leanest model of a graph there: an edge adds no container.
 
+use std::hash::{Hash, Hasher};
+
 use crate::Failure;
 
 pub(crate) mod automerge;
@@ -16,6 +18,15 @@ pub(crate) mod yrs;
 pub(crate) enum Value<'a> {
     Text(&'a str),
     Number(f64),
+}
+
+impl Hash for Value<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::Text(text) => text.hash(hasher),
+            Self::Number(number) => number.to_bits().hash(hasher),
+        }
+    }
 }
 
 /// A node and its properties by their paths, such as `/name`.
