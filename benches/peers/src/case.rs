@@ -58,9 +58,8 @@ impl Case {
         command.args([FLAG, self.step, self.library, &self.size.to_string(), &self.runs.to_string()]);
         command.arg(&self.state).arg(&self.wordnet);
         let (begin, mut child) = (Instant::now(), command.stdout(Stdio::piped()).spawn()?);
-        let mut found = Found::default();
         // What a case prints fits into a pipe many times, so it can be read once the child is done.
-        found.ended = loop {
+        let ended = loop {
             match child.try_wait()? {
                 Some(status) => break (!status.success()).then_some(End::Failed),
                 None if begin.elapsed() > PATIENCE => {
@@ -73,6 +72,7 @@ impl Case {
         };
         let mut lines = String::new();
         child.stdout.take().ok_or("no output")?.read_to_string(&mut lines)?;
+        let mut found = Found { ended, ..Found::default() };
         for line in lines.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["figure", name, number] => drop(found.figures.insert(name.to_owned(), number.parse()?)),
