@@ -25,6 +25,9 @@ const CHART: (u32, u32) = (400, 300);
 /// Size of the text in pixels.
 const TEXT: u32 = 13;
 
+/// Height of a line of the legend in pixels.
+const LINE: f64 = 17.0;
+
 /// A cost by the size of the state, in nanoseconds.
 type Curve = BTreeMap<u64, f64>;
 
@@ -87,8 +90,10 @@ fn chart(
     let sizes = points().map(|(size, _)| *size as f64);
     let (least, most) = (sizes.clone().fold(f64::MAX, f64::min), sizes.fold(0.0, f64::max));
     let costs = points().map(|(_, cost)| *cost);
-    // Room above the curves for their names.
-    let (cheapest, dearest) = (costs.clone().fold(f64::MAX, f64::min) / 2.0, costs.fold(0.0, f64::max) * 30.0);
+    let (cheapest, dearest) = (costs.clone().fold(f64::MAX, f64::min) / 2.0, costs.fold(0.0, f64::max) * 1.5);
+    // Room above the curves for their names: that part of the height, and so of the decades.
+    let names = (curves.len() as f64 + 1.0) * LINE / f64::from(CHART.1 - 80);
+    let dearest = dearest * (dearest / cheapest).powf(names / (1.0 - names));
     let font = ("sans-serif", TEXT);
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", TEXT + 3))
