@@ -129,6 +129,11 @@ fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
         println!("{bytes} bytes of live heap for {vector:?}, {} beyond its numbers", bytes - size);
         assert!(bytes <= size + 200, "{bytes} bytes");
 
+        let before = ALLOCATOR.current_usage();
+        a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap();
+        let bytes = (ALLOCATOR.current_usage() - before) / 10_000;
+        println!("{bytes} bytes more once somebody has searched");
+        assert!(bytes <= 384 + 130, "{bytes} bytes");
         let (peak, found) = peak_of(|| a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap());
         assert_eq!(found.len(), 10);
         assert!(peak <= 8192, "{peak} bytes to find 10 among 10,000");
