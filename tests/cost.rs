@@ -141,6 +141,19 @@ fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
 }
 
 #[test]
+fn an_index_of_a_property_costs_at_most_250_bytes_a_node() {
+    let _alone = alone();
+    let mut a = graph(10_000);
+    (0..10_000).for_each(|n| drop(a.edit(|g| g.set(id(n), "/born", n as i64)).unwrap()));
+    let before = ALLOCATOR.current_usage();
+    a.state().index_property("/born").unwrap();
+    let bytes = (ALLOCATOR.current_usage() - before) / 10_000;
+    println!("{bytes} bytes a node for an index of its property");
+    assert!(bytes <= 250, "{bytes} bytes");
+    assert_eq!(a.state().nodes_by("/born", 17).unwrap().count(), 1);
+}
+
+#[test]
 fn cutting_and_merging_look_at_as_many_cells_whatever_the_state_holds() {
     let _alone = alone();
     let mut visited = Vec::new();

@@ -59,7 +59,7 @@ impl Graph {
     ///
     /// Local: no peer hears of it. Snapshots and forks that are taken later have it too. A replica that is loaded has none, so
     /// declare it after each opening, outside of an edit. It costs each write to the property O(log n), beside what reading it
-    /// costs: of a counter, maximum or minimum O(concurrent writes). It takes some 200 bytes for each node or edge that has
+    /// costs: of a counter, maximum or minimum O(concurrent writes). It takes some 190 bytes for each node or edge that has
     /// one, with a copy of a value longer than 21 bytes.
     ///
     /// # Errors

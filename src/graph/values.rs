@@ -10,7 +10,7 @@ use crate::kernel::{Cells, Entity, Payload, State};
 
 /// An index of the values that show at one path, of the nodes and edges that are there. Persistent: cloning is O(1).
 ///
-/// Each value is held once more, as a [key](Value::sort_key): some 100 bytes an entry, and what is longer than 21 bytes besides.
+/// Each value is held once more, as a [key](Value::sort_key): some 190 bytes an entry, and what is longer than 21 bytes besides.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub(super) struct Values {
     entries: OrdSet<Entry>,
