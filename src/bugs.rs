@@ -67,7 +67,12 @@ bugs! {
     ContestKept: "a contest that has closed stays listed";
     ManyLosesCell: "an entity that grows large loses its last cell";
     NotFollowed: "what a type derives does not follow merges";
+    UndoNotFollowed: "what a type derives does not follow what is undone";
     AdjacencyKept: "an edge that is deleted stays in the adjacency";
+    IndexNotMerged: "an index of a property does not follow merges";
+    IndexKeepsDead: "a node that is deleted stays in an index of a property";
+    IndexMissesRestored: "a node that comes back stays out of an index of a property";
+    LabelKept: "a label of a node that is deleted stays in the index of labels";
     // Types.
     AddRevives: "a node that is added anew has what was hidden";
     TieShowsOurs: "where stamps tie a register goes on showing what it showed";

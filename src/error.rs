@@ -277,6 +277,18 @@ pub enum PathError {
     TooDeep(usize),
 }
 
+/// Why a property cannot be looked up by its value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The text is not a path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Nobody declared an index of the path since the graph was opened.
+    #[error("no index of `{}` is kept; declare it by `index_property` after the graph was opened", Escaped(.0))]
+    NotIndexed(String),
+}
+
 /// The fault of a model, a vector, a query or a threshold.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]

@@ -43,9 +43,10 @@ pub use diff::Diff;
 pub use document::{
     Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
 };
-pub use error::{EditError, FindConflictError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
+pub use error::{EditError, FindConflictError, IndexError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
 pub use graph::{
-    Direction, Edge, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored, Step, Walk,
+    Direction, Edge, EdgeNeighbor, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored,
+    Step, Walk,
 };
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ParseWriterIdError, WriterId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};

@@ -129,10 +129,28 @@ fn a_vector_costs_its_numbers_and_at_most_200_bytes_and_a_search_its_result() {
         println!("{bytes} bytes of live heap for {vector:?}, {} beyond its numbers", bytes - size);
         assert!(bytes <= size + 200, "{bytes} bytes");
 
+        let before = ALLOCATOR.current_usage();
+        a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap();
+        let bytes = (ALLOCATOR.current_usage() - before) / 10_000;
+        println!("{bytes} bytes more once somebody has searched");
+        assert!(bytes <= 384 + 130, "{bytes} bytes");
         let (peak, found) = peak_of(|| a.state().nearest(&model, &numbers, Metric::Cosine, 10).unwrap());
         assert_eq!(found.len(), 10);
         assert!(peak <= 8192, "{peak} bytes to find 10 among 10,000");
     }
+}
+
+#[test]
+fn an_index_of_a_property_costs_at_most_250_bytes_a_node() {
+    let _alone = alone();
+    let mut a = graph(10_000);
+    (0..10_000).for_each(|n| drop(a.edit(|g| g.set(id(n), "/born", n as i64)).unwrap()));
+    let before = ALLOCATOR.current_usage();
+    a.state().index_property("/born").unwrap();
+    let bytes = (ALLOCATOR.current_usage() - before) / 10_000;
+    println!("{bytes} bytes a node for an index of its property");
+    assert!(bytes <= 250, "{bytes} bytes");
+    assert_eq!(a.state().nodes_by("/born", 17).unwrap().count(), 1);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub use value::Value;
 
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;
-pub(crate) use place::{FieldBytes, Place, PlaceRef, Property};
+pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
 pub(crate) use revert::{put_back, put_back_counters};
 pub(crate) use rules::union;
 pub(crate) use tree::{Tree, live_of_kind};

@@ -28,11 +28,15 @@ impl<'a> Properties<'a> {
     /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map or a set is. O(log n), for a
     /// counter O(branches that counted).
     pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
-        let (cells, field) = (self.cells?, Place::of(path).ok()?.into_field(Kind::Register));
+        self.get_at(Place::of(path).ok()?)
+    }
+
+    pub(crate) fn get_at(&self, place: Place) -> Option<Value<'a>> {
+        let (cells, field) = (self.cells?, place.into_field(Kind::Register));
         let place = PlaceRef::of_field(&field);
         if seek::is_free(cells, place, Kind::Register) {
             // Nearly always: a register, or nothing.
-            return tree::shown(Kind::Register, cells.live(&field));
+            return cells.winner(&field)?.payload.as_ref().map(Value::from_payload);
         }
         match seek::kind(cells, place)? {
             Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?.greatest)),

@@ -226,11 +226,10 @@ impl<'a> Edit<'a, Graph> {
 /// An edge whose root tells of other ends is not there.
 fn require(entity: Entity, cells: Option<&Cells>) -> Result<(), EditError> {
     let owner = owner_of(entity).ok_or_else(|| EditError::abort("no node and no edge"))?;
-    let is_there = cells.is_some_and(|cells| match owner {
-        Owner::Node(_) => cells.is_live(),
-        Owner::Edge(id) => Ends::of(id, cells.siblings(Field::ROOT.as_bytes())).is_some(),
-    });
-    if is_there { Ok(()) } else { Err(missing(owner)) }
+    match cells.is_some_and(|cells| keys::is_there(entity, cells)) {
+        true => Ok(()),
+        false => Err(missing(owner)),
+    }
 }
 
 fn missing(owner: Owner) -> EditError {

@@ -146,23 +146,24 @@ impl<'a> Embeddings<'a> {
         self.iter().next().is_none()
     }
 
-    /// The numbers at a key that show: the text is that of the vector alone, whatever later one was recorded.
-    pub(super) fn shown_numbers(&self, key: &[u8]) -> Option<Embedding<'a>> {
-        self.shown_alone(key).map(|(embedding, _)| embedding)
-    }
-
     /// The vector at a key that shows, and the write that it comes from.
     fn shown_write(&self, key: &[u8]) -> Option<(Embedding<'a>, &'a Sibling)> {
-        self.shown_alone(key).map(|shown| with_later_text(self.cells, key, shown))
-    }
-
-    fn shown_alone(&self, key: &[u8]) -> Option<(Embedding<'a>, &'a Sibling)> {
-        greatest(self.fields().filter(|(field, _)| field.as_bytes() == key))
+        let shown = greatest(self.fields().filter(|(field, _)| field.as_bytes() == key));
+        shown.map(|shown| with_later_text(self.cells, key, shown))
     }
 
     fn fields(&self) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
         self.cells.with_prefix(EMBEDDINGS)
     }
+}
+
+/// Calls `read` with the vector by a model that shows, which has the text of the vector alone, whatever later one was recorded.
+/// O(log siblings) where many are concurrent, as long as the latest can be read.
+pub(super) fn read_shown<R>(cells: &Cells, model: &Model, mut read: impl FnMut(&Embedding<'_>) -> R) -> Option<R> {
+    let (name, dimension) = (model.name(), model.dimension());
+    cells.cell(&keys::embedding(model)).find_latest(|sibling| {
+        Embedding::from_payload(name, dimension, sibling.payload.as_ref()?).map(|embedding| read(&embedding))
+    })
 }
 
 /// The model that a field is of, if it is of a vector.

@@ -1,10 +1,10 @@
-//! What is derived from a graph's cells: adjacency, counts, hidden survivors.
+//! What is derived from a graph's cells whether or not anybody asks: adjacency, labels, types, counts, hidden survivors.
 
 use im::{OrdMap, OrdSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bugs::{Bug, is};
-use crate::graph::keys::{EDGE, Ends, NODE, node as node_entity};
+use crate::graph::keys::{EDGE, Ends, NODE, label_of, labels, node as node_entity};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, State, Touched, visits};
 
@@ -18,6 +18,10 @@ pub(super) struct Index {
     hidden: OrdSet<Entity>,
     /// Nodes that are not there and at which edges end: dangling ones.
     absent: OrdSet<NodeId>,
+    /// The labels of the nodes that are there, by their hashes.
+    labels: OrdSet<(u64, NodeId)>,
+    /// Every live edge by the hash of its type.
+    types: OrdSet<(u64, EdgeId)>,
 }
 
 /// One end of an edge. Types are hashed: a key of fixed size sorts and copies fast, and who reads an edge reads its type.
@@ -60,6 +64,16 @@ impl Index {
         self.hops.range(first..=last).map(|(hop, other)| (hop.edge, *other))
     }
 
+    /// The nodes with a label, or with one that hashes alike, in the order of their ids.
+    pub(super) fn labelled(&self, label: &str) -> impl Iterator<Item = NodeId> + use<'_> {
+        of_hash(&self.labels, hash(label), [[0; 16], [0xff; 16]].map(NodeId::from))
+    }
+
+    /// The edges of a type, or of one that hashes alike, in the order of their ids.
+    pub(super) fn typed(&self, edge_type: &str) -> impl Iterator<Item = EdgeId> + use<'_> {
+        of_hash(&self.types, hash(edge_type), [[0; 16], [0xff; 16]].map(EdgeId::from))
+    }
+
     pub(super) fn follow(&mut self, state: &State, touched: &Touched) {
         let entity = touched.entity;
         if !matches!(entity.kind(), NODE | EDGE) {
@@ -74,6 +88,7 @@ impl Index {
                 _ => self.follow_edge(state, touched),
             }
         }
+        self.follow_labels(state, touched);
         let was_live = if touched.field.is_root() { touched.was_live() } else { touched.is_live };
         if touched.is_live && was_live {
             return;
@@ -96,6 +111,7 @@ impl Index {
                 for (hop, _) in hops(id, ends) {
                     self.hops.remove(&hop);
                 }
+                self.types.remove(&(hash(ends.edge_type), id));
                 // A node that is not missing is not missed for one edge fewer.
                 for node in [ends.source, ends.target] {
                     if self.absent.contains(&node) {
@@ -106,6 +122,7 @@ impl Index {
             }
             (None, Some(ends)) => {
                 self.hops.extend(hops(id, ends));
+                self.types.insert((hash(ends.edge_type), id));
                 ends
             }
             _ => return,
@@ -114,6 +131,30 @@ impl Index {
             // Others may be half merged, but what their root says now is what was followed, or will be.
             let is_there = state.cells(node_entity(node)).is_some_and(Cells::is_live);
             self.follow_end(node, is_there);
+        }
+    }
+
+    /// Keeps up the labels of a node: of the label that changed, or of all that are alive where the node comes or goes. O(labels
+    /// changed · log n).
+    fn follow_labels(&mut self, state: &State, touched: &Touched) {
+        if touched.entity.kind() != NODE || touched.was_live() == touched.is_now_live() {
+            return;
+        }
+        let (node, cells) = (NodeId::from(*touched.entity.id()), state.cells(touched.entity));
+        let is_there = cells.is_some_and(Cells::is_live);
+        if let Some(label) = label_of(&touched.field) {
+            let has_label = cells.is_some_and(|cells| cells.live(touched.field.as_bytes()).next().is_some());
+            self.set_label(label, node, is_there && has_label);
+        } else if touched.field.is_root() && (is_there || !is(Bug::LabelKept)) {
+            let labels = cells.into_iter().flat_map(labels);
+            labels.for_each(|label| self.set_label(label, node, is_there));
+        }
+    }
+
+    fn set_label(&mut self, label: &str, node: NodeId, has_label: bool) {
+        match has_label {
+            true => drop(self.labels.insert((hash(label), node))),
+            false => drop(self.labels.remove(&(hash(label), node))),
         }
     }
 
@@ -132,10 +173,16 @@ impl Index {
         let mut fresh = Self::default();
         for (entity, cells) in state.entities() {
             match entity.kind() {
-                NODE => fresh.nodes += usize::from(cells.is_live()),
+                NODE => {
+                    fresh.nodes += usize::from(cells.is_live());
+                    let node = NodeId::from(*entity.id());
+                    let labels = labels(cells).filter(|_| cells.is_live());
+                    fresh.labels.extend(labels.map(|label| (hash(label), node)));
+                }
                 EDGE => {
                     let id = EdgeId::from(*entity.id());
                     let ends = Ends::of(id, cells.siblings(crate::kernel::Field::ROOT.as_bytes()));
+                    fresh.types.extend(ends.map(|ends| (hash(ends.edge_type), id)));
                     fresh.hops.extend(ends.into_iter().flat_map(|ends| hops(id, ends)));
                 }
                 _ => continue,
@@ -150,6 +197,8 @@ impl Index {
         let checks = [
             ("absent ends", self.absent == fresh.absent),
             ("adjacency", self.hops == fresh.hops),
+            ("labels", self.labels == fresh.labels),
+            ("types", self.types == fresh.types),
             ("node count", self.nodes == fresh.nodes),
             ("hidden survivors", self.hidden == fresh.hidden),
         ];
@@ -166,6 +215,10 @@ fn hops(edge: EdgeId, ends: Ends<'_>) -> [(Hop, NodeId); 2] {
     [(hop(ends.source, false), ends.target), (hop(ends.target, true), ends.source)]
 }
 
-fn hash(edge_type: &str) -> u64 {
-    xxh3_64(edge_type.as_bytes())
+fn of_hash<I: Ord + Copy>(all: &OrdSet<(u64, I)>, hash: u64, [first, last]: [I; 2]) -> impl Iterator<Item = I> {
+    all.range((hash, first)..=(hash, last)).map(|(_, id)| *id)
+}
+
+fn hash(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
 }

@@ -75,6 +75,16 @@ pub(crate) fn owner_of(entity: Entity) -> Option<Owner> {
     }
 }
 
+/// Whether a node or edge is there, by its cells. The root of an edge that tells of other ends is ignored: no valid writer
+/// produces it.
+pub(super) fn is_there(entity: Entity, cells: &Cells) -> bool {
+    match entity.kind() {
+        NODE => cells.is_live(),
+        EDGE => Ends::of(EdgeId::from(*entity.id()), cells.siblings(Field::ROOT.as_bytes())).is_some(),
+        _ => false,
+    }
+}
+
 /// A node by id, or by a name that is kept with it: `add_node("person:ada")` gives the node
 /// `NodeId::named("person:ada")` and lets [`Node::name`](crate::Node::name) tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -230,10 +240,17 @@ pub(super) fn label(label: &str) -> FieldBytes {
     field
 }
 
-pub(super) const LABELS: &[u8] = &[LABEL];
+const LABELS: &[u8] = &[LABEL];
 
 pub(crate) fn label_of(field: &Field) -> Option<&str> {
     field.as_bytes().strip_prefix(LABELS).and_then(|text| str::from_utf8(text).ok())
+}
+
+/// The live labels, in the order of their bytes, each once.
+pub(super) fn labels(cells: &Cells) -> impl Iterator<Item = &str> + use<'_> {
+    let mut last = None;
+    let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
+    live.filter_map(|(field, _)| label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
 }
 
 pub(super) const EMBEDDINGS: &[u8] = &[EMBEDDING];

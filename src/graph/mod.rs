@@ -3,38 +3,48 @@
 //! | file | idea |
 //! |---|---|
 //! | `keys` | where in the cells what lies |
-//! | `index` | adjacency, counts and hidden survivors: derived, and kept up in O(1) cells per change |
+//! | `index` | adjacency, labels, types, counts and hidden survivors: derived, and kept up in O(1) cells per change |
 //! | `read` | nodes, edges, properties |
+//! | `lookup` | nodes and edges by label, by type, by the value of a property |
 //! | `edit` | everything that writes |
 //! | `embed` | vectors of nodes and edges |
-//! | `nearest` | the nodes whose vectors are nearest to one |
+//! | `nearest` | the nodes and edges whose vectors are nearest to one |
+//! | `rows` | the vectors of one model in rows that lie together |
+//! | `values` | the nodes and edges by their values at one path, in order |
+//! | `demand` | what is derived once somebody asks for it, and then kept up |
 //! | `walk` | breadth first |
 //! | `restore` | going back to what a snapshot holds |
 //! | `change` | what a merge did, in the terms of a graph |
 
 mod change;
+mod demand;
 mod edit;
 mod embed;
 mod index;
 mod keys;
+mod lookup;
 mod nearest;
 mod read;
 mod restore;
+mod rows;
+mod values;
 mod walk;
 
 use std::fmt;
 
+use crate::bugs::{Bug, is};
 use crate::document::Mixed;
 use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, State, Touched};
 
+use demand::OnDemand;
 use index::Index;
 
 pub use change::GraphChange;
 pub use embed::Embeddings;
 pub use keys::{NodeKey, Owner};
-pub use nearest::Neighbor;
+pub use nearest::{EdgeNeighbor, Neighbor};
 pub use read::{Edge, Hidden, Node};
 pub use restore::Restored;
 pub use walk::{Direction, Step, Walk};
@@ -96,6 +106,7 @@ pub struct Graph {
     state: State,
     index: Index,
     mixed: Mixed,
+    on_demand: OnDemand,
 }
 
 impl Crdt for Graph {
@@ -112,12 +123,15 @@ impl Crdt for Graph {
     }
 
     fn follow(&mut self, touched: &Touched) {
-        self.follow_all(std::slice::from_ref(touched));
+        self.follow_cells(std::slice::from_ref(touched));
+        self.on_demand.follow(&self.state, std::slice::from_ref(touched));
     }
 
     fn follow_all(&mut self, touched: &[Touched]) {
-        touched.iter().for_each(|touched| self.index.follow(&self.state, touched));
-        self.mixed.follow(&self.state, touched);
+        self.follow_cells(touched);
+        if !is(Bug::IndexNotMerged) {
+            self.on_demand.follow(&self.state, touched);
+        }
     }
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
@@ -130,6 +144,12 @@ impl Crdt for Graph {
 }
 
 impl Graph {
+    /// Follows cells with what is derived whether or not anybody asks for it.
+    fn follow_cells(&mut self, touched: &[Touched]) {
+        touched.iter().for_each(|touched| self.index.follow(&self.state, touched));
+        self.mixed.follow(&self.state, touched);
+    }
+
     pub(crate) fn mixed(&self) -> &Mixed {
         &self.mixed
     }

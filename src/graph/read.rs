@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::document::{AsPath, Properties, Value};
-use crate::graph::keys::{self, Ends, LABELS, Owner, SeenEnds};
+use crate::graph::keys::{self, Ends, Owner, SeenEnds};
 use crate::graph::{Graph, Walk};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Field};
@@ -192,7 +192,8 @@ impl Graph {
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
         self.mixed.check(&self.state)?;
-        self.index.check(&self.state)
+        self.index.check(&self.state)?;
+        self.on_demand.check(&self.state)
     }
 }
 
@@ -216,7 +217,7 @@ impl<'a> Node<'a> {
 
     /// Its labels, in the order of their bytes.
     pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        labels(self.cells)
+        keys::labels(self.cells)
     }
 
     /// Whether it has a label.
@@ -305,17 +306,11 @@ impl<'a> Hidden<'a> {
 
     /// Labels that survived.
     pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        labels(self.cells)
+        keys::labels(self.cells)
     }
 
     /// Properties that survived.
     pub fn properties(&self) -> Properties<'a> {
         Properties::new(Some(self.cells))
     }
-}
-
-fn labels(cells: &Cells) -> impl Iterator<Item = &str> + use<'_> {
-    let mut last = None;
-    let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
-    live.filter_map(|(field, _)| keys::label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
 }

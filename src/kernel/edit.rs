@@ -514,7 +514,9 @@ impl<T: Crdt> Log<T> {
         for before in self.changes.drain(..).rev() {
             visits::count(1);
             let undone = target.state_mut().undo(before);
-            target.follow(&undone);
+            if !is(Bug::UndoNotFollowed) {
+                target.follow(&undone);
+            }
         }
     }
 

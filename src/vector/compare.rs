@@ -46,6 +46,11 @@ impl Metric {
     }
 }
 
+/// The sum of the squares.
+pub(super) fn square(numbers: Numbers<'_>) -> f64 {
+    sums(numbers, numbers, |a, b| [a * b])[0]
+}
+
 fn cosine(dot: f64, aa: f64, bb: f64) -> f32 {
     match aa == 0.0 || bb == 0.0 {
         true => 0.0,
@@ -66,8 +71,20 @@ impl Query {
     pub(crate) fn new(model: &Model, numbers: &[f32], metric: Metric) -> Result<Self, VectorError> {
         model.check_len(numbers.len())?;
         let vector = Vector::f32(numbers)?;
-        let [square] = sums(vector.numbers(), vector.numbers(), |a, b| [a * b]);
+        let square = square(vector.numbers());
         Ok(Self { vector, metric, square })
+    }
+
+    pub(super) fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = f32> + '_ {
+        self.vector.numbers().iter()
+    }
+
+    pub(super) fn norm(&self) -> f64 {
+        self.square.sqrt()
     }
 
     pub(super) fn score(&self, numbers: Numbers<'_>) -> f32 {

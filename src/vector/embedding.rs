@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::VectorError;
 use crate::escape::Escaped;
 use crate::kernel::Payload;
-use crate::vector::compare::{Metric, Query};
+use crate::vector::compare::{self, Metric, Query};
 use crate::vector::make::{self, Vector};
 use crate::vector::model::Model;
 use crate::vector::payload;
@@ -133,6 +133,15 @@ impl<'a> Embedding<'a> {
             (false, false) => Metric::Cosine.score(ours, theirs) >= threshold,
             (ours, theirs) => ours == theirs,
         }
+    }
+
+    pub(super) fn numbers(&self) -> Numbers<'a> {
+        self.numbers
+    }
+
+    /// Its length in space.
+    pub(super) fn norm(&self) -> f64 {
+        compare::square(self.numbers).sqrt()
     }
 
     /// How it compares with a query for the same model.

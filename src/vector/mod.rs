@@ -22,9 +22,11 @@
 //! | `spelling` | numbers as bytes |
 //! | `payload` | a vector as a payload, and what is none |
 //! | `compare` | dot product, cosine, distance, over the stored bytes |
+//! | `coarse` | a vector rounded to eight bits, with a bound for what the rounding hides |
 //! | `embedding` | a vector as it is read |
 //! | `later` | a later text of a vector that was not written anew |
 
+mod coarse;
 mod compare;
 mod embedding;
 mod later;
@@ -40,6 +42,7 @@ pub use make::Vector;
 pub use model::{MAX_DIMENSION, MAX_MODEL_NAME_LEN, Model};
 pub use spelling::Precision;
 
+pub(crate) use coarse::{Coarse, CoarseQuery, stride};
 pub(crate) use compare::Query;
 pub(crate) use later::{later_text, later_text_in};
 pub(crate) use make::hash;

@@ -24,6 +24,8 @@ pub(crate) trait Subject: Crdt + PartialEq + Debug {
         (0..random.within(1, 3)).map(|_| Self::op(random)).collect()
     }
     fn apply(edit: &mut Edit<'_, Self>, op: &Self::Op) -> Result<(), EditError>;
+    /// Has the value derive what it derives only on demand.
+    fn demand(&self) {}
     /// All that a reader sees which is not a cell: what the type derives.
     fn read(&self) -> String;
     /// What is derived, recomputed.
@@ -79,7 +81,9 @@ impl<T: Subject> History<T> {
         };
         let site = |environment: TestEnvironment| {
             let clock = environment.clock();
-            Site { clock, replica: Replica::with_environment(environment), backup: None, last_edit: None }
+            let replica = Replica::<T>::with_environment(environment);
+            replica.state().demand();
+            Site { clock, replica, backup: None, last_edit: None }
         };
         let mut sites: Vec<Site<T>> = (0..REPLICAS).map(|_| site(environment())).collect();
         let moments = sites.iter().map(|site| vec![moment(&site.replica)]).collect();
@@ -138,7 +142,8 @@ impl<T: Subject> History<T> {
                     };
                     let environment = environment();
                     let clock = environment.clock();
-                    if let Ok(opened) = Replica::load_with(environment, &bytes) {
+                    if let Ok(opened) = Replica::<T>::load_with(environment, &bytes) {
+                        opened.state().demand();
                         (site.replica, site.clock) = (opened, clock);
                     }
                 }
@@ -234,6 +239,7 @@ pub(crate) enum GraphOp {
     Remove(usize),
     Restore(usize),
     Set(usize, i32),
+    Label(usize),
     Link(usize, usize),
     Unlink(usize, usize),
 }
@@ -247,7 +253,8 @@ impl Subject for Graph {
             0..20 => GraphOp::Add(a),
             20..35 => GraphOp::Remove(a),
             35..42 => GraphOp::Restore(a),
-            42..65 => GraphOp::Set(a, random.below(5) as i32),
+            42..60 => GraphOp::Set(a, random.below(5) as i32),
+            60..65 => GraphOp::Label(a),
             65..85 => GraphOp::Link(a, b),
             _ => GraphOp::Unlink(a, b),
         }
@@ -260,10 +267,15 @@ impl Subject for Graph {
             GraphOp::Remove(n) => edit.remove_node(node(n)).map(drop),
             GraphOp::Restore(n) => edit.restore_node(&*n.to_string()).map(drop),
             GraphOp::Set(n, value) if edit.contains_node(node(n)) => edit.set(node(n), "/value", value).map(drop),
-            GraphOp::Set(..) => Ok(()),
+            GraphOp::Label(n) if edit.contains_node(node(n)) => edit.label(node(n), "label").map(drop),
+            GraphOp::Set(..) | GraphOp::Label(_) => Ok(()),
             GraphOp::Link(a, b) => edit.link(node(a), "knows", node(b)).map(drop),
             GraphOp::Unlink(a, b) => edit.unlink(EdgeId::between(node(a), "knows", node(b))).map(drop),
         }
+    }
+
+    fn demand(&self) {
+        self.index_property("/value").unwrap();
     }
 
     fn read(&self) -> String {
