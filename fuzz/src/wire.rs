@@ -321,7 +321,7 @@ impl Hostile {
     /// As a message.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let body = self.body(&Heads::new(), &Heads::new());
-        let mut message = b"DRFT\x01".to_vec();
+        let mut message = b"DRFT\x02".to_vec();
         message.extend([self.kind, 0]);
         message.extend([0; 8]);
         leb128(&mut message, body.len() as u64);
