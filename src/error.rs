@@ -277,7 +277,7 @@ pub enum PathError {
     TooDeep(usize),
 }
 
-/// Why a property cannot be looked up by its value.
+/// The reason why a property cannot be looked up by its value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IndexError {

@@ -82,7 +82,7 @@ impl OnDemand {
     pub(super) fn follow(&mut self, state: &State, touched: &[Touched]) {
         let Some(first) = touched.iter().find(|touched| bears(touched)) else { return };
         let entity = first.entity;
-        // What is shared follows another state from here on.
+        // Snapshots that share the place follow another state from here on.
         let built = Arc::make_mut(&mut self.0).0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if built.rows.is_empty() && built.values.is_empty() {
             return;
@@ -100,7 +100,7 @@ impl OnDemand {
                 rows.follow(entity, cells);
             }
         }
-        // What lies below a path makes it a map.
+        // A cell below a path makes the path a map.
         let is_within = |place: &[u8]| comes_or_goes || touched.iter().any(|t| t.field.as_bytes().starts_with(place));
         let places = built.values.keys().filter(|place| is_within(place.as_bytes()));
         for place in places.cloned().collect::<Vec<_>>() {
@@ -128,13 +128,13 @@ impl OnDemand {
     }
 }
 
-/// Whether a change can matter to anything that may be built.
+/// True if a change can matter to anything that may be built.
 fn bears(touched: &Touched) -> bool {
     let field = touched.field.as_bytes();
     comes_or_goes(touched) || field.starts_with(EMBEDDINGS) || field.first() == Some(&PROPERTY)
 }
 
-/// Whether the entity may be there now and was not, or the other way round.
+/// True if the entity may be there now and was not, or the other way round.
 fn comes_or_goes(touched: &Touched) -> bool {
     touched.field.is_root() && touched.has_other_payloads()
 }

@@ -75,7 +75,7 @@ pub(crate) fn owner_of(entity: Entity) -> Option<Owner> {
     }
 }
 
-/// Whether a node or edge is there, by its cells. The root of an edge that tells of other ends is ignored: no valid writer
+/// True if a node or edge is there, by its cells. The root of an edge that tells of other ends is ignored: no valid writer
 /// produces it.
 pub(super) fn is_there(entity: Entity, cells: &Cells) -> bool {
     match entity.kind() {

@@ -140,7 +140,7 @@ impl Rows {
         Some((row, numbers))
     }
 
-    /// Whether both hold the same rows, in whatever order.
+    /// True if both hold the same rows, in whatever order.
     #[cfg(feature = "testing")]
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let rows = |this: &Self| {

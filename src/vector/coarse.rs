@@ -28,12 +28,12 @@ const CHUNKS: usize = 128;
 /// A bound for rounding in f64, relative to the product of both norms: some thousand times that of four million terms.
 const SLACK: f64 = 1e-9;
 
-/// How many bytes the rounded numbers of a vector take.
+/// The number of bytes that the rounded numbers of a vector take.
 pub(crate) fn stride(dimension: usize) -> usize {
     dimension.next_multiple_of(LANES)
 }
 
-/// What a row tells of its vector beside the rounded numbers.
+/// The part of a row beside the rounded numbers of its vector.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Coarse {
     norm: f64,

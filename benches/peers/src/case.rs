@@ -58,7 +58,7 @@ impl Case {
         command.args([FLAG, self.step, self.library, &self.size.to_string(), &self.runs.to_string()]);
         command.arg(&self.state).arg(&self.wordnet);
         let (begin, mut child) = (Instant::now(), command.stdout(Stdio::piped()).spawn()?);
-        // What a case prints fits into a pipe many times, so it can be read once the child is done.
+        // A pipe holds far more than a case prints, so it can be read once the child is done.
         let ended = loop {
             match child.try_wait()? {
                 Some(status) => break (!status.success()).then_some(End::Failed),

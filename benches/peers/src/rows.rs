@@ -14,7 +14,7 @@ pub(crate) struct Row {
     pub(crate) step: &'static str,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// Why libraries have no figure: a library and the reason.
+    /// The libraries that have no figure, each with the reason.
     pub(crate) without: &'static [(&'static str, &'static str)],
 }
 

@@ -15,7 +15,7 @@ pub(crate) const BATCH: usize = 100;
 /// Writes of each of two replicas that write concurrently.
 const CONCURRENT: usize = 1_000;
 
-/// How often each weight is overwritten.
+/// The number of times that each weight is overwritten.
 const OVERWRITES: usize = 10;
 
 /// Nodes that are looked up, at most, to compare the libraries.

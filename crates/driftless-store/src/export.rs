@@ -33,7 +33,7 @@ pub(crate) const MAX_WAITING: usize = 64 * 1024 * 1024;
 
 pub(crate) const UNLIMITED: JournalLimit = JournalLimit { entries: usize::MAX, bytes: usize::MAX };
 
-/// How much of an exported journal is kept. The oldest files go first.
+/// The limit of an exported journal. The oldest files go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportLimit {
     /// Bytes after which a new file is begun.
@@ -49,7 +49,7 @@ impl Default for ExportLimit {
     }
 }
 
-/// Where a journal is exported to.
+/// The place that a journal is exported to.
 pub(crate) enum ExportTo {
     Directory(PathBuf),
     Disk(Arc<dyn Disk>),
@@ -221,7 +221,7 @@ fn first_of(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
-/// How many bytes whole lines take, and the number of the last.
+/// Returns the number of bytes that whole lines take, and the number of the last entry.
 fn whole_lines(file: &Arc<dyn DiskFile>) -> io::Result<(u64, Option<u64>)> {
     #[derive(Deserialize)]
     struct Numbered {

@@ -52,7 +52,7 @@ struct Shared<T: Crdt> {
 
 /// What is durable, for readers and watchers.
 struct News<T> {
-    /// What was written last, and the state after it, for whoever syncs in batches.
+    /// The position of the last write, and the state after it, for whoever syncs in batches.
     latest: Mutex<(Position, T)>,
     durable: Mutex<Durable<T>>,
     changed: Condvar,
@@ -237,11 +237,11 @@ impl<T: Crdt> fmt::Debug for SharedStore<T> {
 #[derive(Debug)]
 pub struct StoreGuard<'a, T: Crdt> {
     store: MutexGuard<'a, Store<T>>,
-    // After the store, which is unlocked by then: who is woken may lock it.
+    // Dropped after the store, which is unlocked by then: a task that is woken may lock it.
     shown: Shown<'a, T>,
 }
 
-/// What readers are shown once this is dropped.
+/// The state that readers are shown once this is dropped.
 #[derive(Debug)]
 struct Shown<'a, T: Crdt> {
     shared: &'a SharedStore<T>,

@@ -73,7 +73,7 @@ pub struct Store<T: Crdt> {
     durability: Durability,
     /// Number of the last record.
     pub(crate) last: u64,
-    /// How often a checkpoint was written of what no record holds.
+    /// The number of checkpoints that were written because no record holds a change.
     repairs: u64,
     /// Why memory holds what the disk does not.
     ahead: Option<StorageError>,
@@ -668,7 +668,7 @@ impl<T: Crdt> Store<T> {
         }
     }
 
-    /// Where the store is: grows with all that is written.
+    /// The position of the last write. It grows with all that is written.
     pub(crate) fn position(&self) -> Position {
         (self.last, self.repairs)
     }
@@ -723,7 +723,7 @@ impl<T: Crdt> Store<T> {
     }
 }
 
-/// What a checkpoint says of the journal: the number that it has reached, if it is exported.
+/// The number that the journal has reached, as a checkpoint holds it; none if changes are not exported.
 fn journaled_as<T: Crdt>(replica: &Replica<T>, export: &Option<Export>) -> Option<Vec<u8>> {
     export.as_ref().and(replica.journal()).map(|journal| journal.last().to_le_bytes().to_vec())
 }
@@ -867,7 +867,7 @@ impl<T: Crdt> Store<T> {
     /// Begins a generation, and returns what writes its checkpoint.
     fn start_compaction(&mut self) -> Result<Job, StorageError> {
         if self.export.is_some() {
-            // What the checkpoint drops from the log is not merged again.
+            // Records that the checkpoint drops from the log are not merged again.
             self.committer.durable_to(self.last)?;
             self.export_durable();
             self.export.iter_mut().for_each(Export::settle);

@@ -2,6 +2,8 @@
 //!
 //! `DRIFTLESS_CRASHES=20` tries more of the subsets that are too many to try all.
 
+#[path = "support/copied.rs"]
+mod copied;
 #[path = "support/crash.rs"]
 mod crash;
 
@@ -10,11 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use driftless::{Environment, Graph, NodeId, Prune, Replica};
+use driftless::{Graph, NodeId, Prune, Replica};
 use driftless_store::{
     Disk, DiskFile, Fault, Image, Lock, LockError, Options, SimulatedDisk, StorageError, Store, StoreError,
 };
 
+use copied::Copied;
 use crash::{Counts, Effort, checkpoint_and_tombstones, fail_everywhere, fill_everywhere, histories, stop_everywhere};
 
 fn effort() -> Effort {
@@ -235,19 +238,6 @@ fn a_write_that_cannot_be_undone_is_not_called_lack_of_room() {
     // All of it had been written.
     let left = SimulatedDisk::with(&disk.disk.crash(|_| true));
     assert!(has(small().open_on::<Graph>(left).unwrap().state(), "node:2"));
-}
-
-/// Two processes that write as one writer.
-struct Copied;
-
-impl Environment for Copied {
-    fn now_ms(&mut self) -> u64 {
-        1_000_000
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        [5; 16]
-    }
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! What is told, acknowledged, shown or remembered is durable; and a storage that breaks its own promises hangs nobody.
 
+#[path = "support/copied.rs"]
+mod copied;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use copied::Copied;
 use driftless::sync::{self, Folder, Options as SessionOptions, Pump, Session};
-use driftless::{Environment, Graph, NodeId, Replica};
+use driftless::{Graph, NodeId, Replica};
 use driftless_store::{
     BlobName, Cut, Durability, Load, MemoryStorage, Options, Recovery, SharedStore, SimulatedDisk, Sink, Storage,
     StorageError, Store, StoreError, Usage,
@@ -127,19 +131,6 @@ fn a_store_whose_disk_fails_tells_nobody() {
     let unwritten = Folder::open(directory.path(), "laptop").unwrap().sync(&mut store).unwrap().unwritten.unwrap();
     assert!(unwritten.to_string().contains("was not written to the folder"), "{unwritten}");
     assert!(peer.state().node_count() == 0 && std::fs::read_dir(directory.path()).unwrap().next().is_none());
-}
-
-/// Two processes of one writer: what they write is doubled.
-struct Copied;
-
-impl Environment for Copied {
-    fn now_ms(&mut self) -> u64 {
-        1_000_000
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        [5; 16]
-    }
 }
 
 #[test]

@@ -41,10 +41,10 @@ use crate::storage::{BlobName, Cut, Load, Lost, Recovery, Sink, Storage, Storage
 const FORMAT: u16 = 1;
 
 const CHECKPOINT: &str = "checkpoint-";
-/// What a salvage has replaced.
+/// The beginning of the names of files that a salvage has replaced.
 const ASIDE: &str = "damaged-";
 
-/// There while a salvage sets files aside.
+/// The file that is there while a salvage sets others aside.
 const SALVAGE: &str = "salvage";
 
 const BLOB: &str = "blob-";
@@ -267,7 +267,7 @@ impl FileStorage {
         if nothing_to_do || sync_directory(&*self.disk).is_err() {
             return;
         }
-        // What a salvage was about to set aside stays.
+        // A salvage that stopped was about to set these aside: they stay.
         let is_salvaged = names.iter().any(|name| name == SALVAGE);
         let mut went = true;
         for name in leftovers {
