@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use crate::codec::{Cursor, DecodeError, write_number};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
-use crate::kernel::{Crdt, Edit, Payload, Sibling};
+use crate::kernel::{Crdt, Edit, Payload, Sibling, SiblingRef};
 
 /// Kind of the payload of a counter's cell. The number is part of the format.
 const TOTALS: u8 = 36;
@@ -95,8 +95,8 @@ impl Count {
     }
 
     /// What a sibling holds; nothing if no valid writer makes it.
-    pub(crate) fn of(sibling: &Sibling) -> Option<Self> {
-        let payload = sibling.payload.as_ref().filter(|payload| payload.kind() == TOTALS)?;
+    pub(crate) fn of<'a>(sibling: impl Into<SiblingRef<'a>>) -> Option<Self> {
+        let payload = sibling.into().payload.filter(|payload| payload.kind() == TOTALS)?;
         let read = || -> Result<Self, DecodeError> {
             let mut cursor = Cursor::new(payload.bytes());
             let base = cursor.number()?;
@@ -132,7 +132,7 @@ pub(crate) struct Sum {
 }
 
 /// Adds up the live siblings of all cells of one counter. O(cells · notes).
-pub(crate) fn sum<'a>(live: impl IntoIterator<Item = &'a Sibling>) -> Sum {
+pub(crate) fn sum<'a>(live: impl IntoIterator<Item = SiblingRef<'a>>) -> Sum {
     let mut cells: Vec<(Dot, Count)> = live.into_iter().filter_map(|s| Some((s.dot, Count::of(s)?))).collect();
     cells.sort_unstable_by_key(|(dot, _)| *dot);
     let mut sum = Sum::default();

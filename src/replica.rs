@@ -313,6 +313,7 @@ impl<T: Crdt> Replica<T> {
         let mut undo = Undo::new(self);
         let Undo { replica, log, .. } = &mut undo;
         let result = edit(&mut Edit::new(&mut replica.target, &mut replica.author, log))?;
+        undo.replica.target.state_mut().close();
         let delta = undo.replica.target.state().delta_of_edit(T::SCHEMA, &undo.version);
         undo.is_told = true;
         commit(&result, &delta)?;
@@ -408,6 +409,7 @@ impl<T: Crdt> Replica<T> {
             }
             report(&mut touched);
         }
+        self.target.state_mut().close();
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
         let news = delta.stamps().filter(|(dot, _)| merging.is_news(*dot));
@@ -458,6 +460,7 @@ impl<T: Crdt> Replica<T> {
             self.target.follow_all(&step);
             touched.append(&mut step);
         }
+        self.target.state_mut().close();
         let shared = self.author.writer.filter(|_| repairing.own_differs);
         if shared.is_some() {
             self.author.retire();
@@ -616,6 +619,7 @@ impl<T: Crdt> Drop for Undo<'_, T> {
         }
         let target = &mut self.replica.target;
         self.log.undo(target);
+        target.state_mut().close();
         if !is(Bug::UndoKeepsVersion) {
             target.state_mut().version = std::mem::take(&mut self.version);
         }

@@ -56,7 +56,7 @@ impl<T: Crdt> Edit<'_, T> {
     /// Like [`revert_to`](Self::revert_to) for one entity: for the methods of a type of your own.
     pub fn revert_entity(&mut self, entity: Entity, snapshot: &T) -> Result<usize, EditError> {
         let (before, then) = (self.writes_made(), snapshot.state().cells(entity));
-        let is_live = |cells: Option<&Cells>| cells.is_some_and(Cells::is_live);
+        let is_live = |cells: Option<Cells<'_>>| cells.is_some_and(Cells::is_live);
         if is_live(self.state().cells(entity)) && !is_live(then) {
             self.delete(entity)?;
         }

@@ -12,7 +12,7 @@ use crate::graph::{
     Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
 };
 use crate::id::ConflictId;
-use crate::kernel::{Crdt, Entity, Field, Sibling, State};
+use crate::kernel::{Crdt, Entity, Field, SiblingRef, State};
 use crate::kind::Kind;
 
 impl Graph {
@@ -148,11 +148,11 @@ impl<'a> Source<'a> {
     /// A cell with unequal siblings: a register, or the vectors by a model.
     fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
         let cells = self.state.cells(entity)?;
-        let mut siblings: Vec<&Sibling> = cells.live(field.as_bytes()).collect();
+        let mut siblings: Vec<SiblingRef<'_>> = cells.live(field.as_bytes()).collect();
         siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
         let dots = siblings.iter().map(|sibling| sibling.dot).collect();
         if let Some(model) = self.graph.and_then(|_| model_of(field)) {
-            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(cells, field, s)?, *s))).collect();
+            let vectors: Vec<_> = siblings.iter().filter_map(|s| Some((embedding_in(cells, field, *s)?, *s))).collect();
             // Vectors that were made from one text say the same, whatever machine rounded them.
             let mut texts = vectors.iter().map(|(vector, _)| vector.text_hash());
             let first = texts.next()?;
@@ -164,8 +164,8 @@ impl<'a> Source<'a> {
             return self.conflict(ConflictKind::Embedding { model }, entity, Path::default(), candidates, dots);
         }
         let property = Property::of(field.as_bytes()).filter(|property| property.kind == Kind::Register)?;
-        let value = |sibling: &'a Sibling| {
-            let value = Value::from_payload(sibling.payload.as_ref()?);
+        let value = |sibling: SiblingRef<'a>| {
+            let value = Value::from_payload(sibling.payload?);
             Some(Candidate::new(Content::Value(value), sibling))
         };
         let candidates = siblings.iter().copied().filter_map(value).collect();
@@ -218,7 +218,7 @@ impl<'a> Source<'a> {
         let content = Content::Edge { source: edge.source(), edge_type: edge.edge_type(), target: edge.target() };
         let root = self.state.cells(owner.entity())?.siblings(Field::ROOT.as_bytes());
         let root: Vec<_> = root.filter(|sibling| sibling.is_live()).collect();
-        let candidates = root.iter().max_by_key(|s| s.precedence()).map(|s| Candidate::new(content, s));
+        let candidates = root.iter().max_by_key(|s| s.precedence()).map(|s| Candidate::new(content, *s));
         let dots = root.iter().map(|sibling| sibling.dot).collect();
         let kind = ConflictKind::Dangling { missing };
         self.conflict(kind, owner.entity(), Path::default(), candidates.into_iter().collect(), dots)

@@ -30,7 +30,7 @@ use crate::document::{Path, Value};
 use crate::escape::Escaped;
 use crate::graph::Owner;
 use crate::id::{ConflictId, Dot, NodeId, WriterId};
-use crate::kernel::Sibling;
+use crate::kernel::SiblingRef;
 use crate::kind::Kind;
 use crate::vector::{Embedding, Model};
 
@@ -168,7 +168,7 @@ pub enum Content<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(content: Content<'a>, sibling: &Sibling) -> Self {
+    fn new(content: Content<'a>, sibling: SiblingRef<'_>) -> Self {
         Self { content, dot: sibling.dot, stamp: sibling.stamp, device: None }
     }
 

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::document::{PlaceRef, Property};
 use crate::id::{Dot, WriterId};
-use crate::kernel::{Cells, Sibling, visits};
+use crate::kernel::{Cells, SiblingRef, visits};
 use crate::kind::Kind;
 
 /// A set of dots as one number, the sum of their hashes: what nested conflicts share is added up once.
@@ -43,7 +43,7 @@ impl FromIterator<Dot> for Dots {
 #[derive(Clone, Copy)]
 pub(super) struct Summary<'a> {
     pub(super) dots: Dots,
-    pub(super) latest: &'a Sibling,
+    pub(super) latest: SiblingRef<'a>,
 }
 
 pub(super) type Kinds<'a> = BTreeMap<Kind, Summary<'a>>;
@@ -52,7 +52,7 @@ pub(super) type Kinds<'a> = BTreeMap<Kind, Summary<'a>>;
 ///
 /// Fields sort as the tree is walked, so one pass is enough: each cell is added to the innermost place around it, and what
 /// a place has got is added to the map of the place around it when the pass leaves it. O(cells at and below the places).
-pub(super) fn summaries<'a>(cells: &'a Cells, places: &[PlaceRef<'_>]) -> Vec<Kinds<'a>> {
+pub(super) fn summaries<'a>(cells: Cells<'a>, places: &[PlaceRef<'_>]) -> Vec<Kinds<'a>> {
     let mut found: Vec<Kinds<'a>> = vec![Kinds::new(); places.len()];
     let mut next = 0;
     while next < places.len() {

@@ -11,13 +11,13 @@ use crate::kind::Kind;
 /// listing nested conflicts does not copy what lies below for each of them.
 #[derive(Clone)]
 pub struct Reads<'a> {
-    cells: &'a Cells,
+    cells: Cells<'a>,
     place: Place,
     kind: Kind,
 }
 
 impl<'a> Reads<'a> {
-    pub(super) fn new(cells: &'a Cells, place: Place, kind: Kind) -> Self {
+    pub(super) fn new(cells: Cells<'a>, place: Place, kind: Kind) -> Self {
         Self { cells, place, kind }
     }
 

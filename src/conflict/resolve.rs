@@ -253,7 +253,7 @@ impl Conflict<'_> {
 /// A conflict being settled.
 struct Settling<'c, 'a> {
     source: Source<'a>,
-    cells: Option<&'c Cells>,
+    cells: Option<Cells<'c>>,
     /// Who settles, if it has ever written.
     own: Own,
     conflict: &'c Conflict<'a>,

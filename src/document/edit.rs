@@ -34,7 +34,7 @@ pub struct PropertiesMut<'e, 'a, T> {
 }
 
 /// A check that an entity with these cells is there.
-pub(crate) type Require = fn(Entity, Option<&Cells>) -> Result<(), EditError>;
+pub(crate) type Require = fn(Entity, Option<Cells<'_>>) -> Result<(), EditError>;
 
 impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, require: Option<Require>) -> Self {
@@ -186,7 +186,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
         let all = self.cells()?.into_iter().flat_map(|cells| cells.with_prefix(&prefix));
         let live = all.filter(|(_, sibling)| sibling.is_live()).filter_map(|(field, sibling)| {
             let key = <[u8; WriterId::LEN]>::try_from(Property::of(field.as_bytes())?.key).ok()?;
-            Some((WriterId::from(key), sibling.clone()))
+            Some((WriterId::from(key), sibling.to_sibling()))
         });
         let live = live.collect();
         let Adding { writer, payload, taken_over } = count::adding(self.edit, live, amount)?;
@@ -250,7 +250,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     }
 
     /// The entity's cells, if it is there.
-    fn cells(&self) -> Result<Option<&Cells>, EditError> {
+    fn cells(&self) -> Result<Option<Cells<'_>>, EditError> {
         let cells = self.edit.state().cells(self.entity);
         self.require.map_or(Ok(()), |require| require(self.entity, cells))?;
         Ok(cells)
@@ -297,7 +297,7 @@ fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
 }
 
 /// Checks that a path takes a kind.
-fn check(cells: &Cells, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
+fn check(cells: Cells<'_>, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
     if seek::is_free(cells, place, wanted) {
         return Ok(Go::Alone);
     }
@@ -310,7 +310,7 @@ fn check(cells: &Cells, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditErr
 }
 
 /// Checks that a path leads through maps alone.
-fn check_above(cells: &Cells, place: PlaceRef<'_>) -> Result<(), EditError> {
+fn check_above(cells: Cells<'_>, place: PlaceRef<'_>) -> Result<(), EditError> {
     let text = |place: PlaceRef<'_>| place.path().unwrap_or_default().to_string();
     let blocked = place.ancestors().find_map(|above| Some((above, seek::above(cells, above)?)));
     match blocked {

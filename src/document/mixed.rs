@@ -107,13 +107,13 @@ impl Mixed {
     }
 
     /// Follows a cell that has come to life, or died.
-    fn follow_one(&mut self, cells: Option<&Cells>, touched: &Touched, is_live: bool) {
+    fn follow_one(&mut self, cells: Option<Cells<'_>>, touched: &Touched, is_live: bool) {
         let Some(property) = Property::of(touched.field.as_bytes()) else { return };
         let entity = touched.entity;
         match is_live {
             // More can have become mixed, nothing less.
             true => {
-                let Some(cells) = cells.filter(|cells| !seek::is_free(cells, property.place, property.kind)) else {
+                let Some(cells) = cells.filter(|cells| !seek::is_free(*cells, property.place, property.kind)) else {
                     return;
                 };
                 if is_mixed_with(cells, property.place, property.kind) {
@@ -157,11 +157,11 @@ impl Mixed {
     }
 }
 
-fn is_mixed(cells: &Cells, place: PlaceRef<'_>) -> bool {
+fn is_mixed(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
     seek::kinds(cells, place).nth(1).is_some()
 }
 
 /// Whether another kind is alive where this one is.
-fn is_mixed_with(cells: &Cells, place: PlaceRef<'_>, kind: Kind) -> bool {
+fn is_mixed_with(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
     seek::own_kinds(cells, place).any(|own| own != kind) || (kind != Kind::Map && seek::has_children(cells, place))
 }

@@ -8,7 +8,7 @@ use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
 use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
-use crate::kernel::{Cells, Field, Sibling};
+use crate::kernel::{Cells, Field, SiblingRef};
 use crate::kind::Kind;
 
 /// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
@@ -16,11 +16,11 @@ use crate::kind::Kind;
 /// Paths are given as JSON Pointers (RFC 6901) or as [`Path`]s; what is no path has nothing at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a> {
-    cells: Option<&'a Cells>,
+    cells: Option<Cells<'a>>,
 }
 
 impl<'a> Properties<'a> {
-    pub(crate) fn new(cells: Option<&'a Cells>) -> Self {
+    pub(crate) fn new(cells: Option<Cells<'a>>) -> Self {
         Self { cells }
     }
 
@@ -36,7 +36,7 @@ impl<'a> Properties<'a> {
         let place = PlaceRef::of_field(&field);
         if seek::is_free(cells, place, Kind::Register) {
             // Nearly always: a register, or nothing.
-            return cells.winner(&field)?.payload.as_ref().map(Value::from_payload);
+            return cells.winner(&field)?.payload.map(Value::from_payload);
         }
         match seek::kind(cells, place)? {
             Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?.greatest)),
@@ -50,10 +50,10 @@ impl<'a> Properties<'a> {
     }
 
     /// All concurrent values of the register at a path, in the order of their dots, each with who wrote it and when.
-    pub fn get_all<P: AsPath>(&self, path: P) -> impl Iterator<Item = (Value<'a>, &'a Sibling)> + use<'a, P> {
+    pub fn get_all<P: AsPath>(&self, path: P) -> impl Iterator<Item = (Value<'a>, SiblingRef<'a>)> + use<'a, P> {
         let place = Place::of(path).ok();
         let siblings = place.zip(self.cells).map(|(place, cells)| cells.siblings(&place.field(Kind::Register)));
-        siblings.into_iter().flatten().filter_map(|s| Some((Value::from_payload(s.payload.as_ref()?), s)))
+        siblings.into_iter().flatten().filter_map(|s| Some((Value::from_payload(s.payload?), s)))
     }
 
     /// The exact sum of the counter at a path; of a range its upper end.
@@ -142,7 +142,7 @@ impl<'a> Properties<'a> {
     }
 
     /// The live siblings of all cells of a kind: those that somebody could have written.
-    fn cells_of(&self, place: &Place, kind: Kind) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
+    fn cells_of(&self, place: &Place, kind: Kind) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
         let prefix = place.field(kind);
         let cells = self.cells;
         let live = cells.into_iter().flat_map(move |cells| cells.with_prefix(prefix.clone()));

@@ -52,9 +52,10 @@ pub(crate) fn put_back_counters<T: Crdt>(
         let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);
         if cells.iter().any(|cell| cell.was_live()) || live_now().any(|(field, _)| !differs(field)) {
             let same = || live_now().filter(|(field, _)| !differs(field)).map(|(_, sibling)| sibling);
-            let live = |siblings| same().chain(siblings).filter(|sibling| sibling.is_live());
-            let was = count::sum(live(cells.iter().flat_map(|cell| cell.was()).collect::<Vec<_>>()));
-            let now = count::sum(live(cells.iter().flat_map(|cell| cell.now()).collect::<Vec<_>>()));
+            let was = cells.iter().flat_map(|cell| cell.was()).map(Sibling::as_ref);
+            let now = cells.iter().flat_map(|cell| cell.now()).map(Sibling::as_ref);
+            let was = count::sum(same().chain(was.filter(|sibling| sibling.is_live())));
+            let now = count::sum(same().chain(now.filter(|sibling| sibling.is_live())));
             let missing = was.greatest - now.greatest;
             if missing != 0 || live_now().next().is_none() {
                 plan.counted.push((place, missing));

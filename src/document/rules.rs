@@ -12,7 +12,7 @@ use crate::document::tree::Tree;
 use crate::document::value::Value;
 use crate::error::PathError;
 use crate::escape::Escaped;
-use crate::kernel::Sibling;
+use crate::kernel::SiblingRef;
 use crate::kind::Kind;
 
 /// How concurrent values of a register read.
@@ -184,11 +184,11 @@ impl Pattern {
 }
 
 /// The distinct values among siblings, that of the latest stamp first.
-pub(crate) fn distinct<'a>(siblings: impl Iterator<Item = &'a Sibling>) -> Vec<Value<'a>> {
+pub(crate) fn distinct<'a>(siblings: impl Iterator<Item = SiblingRef<'a>>) -> Vec<Value<'a>> {
     let mut siblings: Vec<_> = siblings.collect();
     siblings.sort_unstable_by_key(|sibling| std::cmp::Reverse(sibling.precedence()));
     let mut values: Vec<Value<'a>> = Vec::new();
-    for value in siblings.into_iter().filter_map(|s| s.payload.as_ref()).map(Value::from_payload) {
+    for value in siblings.into_iter().filter_map(|s| s.payload).map(Value::from_payload) {
         if !values.contains(&value) {
             values.push(value);
         }

@@ -6,7 +6,7 @@ use crate::kind::Kind;
 
 /// Whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing but maps above. What is
 /// not free may still turn out to be, by what shows or by what nobody could have written. One pass over a small entity.
-pub(super) fn is_free(cells: &Cells, place: PlaceRef<'_>, kind: Kind) -> bool {
+pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
     let Some(mut all) = cells.few() else {
         let clear_above = || place.ancestors().all(|above| own_kinds(cells, above).all(|own| own == Kind::Map));
         let clear_below = || kind == Kind::Map || !has_children(cells, place);
@@ -33,14 +33,14 @@ pub(super) fn is_free(cells: &Cells, place: PlaceRef<'_>, kind: Kind) -> bool {
 }
 
 /// Which kinds are alive at a place, in their order. O(kinds · log cells).
-pub(crate) fn kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+pub(crate) fn kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let map = has_children(cells, place);
     let own = own_kinds(cells, place).filter(move |kind| !(map && *kind == Kind::Map));
     map.then_some(Kind::Map).into_iter().chain(own)
 }
 
 /// What shows at a place.
-pub(super) fn kind(cells: &Cells, place: PlaceRef<'_>) -> Option<Kind> {
+pub(super) fn kind(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
     match own_kinds(cells, place).next() {
         Some(Kind::Map) => Some(Kind::Map),
         _ if has_children(cells, place) => Some(Kind::Map),
@@ -49,13 +49,13 @@ pub(super) fn kind(cells: &Cells, place: PlaceRef<'_>) -> Option<Kind> {
 }
 
 /// Whether a map is the only thing at a place, if anything is: that which paths may lead through.
-pub(super) fn above(cells: &Cells, place: PlaceRef<'_>) -> Option<Kind> {
+pub(super) fn above(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
     // Nearly always there is no cell of the place's own, and what lies below need not be looked at.
     own_kinds(cells, place).next().and_then(|_| kind(cells, place)).filter(|kind| *kind != Kind::Map)
 }
 
 /// The kinds that have live cells of their own.
-pub(super) fn own_kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+pub(super) fn own_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let mut code = 0u8;
     std::iter::from_fn(move || {
         loop {
@@ -75,13 +75,13 @@ pub(super) fn own_kinds<'a>(cells: &'a Cells, place: PlaceRef<'a>) -> impl Itera
 }
 
 /// The live fields of one kind.
-fn live_of<'a>(cells: &'a Cells, place: PlaceRef<'a>, code: u8) -> impl Iterator<Item = &'a Field> {
+fn live_of<'a>(cells: Cells<'a>, place: PlaceRef<'a>, code: u8) -> impl Iterator<Item = &'a Field> {
     let start = place.start_of(code);
     let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
     live.map(|(field, _)| field)
 }
 
-pub(super) fn has_children(cells: &Cells, place: PlaceRef<'_>) -> bool {
+pub(super) fn has_children(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
     let mut start = place.start_of_children();
     while let Some(field) = cells.next_live(&start).filter(|field| field.as_bytes().starts_with(place.as_bytes())) {
         // What no version spells so is nobody's.

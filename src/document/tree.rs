@@ -6,29 +6,29 @@ use crate::count;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place, Property};
 use crate::document::value::{Value, kind};
-use crate::kernel::{Cells, Field, Payload, Sibling, visits};
+use crate::kernel::{Cells, Field, Payload, SiblingRef, visits};
 use crate::kind::Kind;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
-    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<&'a Sibling>>>,
+    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<SiblingRef<'a>>>>,
     pub(crate) children: BTreeMap<String, Tree<'a>>,
 }
 
 impl<'a> Tree<'a> {
     /// What is alive at and below a place. O(cells there).
-    pub(crate) fn at(cells: &'a Cells, place: &Place) -> Self {
+    pub(crate) fn at(cells: Cells<'a>, place: &Place) -> Self {
         Self::of(live_at(cells, place.as_bytes()).map(|(_, property, sibling)| (property, sibling)), place)
     }
 
     /// What there is at and below a place if only one kind is there. O(cells of the kind; for a map, cells there).
-    pub(crate) fn of_kind(cells: &'a Cells, place: &Place, kind: Kind) -> Self {
+    pub(crate) fn of_kind(cells: Cells<'a>, place: &Place, kind: Kind) -> Self {
         Self::of(live_of_kind(cells, place, kind).map(|(_, property, sibling)| (property, sibling)), place)
     }
 
-    fn of(live: impl Iterator<Item = (Property<'a>, &'a Sibling)>, place: &Place) -> Self {
+    fn of(live: impl Iterator<Item = (Property<'a>, SiblingRef<'a>)>, place: &Place) -> Self {
         let mut root = Self::default();
         for (property, sibling) in live {
             let Some(segments) = property.place.segments_below(place) else { continue };
@@ -55,7 +55,7 @@ impl<'a> Tree<'a> {
     }
 
     /// All live siblings.
-    pub(crate) fn siblings(&self) -> Vec<&'a Sibling> {
+    pub(crate) fn siblings(&self) -> Vec<SiblingRef<'a>> {
         let mut all: Vec<_> = self.own.values().flat_map(|cells| cells.values().flatten().copied()).collect();
         self.children.values().for_each(|child| all.append(&mut child.siblings()));
         all
@@ -103,10 +103,10 @@ impl<'a> Tree<'a> {
 /// The live siblings at and below a place that belong to one kind there, in the order of their fields. O(cells of the
 /// kind; for a map, cells there).
 pub(crate) fn live_of_kind<'a>(
-    cells: &'a Cells,
+    cells: Cells<'a>,
     place: &Place,
     kind: Kind,
-) -> impl Iterator<Item = (&'a Field, Property<'a>, &'a Sibling)> {
+) -> impl Iterator<Item = (&'a Field, Property<'a>, SiblingRef<'a>)> {
     let start: FieldBytes = if kind == Kind::Map { place.as_bytes().into() } else { place.field(kind) };
     let below = kind == Kind::Map;
     live_at(cells, start).filter(move |(_, property, _)| {
@@ -117,9 +117,9 @@ pub(crate) fn live_of_kind<'a>(
 
 /// The live siblings at and below a place whose fields begin with these bytes, with what their fields mean.
 fn live_at<'a>(
-    cells: &'a Cells,
+    cells: Cells<'a>,
     start: impl AsRef<[u8]>,
-) -> impl Iterator<Item = (&'a Field, Property<'a>, &'a Sibling)> {
+) -> impl Iterator<Item = (&'a Field, Property<'a>, SiblingRef<'a>)> {
     let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
     live.filter_map(|(field, sibling)| {
         visits::count(1);
@@ -128,8 +128,8 @@ fn live_at<'a>(
 }
 
 /// What the live siblings of a register, a maximum or a minimum show.
-pub(super) fn shown<'a>(kind: Kind, siblings: impl Iterator<Item = &'a Sibling>) -> Option<Value<'a>> {
-    let value = |sibling: &'a Sibling| sibling.payload.as_ref().map(Value::from_payload);
+pub(super) fn shown<'a>(kind: Kind, siblings: impl Iterator<Item = SiblingRef<'a>>) -> Option<Value<'a>> {
+    let value = |sibling: SiblingRef<'a>| sibling.payload.map(Value::from_payload);
     // What this version cannot read shows only where nothing else does.
     let known = |value: &Value<'_>| !matches!(value, Value::Unknown { .. });
     let all = siblings.filter_map(|sibling| Some((value(sibling)?, sibling.precedence())));

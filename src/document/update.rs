@@ -28,7 +28,7 @@ impl Plan {
     }
 
     /// Removes everything at and below a place.
-    pub(super) fn removing(cells: Option<&Cells>, place: &Place) -> Self {
+    pub(super) fn removing(cells: Option<Cells<'_>>, place: &Place) -> Self {
         let mut plan = Self::default();
         if let Some(cells) = cells {
             plan.remove(place, &Tree::at(cells, place));
@@ -37,7 +37,12 @@ impl Plan {
     }
 
     /// Makes what is at a place this value; what the value does not name is removed, or `keeps`.
-    pub(super) fn updating(cells: Option<&Cells>, place: &Place, to: &Nested, keeps: bool) -> Result<Self, EditError> {
+    pub(super) fn updating(
+        cells: Option<Cells<'_>>,
+        place: &Place,
+        to: &Nested,
+        keeps: bool,
+    ) -> Result<Self, EditError> {
         let mut plan = Self { keeps, ..Self::default() };
         let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
         plan.update(place, &tree, to)?;
@@ -46,7 +51,7 @@ impl Plan {
 
     /// Makes what is at a place this value, in place of what is there of these kinds; even if it is there already.
     pub(crate) fn replacing(
-        cells: Option<&Cells>,
+        cells: Option<Cells<'_>>,
         place: &Place,
         kinds: &[Kind],
         to: &Nested,
@@ -67,7 +72,7 @@ impl Plan {
     }
 
     /// Removes what is at a place but for one kind. O(cells removed).
-    pub(crate) fn keeping(cells: Option<&Cells>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
+    pub(crate) fn keeping(cells: Option<Cells<'_>>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
         for other in of.iter().filter(|other| **other != kind) {
             let live = cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, *other));

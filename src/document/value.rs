@@ -8,7 +8,7 @@ use crate::document::nested::Nested;
 use crate::document::place::PlaceRef;
 use crate::error::EditError;
 use crate::escape::Escaped;
-use crate::kernel::Payload;
+use crate::kernel::{Payload, PayloadRef};
 
 /// Kinds of payloads. The numbers are part of the format.
 pub(crate) mod kind {
@@ -239,7 +239,8 @@ impl<'a> Value<'a> {
         })
     }
 
-    pub(crate) fn from_payload(payload: &'a Payload) -> Self {
+    pub(crate) fn from_payload(payload: impl Into<PayloadRef<'a>>) -> Self {
+        let payload = payload.into();
         Self::from_parts(payload.kind(), payload.bytes())
     }
 

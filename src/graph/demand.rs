@@ -87,7 +87,7 @@ impl OnDemand {
         if built.rows.is_empty() && built.values.is_empty() {
             return;
         }
-        let is_there = |cells: &&Cells| is(Bug::IndexKeepsDead) || keys::is_there(entity, cells);
+        let is_there = |cells: &Cells<'_>| is(Bug::IndexKeepsDead) || keys::is_there(entity, *cells);
         let cells = state.cells(entity).filter(is_there);
         let comes_or_goes = touched.iter().any(comes_or_goes) && !(cells.is_some() && is(Bug::IndexMissesRestored));
         let is_changed = |model: &Model| {

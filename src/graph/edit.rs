@@ -224,7 +224,7 @@ impl<'a> Edit<'a, Graph> {
 }
 
 /// An edge whose root tells of other ends is not there.
-fn require(entity: Entity, cells: Option<&Cells>) -> Result<(), EditError> {
+fn require(entity: Entity, cells: Option<Cells<'_>>) -> Result<(), EditError> {
     let owner = owner_of(entity).ok_or_else(|| EditError::abort("no node and no edge"))?;
     match cells.is_some_and(|cells| keys::is_there(entity, cells)) {
         true => Ok(()),

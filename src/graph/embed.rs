@@ -3,7 +3,7 @@
 use crate::error::{EditError, VectorError};
 use crate::graph::keys::{self, EMBEDDINGS, Owner};
 use crate::graph::{Edge, Graph, Hidden, Node};
-use crate::kernel::{Cells, Edit, Field, Sibling};
+use crate::kernel::{Cells, Edit, Field, SiblingRef};
 use crate::vector::{Embedding, Model, Vector, later_text, later_text_in};
 
 /// Embedding nodes and edges.
@@ -90,7 +90,7 @@ impl Edit<'_, Graph> {
             return Ok(true);
         };
         let text = vector.text_hash().filter(|text| shown.text_hash() != Some(*text));
-        if let Some((text, kept)) = text.zip(sibling.payload.as_ref()) {
+        if let Some((text, kept)) = text.zip(sibling.payload) {
             let record = later_text(text, kept);
             self.write_to(of, &keys::later_text(&field), record)?;
         }
@@ -113,11 +113,11 @@ impl Edit<'_, Graph> {
 /// A vector that this version cannot read is kept and sent on, and is not among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Embeddings<'a> {
-    cells: &'a Cells,
+    cells: Cells<'a>,
 }
 
 impl<'a> Embeddings<'a> {
-    pub(super) fn new(cells: &'a Cells) -> Self {
+    pub(super) fn new(cells: Cells<'a>) -> Self {
         Self { cells }
     }
 
@@ -127,7 +127,7 @@ impl<'a> Embeddings<'a> {
     }
 
     /// All concurrent vectors by a model, in the order of their dots, each with who wrote it and when.
-    pub fn get_all(&self, model: &Model) -> impl Iterator<Item = (Embedding<'a>, &'a Sibling)> + use<'a> {
+    pub fn get_all(&self, model: &Model) -> impl Iterator<Item = (Embedding<'a>, SiblingRef<'a>)> + use<'a> {
         let (cells, key) = (self.cells, keys::embedding(model));
         let cell = self.fields().filter(move |(field, _)| field.as_bytes() == &key[..]);
         cell.filter_map(move |(field, sibling)| Some((embedding_in(cells, field, sibling)?, sibling)))
@@ -147,19 +147,19 @@ impl<'a> Embeddings<'a> {
     }
 
     /// The vector at a key that shows, and the write that it comes from.
-    fn shown_write(&self, key: &[u8]) -> Option<(Embedding<'a>, &'a Sibling)> {
+    fn shown_write(&self, key: &[u8]) -> Option<(Embedding<'a>, SiblingRef<'a>)> {
         let shown = greatest(self.fields().filter(|(field, _)| field.as_bytes() == key));
         shown.map(|shown| with_later_text(self.cells, key, shown))
     }
 
-    fn fields(&self) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
+    fn fields(&self) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
         self.cells.with_prefix(EMBEDDINGS)
     }
 }
 
 /// Calls `read` with the vector by a model that shows, which has the text of the vector alone, whatever later one was recorded.
 /// O(log siblings) where many are concurrent, as long as the latest can be read.
-pub(super) fn read_shown<R>(cells: &Cells, model: &Model, mut read: impl FnMut(&Embedding<'_>) -> R) -> Option<R> {
+pub(super) fn read_shown<R>(cells: Cells<'_>, model: &Model, mut read: impl FnMut(&Embedding<'_>) -> R) -> Option<R> {
     let (name, dimension) = (model.name(), model.dimension());
     cells.cell(&keys::embedding(model)).find_latest(|sibling| {
         Embedding::from_payload(name, dimension, sibling.payload.as_ref()?).map(|embedding| read(&embedding))
@@ -173,17 +173,17 @@ pub(crate) fn model_of(field: &Field) -> Option<Model> {
 }
 
 /// The vector that a sibling of a field holds, if it can be read.
-pub(crate) fn embedding_in<'a>(cells: &'a Cells, field: &'a Field, sibling: &'a Sibling) -> Option<Embedding<'a>> {
+pub(crate) fn embedding_in<'a>(cells: Cells<'a>, field: &'a Field, sibling: SiblingRef<'a>) -> Option<Embedding<'a>> {
     Some(with_later_text(cells, field.as_bytes(), read((field, sibling))?).0)
 }
 
 /// Gives a vector the later text that is recorded beside it: of concurrent ones, that of the latest stamp.
 fn with_later_text<'a>(
-    cells: &'a Cells,
+    cells: Cells<'a>,
     key: &[u8],
-    (embedding, sibling): (Embedding<'a>, &'a Sibling),
-) -> (Embedding<'a>, &'a Sibling) {
-    let text = |record: &'a Sibling| later_text_in(record.payload.as_ref()?, sibling.payload.as_ref()?);
+    (embedding, sibling): (Embedding<'a>, SiblingRef<'a>),
+) -> (Embedding<'a>, SiblingRef<'a>) {
+    let text = |record: SiblingRef<'a>| later_text_in(record.payload?, sibling.payload?);
     let records = cells.live(&keys::later_text(key)).filter_map(|record| Some((record.precedence(), text(record)?)));
     match records.max_by_key(|(precedence, _)| *precedence) {
         Some((_, text)) => (embedding.of_text(text), sibling),
@@ -192,13 +192,13 @@ fn with_later_text<'a>(
 }
 
 /// Of those that can be read, the one that shows.
-fn greatest<'a>(cell: impl Iterator<Item = (&'a Field, &'a Sibling)>) -> Option<(Embedding<'a>, &'a Sibling)> {
+fn greatest<'a>(cell: impl Iterator<Item = (&'a Field, SiblingRef<'a>)>) -> Option<(Embedding<'a>, SiblingRef<'a>)> {
     cell.filter_map(read).max_by_key(|(_, sibling)| sibling.precedence())
 }
 
-fn read<'a>((field, sibling): (&'a Field, &'a Sibling)) -> Option<(Embedding<'a>, &'a Sibling)> {
+fn read<'a>((field, sibling): (&'a Field, SiblingRef<'a>)) -> Option<(Embedding<'a>, SiblingRef<'a>)> {
     let (name, dimension) = keys::embedding_of(field)?;
-    Some((Embedding::from_payload(name, dimension, sibling.payload.as_ref()?)?, sibling))
+    Some((Embedding::from_payload(name, dimension, sibling.payload?)?, sibling))
 }
 
 impl<'a> Node<'a> {

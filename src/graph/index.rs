@@ -137,7 +137,8 @@ impl Index {
     /// Keeps up the labels of a node: of the label that changed, or of all that are alive where the node comes or goes. O(labels
     /// changed · log n).
     fn follow_labels(&mut self, state: &State, touched: &Touched) {
-        if touched.entity.kind() != NODE || touched.was_live() == touched.is_now_live() {
+        let bears = touched.field.is_root() || label_of(&touched.field).is_some();
+        if !bears || touched.entity.kind() != NODE || touched.was_live() == touched.is_now_live() {
             return;
         }
         let (node, cells) = (NodeId::from(*touched.entity.id()), state.cells(touched.entity));

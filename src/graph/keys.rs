@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{FieldBytes, kind};
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Cells, Entity, Field, Payload, Sibling};
+use crate::kernel::{Cells, Entity, Field, Payload, PayloadRef, SiblingRef};
 use crate::vector::Model;
 
 pub(super) const NODE: u8 = 1;
@@ -77,7 +77,7 @@ pub(crate) fn owner_of(entity: Entity) -> Option<Owner> {
 
 /// True if a node or edge is there, by its cells. The root of an edge that tells of other ends is ignored: no valid writer
 /// produces it.
-pub(super) fn is_there(entity: Entity, cells: &Cells) -> bool {
+pub(super) fn is_there(entity: Entity, cells: Cells<'_>) -> bool {
     match entity.kind() {
         NODE => cells.is_live(),
         EDGE => Ends::of(EdgeId::from(*entity.id()), cells.siblings(Field::ROOT.as_bytes())).is_some(),
@@ -119,9 +119,8 @@ pub(super) fn node_root(name: Option<&str>) -> Payload {
 }
 
 /// The name that the node was added by; one that does not give the node's id is nobody's.
-pub(super) fn node_name(id: NodeId, cells: &Cells) -> Option<&str> {
-    let names =
-        cells.live(Field::ROOT.as_bytes()).filter_map(|s| s.payload.as_ref()).filter(|p| p.kind() == kind::NAME);
+pub(super) fn node_name(id: NodeId, cells: Cells<'_>) -> Option<&str> {
+    let names = cells.live(Field::ROOT.as_bytes()).filter_map(|s| s.payload).filter(|p| p.kind() == kind::NAME);
     names.filter_map(|p| str::from_utf8(p.bytes()).ok()).find(|name| NodeId::named(name) == id)
 }
 
@@ -156,7 +155,8 @@ impl<'a> Ends<'a> {
         Payload::new(kind, &bytes)
     }
 
-    fn from_payload(payload: &'a Payload) -> Option<(Self, SeenEnds)> {
+    fn from_payload(payload: impl Into<PayloadRef<'a>>) -> Option<(Self, SeenEnds)> {
+        let payload = payload.into();
         let (seen, rest) = match payload.kind() {
             kind::ENDS => (SeenEnds::BOTH, payload.bytes()),
             kind::OPEN_ENDS => {
@@ -178,29 +178,29 @@ impl<'a> Ends<'a> {
     }
 
     /// The ends that a root tells of which the index says that they are right: then a single sibling needs no check.
-    pub(super) fn of_checked(id: EdgeId, root: impl Iterator<Item = &'a Sibling> + Clone) -> Option<Self> {
+    pub(super) fn of_checked(id: EdgeId, root: impl Iterator<Item = SiblingRef<'a>> + Clone) -> Option<Self> {
         let mut live = root.clone().filter(|sibling| sibling.is_live());
         match (live.next(), live.next()) {
-            (Some(single), None) => single.payload.as_ref().and_then(Self::from_payload).map(|(ends, _)| ends),
+            (Some(single), None) => single.payload.and_then(Self::from_payload).map(|(ends, _)| ends),
             _ => Self::of(id, root),
         }
     }
 
     /// The ends that a root tells. An edge's id is derived from its ends, so they cannot change, and a root that tells
     /// of others is nobody's.
-    pub(super) fn of(id: EdgeId, root: impl Iterator<Item = &'a Sibling>) -> Option<Self> {
-        Self::among(id, root.filter_map(|s| s.payload.as_ref()))
+    pub(super) fn of(id: EdgeId, root: impl Iterator<Item = SiblingRef<'a>>) -> Option<Self> {
+        Self::among(id, root.filter_map(|s| s.payload))
     }
 
     /// The ends that the payloads of a root tell: see [`of`](Self::of).
-    pub(super) fn among(id: EdgeId, root: impl Iterator<Item = &'a Payload>) -> Option<Self> {
+    pub(super) fn among(id: EdgeId, root: impl Iterator<Item = impl Into<PayloadRef<'a>>>) -> Option<Self> {
         let mut told = root.filter_map(Self::from_payload);
         told.find(|(ends, _)| ends.id() == id).map(|(ends, _)| ends)
     }
 
     /// The ends that some writer of the edge had seen, of all that a root holds.
-    pub(super) fn seen(&self, root: impl Iterator<Item = &'a Sibling>) -> SeenEnds {
-        let told = root.filter_map(|s| s.payload.as_ref()).filter_map(Self::from_payload);
+    pub(super) fn seen(&self, root: impl Iterator<Item = SiblingRef<'a>>) -> SeenEnds {
+        let told = root.filter_map(|s| s.payload).filter_map(Self::from_payload);
         told.filter(|(ends, _)| ends == self).fold(SeenEnds::NONE, |all, (_, seen)| all.or(seen))
     }
 }
@@ -247,7 +247,7 @@ pub(crate) fn label_of(field: &Field) -> Option<&str> {
 }
 
 /// The live labels, in the order of their bytes, each once.
-pub(super) fn labels(cells: &Cells) -> impl Iterator<Item = &str> + use<'_> {
+pub(super) fn labels(cells: Cells<'_>) -> impl Iterator<Item = &str> + use<'_> {
     let mut last = None;
     let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
     live.filter_map(|(field, _)| label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
@@ -293,6 +293,7 @@ fn model_in(key: &[u8]) -> Option<(&str, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Sibling;
 
     #[test]
     fn models_whose_names_begin_alike_have_keys_of_their_own() {
@@ -318,8 +319,8 @@ mod tests {
             payload: Some(ends.to_payload(SeenEnds::BOTH)),
         };
         let (honest, forged) = (sibling(ends), sibling(Ends { target: a, ..ends }));
-        assert_eq!(Ends::of(ends.id(), [&forged, &honest].into_iter()), Some(ends));
-        assert_eq!(Ends::of(ends.id(), [&forged].into_iter()), None);
+        assert_eq!(Ends::of(ends.id(), [&forged, &honest].into_iter().map(Sibling::as_ref)), Some(ends));
+        assert_eq!(Ends::of(ends.id(), [&forged].into_iter().map(Sibling::as_ref)), None);
     }
 
     #[test]

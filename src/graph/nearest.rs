@@ -181,7 +181,7 @@ impl Graph {
         model: &Model,
         query: &Query,
         k: usize,
-        mut cells: impl FnMut(I) -> Option<&'a Cells>,
+        mut cells: impl FnMut(I) -> Option<Cells<'a>>,
     ) -> impl Iterator<Item = (I, f32)> {
         let coarse_query = CoarseQuery::new(query);
         let mut best: BinaryHeap<Ranked<I>> = BinaryHeap::new();

@@ -201,7 +201,7 @@ impl Graph {
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
     id: NodeId,
-    pub(super) cells: &'a Cells,
+    pub(super) cells: Cells<'a>,
 }
 
 impl<'a> Node<'a> {
@@ -241,11 +241,11 @@ impl<'a> Node<'a> {
 pub struct Edge<'a> {
     id: EdgeId,
     ends: Ends<'a>,
-    pub(super) cells: &'a Cells,
+    pub(super) cells: Cells<'a>,
 }
 
 impl<'a> Edge<'a> {
-    fn new(id: EdgeId, cells: &'a Cells) -> Option<Self> {
+    fn new(id: EdgeId, cells: Cells<'a>) -> Option<Self> {
         let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()))?;
         Some(Self { id, ends, cells })
     }
@@ -295,7 +295,7 @@ impl<'a> Edge<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Hidden<'a> {
     owner: Owner,
-    pub(super) cells: &'a Cells,
+    pub(super) cells: Cells<'a>,
 }
 
 impl<'a> Hidden<'a> {

@@ -119,7 +119,7 @@ pub(super) fn revert(edit: &mut Edit<'_, Graph>, cells: &[Touched]) -> Result<()
 
 fn tells(owner: Owner, root: &Sibling) -> bool {
     match owner {
-        Owner::Edge(id) => Ends::of(id, iter::once(root)).is_some(),
+        Owner::Edge(id) => Ends::of(id, iter::once(root.as_ref())).is_some(),
         Owner::Node(id) => {
             let name = root.payload.as_ref().filter(|payload| payload.kind() == kind::NAME);
             name.and_then(|name| str::from_utf8(name.bytes()).ok()).is_some_and(|name| NodeId::named(name) == id)

@@ -50,14 +50,14 @@ impl Rows {
     /// Those of all entities of a kind.
     pub(super) fn of(state: &State, kind: u8, model: &Model) -> Self {
         let mut rows = Self::new(model);
-        let entities = state.entities_of(kind).filter(|(entity, cells)| keys::is_there(*entity, cells));
+        let entities = state.entities_of(kind).filter(|(entity, cells)| keys::is_there(*entity, *cells));
         entities.for_each(|(entity, cells)| rows.follow(entity, Some(cells)));
         rows
     }
 
     /// Makes an entity have the row of the vector that its cells show; none without cells. Costs what [`set`](Self::set)
     /// costs.
-    pub(super) fn follow(&mut self, entity: Entity, cells: Option<&Cells>) {
+    pub(super) fn follow(&mut self, entity: Entity, cells: Option<Cells<'_>>) {
         let model = self.model.clone();
         let set = |vector: &Embedding<'_>| self.set(*entity.id(), Some(vector));
         if cells.and_then(|cells| read_shown(cells, &model, set)).is_none() {

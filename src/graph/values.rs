@@ -23,13 +23,13 @@ type Entry = (u8, Payload, [u8; 16]);
 impl Values {
     pub(super) fn of(state: &State, place: &Place) -> Self {
         let mut values = Self::default();
-        let entities = state.entities().filter(|(entity, cells)| keys::is_there(*entity, cells));
+        let entities = state.entities().filter(|(entity, cells)| keys::is_there(*entity, *cells));
         entities.for_each(|(entity, cells)| values.follow(entity, Some(cells), place));
         values
     }
 
     /// Makes an entity have the value that its cells show at the path; none without cells. O(log n).
-    pub(super) fn follow(&mut self, entity: Entity, cells: Option<&Cells>, place: &Place) {
+    pub(super) fn follow(&mut self, entity: Entity, cells: Option<Cells<'_>>, place: &Place) {
         let key = Properties::new(cells).get_at(place.clone()).map(|value| value.sort_key());
         if self.keys.get(&entity) == key.as_ref() {
             return;

@@ -103,7 +103,7 @@ impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(payload) = self;
         let packed = (payload.kind() == PACKED).then(|| Nested::from_bytes(payload.bytes())).flatten();
-        match (packed, Value::from_payload(payload)) {
+        match (packed, Value::from_payload(*payload)) {
             (Some(value), _) => value.into_json().serialize(serializer),
             (None, Value::Bytes(bytes)) => Bytes { bytes: hex(bytes) }.serialize(serializer),
             (None, Value::Unknown { kind, bytes }) => Other { kind, hex: hex(bytes) }.serialize(serializer),

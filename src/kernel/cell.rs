@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use im::ordmap::DiffItem;
+use im::ordmap::{self, DiffItem};
 use im::{OrdMap, OrdSet};
 use smallvec::SmallVec;
 
 use crate::clock::Stamp;
 use crate::id::Dot;
-use crate::kernel::cells::{Siblings, dots_between};
-use crate::kernel::key::{Payload, Sibling};
+use crate::kernel::key::{Payload, Sibling, SiblingRef};
+use crate::kernel::many::dots_between;
 use crate::kernel::visits;
 use crate::version::Version;
 
@@ -47,12 +47,46 @@ struct Crowd {
 }
 
 /// The siblings of one cell that a version covers: mostly one or none.
-pub(crate) type Covered<'a> = SmallVec<[&'a Sibling; 4]>;
+pub(crate) type Covered<'a> = SmallVec<[SiblingRef<'a>; 4]>;
 
 /// A sibling that two versions of a cell do not share.
 pub(crate) enum Change<'a> {
     Gone(&'a Sibling),
     Come(&'a Sibling),
+}
+
+/// The siblings of one cell, in the order of their dots.
+#[derive(Clone)]
+pub(crate) enum CellSiblings<'a> {
+    Few(std::slice::Iter<'a, Sibling>),
+    Crowd(ordmap::Iter<'a, Dot, Sibling, im::shared_ptr::DefaultSharedPtr>),
+}
+
+impl<'a> Iterator for CellSiblings<'a> {
+    type Item = &'a Sibling;
+
+    fn next(&mut self) -> Option<&'a Sibling> {
+        match self {
+            Self::Few(siblings) => siblings.next(),
+            Self::Crowd(siblings) => siblings.next().map(|(_, sibling)| sibling),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = match self {
+            Self::Few(siblings) => siblings.len(),
+            Self::Crowd(siblings) => siblings.len(),
+        };
+        (len, Some(len))
+    }
+}
+
+impl ExactSizeIterator for CellSiblings<'_> {}
+
+impl Default for CellSiblings<'_> {
+    fn default() -> Self {
+        Self::Few([].iter())
+    }
 }
 
 impl Cell {
@@ -84,6 +118,16 @@ impl Cell {
         }
     }
 
+    /// The siblings, to keep.
+    pub(crate) fn into_siblings(self) -> impl Iterator<Item = Sibling> {
+        let siblings: SmallVec<[Sibling; 1]> = match self.0 {
+            Repr::One(sibling) => SmallVec::from_buf([sibling]),
+            Repr::Few(siblings) => SmallVec::from_vec(siblings),
+            Repr::Crowd(crowd) => crowd.siblings.iter().map(|(_, sibling)| sibling.clone()).collect(),
+        };
+        siblings.into_iter()
+    }
+
     /// The siblings as a slice. O(siblings) for a crowd, the first time.
     pub(crate) fn as_slice(&self) -> &[Sibling] {
         match &self.0 {
@@ -93,19 +137,19 @@ impl Cell {
     }
 
     /// All siblings, in the order of their dots.
-    pub(crate) fn iter(&self) -> Siblings<'_> {
+    pub(crate) fn iter(&self) -> CellSiblings<'_> {
         match &self.0 {
             Repr::Crowd(crowd) => {
                 visits::count(crowd.siblings.len());
-                Siblings::crowd(crowd.siblings.iter())
+                CellSiblings::Crowd(crowd.siblings.iter())
             }
-            _ => Siblings::slice(self.few()),
+            _ => CellSiblings::Few(self.few().iter()),
         }
     }
 
     /// The live siblings. Those of a crowd that is all tombstones are found without a look at it.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Sibling> + Clone {
-        let all = if self.is_live() { self.iter() } else { Siblings::default() };
+        let all = if self.is_live() { self.iter() } else { CellSiblings::default() };
         all.filter(|sibling| sibling.is_live())
     }
 
@@ -127,9 +171,9 @@ impl Cell {
             Repr::Crowd(crowd) if let Some(writers) = version.few_writers(crowd.siblings.len()) => {
                 visits::count(writers.len());
                 let dots = writers.into_iter().map(|(writer, after, upto)| dots_between(writer, after, upto));
-                dots.flat_map(|dots| crowd.siblings.range(dots)).map(|(_, sibling)| sibling).collect()
+                dots.flat_map(|dots| crowd.siblings.range(dots)).map(|(_, sibling)| sibling.as_ref()).collect()
             }
-            _ => self.iter().filter(|sibling| version.covers(sibling.dot)).collect(),
+            _ => self.iter().filter(|sibling| version.covers(sibling.dot)).map(Sibling::as_ref).collect(),
         }
     }
 
@@ -145,6 +189,7 @@ impl Cell {
     pub(crate) fn is_contested(&self) -> bool {
         match &self.0 {
             Repr::Crowd(crowd) => crowd.payloads.len() > 1,
+            _ if self.few().len() < 2 => false,
             _ => {
                 let mut payloads = self.payloads();
                 payloads.next().is_some_and(|first| payloads.any(|other| other != first))
@@ -274,6 +319,9 @@ impl Cell {
                 }
             }
             return;
+        }
+        if was.is_empty() {
+            return now.iter().for_each(|come| each(Change::Come(come)));
         }
         was.iter().filter(|sibling| now.get(sibling.dot) != Some(sibling)).for_each(|gone| each(Change::Gone(gone)));
         now.iter().filter(|sibling| was.get(sibling.dot) != Some(sibling)).for_each(|come| each(Change::Come(come)));

@@ -1,53 +1,32 @@
-//! The cells of one entity.
+//! The cells of one entity, to read.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
-use std::mem;
-use std::ops::{Bound, Range};
+use std::ops::Bound;
+use std::slice;
 use std::sync::Arc;
 
 use im::ordmap;
-use im::{OrdMap, OrdSet};
+use im::shared_ptr::DefaultSharedPtr;
 
-use crate::bugs::{Bug, is};
 use crate::id::{Dot, WriterId};
-use crate::kernel::cell::{Cell, Change, Covered};
-use crate::kernel::key::{Field, Sibling};
+use crate::kernel::cell::{Cell, CellSiblings, Covered};
+use crate::kernel::key::{Field, Sibling, SiblingRef};
+use crate::kernel::many::{Many, Open};
+use crate::kernel::record::{Contents, Few, FewIter, Record, Write};
+use crate::kernel::tables::Tables;
 use crate::version::Version;
 
-/// An entity with more cells than this keeps them in a persistent map instead of one sorted vector: past here copying
-/// the vector costs more than a path of the map.
-const MANY: usize = 48;
+/// The cells of one entity where they lie in a state, sorted by field. Finding one is O(cells) for a small entity, O(log
+/// cells) for a large one.
+#[derive(Clone, Copy)]
+pub struct Cells<'a>(pub(super) Repr<'a>);
 
-/// Back to a vector below this; the gap keeps an entity at the edge from flapping.
-const FEW: usize = 24;
-
-/// The cells of one entity, sorted by field. Persistent: cloning is O(1). Finding one is O(cells) for a small entity,
-/// O(log cells) for a large one.
-#[derive(Clone, Debug)]
-pub struct Cells(pub(super) Repr);
-
-#[derive(Clone, Debug)]
-pub(super) enum Repr {
-    /// Sorted by field, then dot. One allocation, one step from the map that holds the entity: to change one cell of one
-    /// entity among a million is to wait for memory.
-    Few(Arc<[Write]>),
-    Many(Arc<Many>),
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Write {
-    field: Field,
-    sibling: Sibling,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Many {
-    /// No cell is empty.
-    pub(super) cells: OrdMap<Field, Cell>,
-    fields: OrdMap<Dot, Field>,
-    /// The fields that hold something live: what is alive is found past any number of tombstones.
-    live: OrdSet<Field>,
+#[derive(Clone, Copy)]
+pub(super) enum Repr<'a> {
+    Packed(Few<'a>),
+    /// Open for change.
+    Open(&'a [Write]),
+    Many(&'a Arc<Many>),
 }
 
 impl Borrow<[u8]> for Field {
@@ -56,18 +35,54 @@ impl Borrow<[u8]> for Field {
     }
 }
 
-impl Cells {
-    /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
-    pub fn siblings(&self, field: &[u8]) -> Siblings<'_> {
-        match &self.0 {
-            Repr::Few(writes) => Siblings(SiblingsRepr::Few(writes[run(writes, |f| f.as_bytes() == field)].iter())),
-            Repr::Many(many) => many.cells.get(field).map(Cell::iter).unwrap_or_default(),
+impl<'a> Cells<'a> {
+    pub(super) fn of_record(record: Record<'a>, tables: &'a Tables) -> Self {
+        match record.contents(tables) {
+            Contents::Few(few) => Self(Repr::Packed(few)),
+            Contents::Many(many) => Self(Repr::Many(many)),
         }
     }
 
+    pub(super) fn of_open(open: &'a Open) -> Self {
+        match open {
+            Open::Few(writes) => Self(Repr::Open(writes)),
+            Open::Many(many) => Self(Repr::Many(many)),
+        }
+    }
+
+    /// The same to change.
+    pub(super) fn to_open(self) -> Open {
+        match self.0 {
+            Repr::Many(many) => Open::Many(many.clone()),
+            _ => Open::Few(self.iter().map(|(f, s)| Write { field: f.clone(), sibling: s.to_sibling() }).collect()),
+        }
+    }
+
+    /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
+    pub fn siblings(self, field: &[u8]) -> Siblings<'a> {
+        let few = match self.0 {
+            Repr::Packed(few) => {
+                let is_it = |of: &Field| of.as_bytes() == field;
+                let Some(start) = few.fields().iter().position(is_it) else { return Siblings::default() };
+                let len = few.fields()[start..].iter().take_while(|of| is_it(of)).count();
+                let mut siblings = few.iter();
+                siblings.skip_siblings(start);
+                SiblingsRepr::Packed(siblings, len)
+            }
+            Repr::Open(writes) => {
+                let is_it = |write: &Write| write.field.as_bytes() == field;
+                let start = writes.iter().position(is_it).unwrap_or(writes.len());
+                let len = writes[start..].iter().take_while(|write| is_it(write)).count();
+                SiblingsRepr::Open(writes[start..start + len].iter())
+            }
+            Repr::Many(many) => SiblingsRepr::Many(many.cells.get(field).map(Cell::iter).unwrap_or_default()),
+        };
+        Siblings(few)
+    }
+
     /// The siblings of a cell that are not tombstones, in the order of their dots.
-    pub fn live(&self, field: &[u8]) -> impl Iterator<Item = &Sibling> + '_ {
-        let all = match &self.0 {
+    pub fn live(self, field: &[u8]) -> impl Iterator<Item = SiblingRef<'a>> + Clone + use<'a> {
+        let all = match self.0 {
             Repr::Many(many) if !many.live.contains(field) => Siblings::default(),
             _ => self.siblings(field),
         };
@@ -76,303 +91,265 @@ impl Cells {
 
     /// The live sibling that shows where only one can: the one of greatest [precedence](Sibling::precedence).
     /// O(log siblings) where there are many.
-    pub fn winner(&self, field: &[u8]) -> Option<&Sibling> {
-        match &self.0 {
-            Repr::Few(_) => self.live(field).max_by_key(|sibling| sibling.precedence()),
-            Repr::Many(many) => many.cells.get(field).and_then(Cell::latest),
+    pub fn winner(self, field: &[u8]) -> Option<SiblingRef<'a>> {
+        match self.0 {
+            Repr::Many(many) => many.cells.get(field).and_then(Cell::latest).map(Sibling::as_ref),
+            _ => self.live(field).max_by_key(|sibling| sibling.precedence()),
         }
     }
 
     /// A copy of a cell. O(1) for a large one.
-    pub(crate) fn cell(&self, field: &[u8]) -> Cell {
-        match &self.0 {
-            Repr::Few(_) => self.siblings(field).cloned().collect(),
+    pub(crate) fn cell(self, field: &[u8]) -> Cell {
+        match self.0 {
             Repr::Many(many) => many.cells.get(field).cloned().unwrap_or_default(),
+            _ => self.siblings(field).map(|sibling| sibling.to_sibling()).collect(),
         }
     }
 
     /// The sibling of this dot in a cell. O(log siblings).
-    pub(crate) fn get(&self, field: &[u8], dot: Dot) -> Option<&Sibling> {
-        match &self.0 {
-            Repr::Few(_) => self.siblings(field).find(|sibling| sibling.dot == dot),
-            Repr::Many(many) => many.cells.get(field)?.get(dot),
+    pub(crate) fn get(self, field: &[u8], dot: Dot) -> Option<SiblingRef<'a>> {
+        match self.0 {
+            Repr::Many(many) => many.cells.get(field)?.get(dot).map(Sibling::as_ref),
+            _ => self.siblings(field).find(|sibling| sibling.dot == dot),
         }
     }
 
     /// The siblings of a cell that a version covers. O(siblings) for few, else O(siblings or the version's writers, whichever
     /// are fewer, · log siblings).
-    pub(crate) fn covered(&self, field: &[u8], version: &Version) -> Covered<'_> {
-        match &self.0 {
-            Repr::Few(_) => self.siblings(field).filter(|sibling| version.covers(sibling.dot)).collect(),
+    pub(crate) fn covered(self, field: &[u8], version: &Version) -> Covered<'a> {
+        match self.0 {
             Repr::Many(many) => many.cells.get(field).map(|cell| cell.covered(version)).unwrap_or_default(),
+            _ => self.siblings(field).filter(|sibling| version.covers(sibling.dot)).collect(),
         }
     }
 
     /// The dots of all cells that a version covers, with their fields, if they are found by the version's writers faster than
     /// by going over all cells.
-    pub(crate) fn covered_by_writer(&self, version: &Version) -> Option<impl Iterator<Item = (Dot, &Field)> + '_> {
-        match &self.0 {
-            Repr::Many(many) => {
-                let writers = version.few_writers(many.fields.len() / 8)?;
-                let dots = writers.into_iter().map(|(writer, after, upto)| dots_between(writer, after, upto));
-                Some(dots.flat_map(|dots| many.fields.range(dots)).map(|(dot, field)| (*dot, field)))
-            }
+    pub(crate) fn covered_by_writer(
+        self,
+        version: &Version,
+    ) -> Option<impl Iterator<Item = (Dot, &'a Field)> + use<'a>> {
+        match self.0 {
+            Repr::Many(many) => many.covered_by_writer(version),
             _ => None,
         }
     }
 
     /// Whether the entity's root is live.
-    pub fn is_live(&self) -> bool {
-        match &self.0 {
-            // The root sorts first, so this looks at no name.
-            Repr::Few(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
+    pub fn is_live(self) -> bool {
+        match self.0 {
             Repr::Many(many) => many.live.get_min().is_some_and(Field::is_root),
+            // The root sorts first, so this looks at no name.
+            Repr::Packed(few) => few.iter().take_while(|(field, _)| field.is_root()).any(|(_, s)| s.is_live()),
+            Repr::Open(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
         }
     }
 
     /// Whether any cell but the root is live. O(cells) for a small entity, O(1) for a large one.
-    pub fn has_live_fields(&self) -> bool {
-        match &self.0 {
-            Repr::Few(writes) => writes.iter().any(|w| w.sibling.is_live() && !w.field.is_root()),
+    pub fn has_live_fields(self) -> bool {
+        match self.0 {
             Repr::Many(many) => many.live.get_max().is_some_and(|last| !last.is_root()),
+            _ => self.iter().any(|(field, sibling)| sibling.is_live() && !field.is_root()),
         }
     }
 
     /// All siblings with their fields, by field and dot.
-    pub fn iter(&self) -> impl Iterator<Item = (&Field, &Sibling)> + '_ {
-        self.from(&[], true)
+    pub fn iter(self) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + Clone + use<'a> {
+        match self.0 {
+            Repr::Packed(few) => Entries::Packed(few.iter()),
+            Repr::Open(writes) => Entries::Open(writes.iter()),
+            Repr::Many(_) => self.from(&[], true),
+        }
     }
 
     /// The siblings whose fields begin with these bytes, by field and dot.
-    pub fn with_prefix<'a, P: AsRef<[u8]>>(
-        &'a self,
+    pub fn with_prefix<P: AsRef<[u8]>>(
+        self,
         prefix: P,
-    ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a, P> {
-        self.from(prefix.as_ref(), true).take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
+    ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a, P> {
+        let from = self.from(prefix.as_ref(), true);
+        from.take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
     }
 
     /// The siblings of the cells after (or, if `including`, from) `start` up to but not including `end`.
-    pub(crate) fn between<'a>(
-        &'a self,
-        start: &'a [u8],
+    pub(crate) fn between<'b>(
+        self,
+        start: &[u8],
         including: bool,
-        end: Option<&'a [u8]>,
-    ) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + 'a {
+        end: Option<&'b [u8]>,
+    ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a, 'b> {
         self.from(start, including).take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
     }
 
-    fn from<'a>(&'a self, start: &[u8], including: bool) -> impl Iterator<Item = (&'a Field, &'a Sibling)> + use<'a> {
-        let (few, many) = match &self.0 {
-            Repr::Few(writes) => {
-                let before = |w: &Write| w.field.as_bytes() < start || (!including && w.field.as_bytes() == start);
-                (&writes[writes.partition_point(before)..], None)
+    fn from(self, start: &[u8], including: bool) -> Entries<'a> {
+        let before = |field: &Field| match including {
+            true => field.as_bytes() < start,
+            false => field.as_bytes() <= start,
+        };
+        match self.0 {
+            Repr::Packed(few) => {
+                let mut siblings = few.iter();
+                siblings.skip_siblings(few.fields().iter().take_while(|field| before(field)).count());
+                Entries::Packed(siblings)
             }
+            Repr::Open(writes) => Entries::Open(writes[writes.partition_point(|write| before(&write.field))..].iter()),
             Repr::Many(many) => {
                 let start = if including { Bound::Included(start) } else { Bound::Excluded(start) };
-                (&[][..], Some(many.cells.range::<_, [u8]>((start, Bound::Unbounded))))
+                Entries::Many(many.cells.range::<_, [u8]>((start, Bound::Unbounded)), None)
             }
-        };
-        let few = few.iter().map(|w| (&w.field, &w.sibling));
-        few.chain(many.into_iter().flatten().flat_map(|(field, cell)| cell.iter().map(move |s| (field, s))))
+        }
     }
 
     /// The first field from `start` on that holds something live. O(cells) for a small entity, O(log cells) for a large one.
-    pub(crate) fn next_live(&self, start: &[u8]) -> Option<&Field> {
-        match &self.0 {
-            Repr::Few(_) => self.from(start, true).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
+    pub(crate) fn next_live(self, start: &[u8]) -> Option<&'a Field> {
+        match self.0 {
             Repr::Many(many) => many.live.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded)).next(),
+            _ => self.from(start, true).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
         }
     }
 
     /// All siblings with their fields, if they are few: to look at each is faster than to seek.
-    pub(crate) fn few(&self) -> Option<impl Iterator<Item = (&Field, &Sibling)> + '_> {
-        match &self.0 {
-            Repr::Few(writes) => Some(writes.iter().map(|write| (&write.field, &write.sibling))),
+    pub(crate) fn few(self) -> Option<impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a>> {
+        match self.0 {
             Repr::Many(_) => None,
+            _ => Some(self.iter()),
         }
     }
 
     /// The number of siblings, tombstones included.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Few(writes) => writes.len(),
-            Repr::Many(many) => many.fields.len(),
+    pub fn len(self) -> usize {
+        match self.0 {
+            Repr::Packed(few) => few.fields().len(),
+            Repr::Open(writes) => writes.len(),
+            Repr::Many(many) => many.len(),
         }
     }
 
     /// Whether there is nothing at all. The state keeps no such entity.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
     /// The field of the cell that holds this dot. O(cells) for a small entity, O(log cells) for a large one.
-    pub(crate) fn field_of(&self, dot: Dot) -> Option<&Field> {
-        match &self.0 {
-            Repr::Few(writes) => writes.iter().find(|w| w.sibling.dot == dot).map(|w| &w.field),
+    pub(crate) fn field_of(self, dot: Dot) -> Option<&'a Field> {
+        match self.0 {
             Repr::Many(many) => many.fields.get(&dot),
+            _ => self.iter().find(|(_, sibling)| sibling.dot == dot).map(|(field, _)| field),
         }
     }
 
-    /// Calls `send` with every sibling of the cells with a dot that `since` does not cover, in order, and returns how many
-    /// cells these are. `news` are the writers of whom more is known than that. O(cells) for a small entity, O(changes ·
-    /// log cells + siblings sent) for a large one.
+    /// Calls `send` with every sibling of the cells with a dot that `is_new`, in order, and returns how many cells these are.
+    /// `news` are the stretches of writers that are new. O(cells) for a small entity, O(changes · log cells + siblings sent)
+    /// for a large one.
     pub(crate) fn changed_since(
-        &self,
-        since: &Version,
+        self,
+        mut is_new: impl FnMut(Dot) -> bool,
         news: &[(WriterId, u64, u64)],
-        mut send: impl FnMut(&Field, &Sibling),
+        mut send: impl FnMut(&Field, SiblingRef<'_>),
     ) -> usize {
-        match &self.0 {
-            Repr::Few(writes) => {
-                let cells = writes.chunk_by(|a, b| a.field == b.field);
-                let changed = cells.filter(|cell| cell.iter().any(|w| !since.covers(w.sibling.dot)));
-                changed.map(|cell| cell.iter().for_each(|w| send(&w.field, &w.sibling))).count()
+        if let Repr::Many(many) = self.0 {
+            let fields = many.fields_since(news);
+            for field in &fields {
+                let siblings = many.cells.get(*field).map(Cell::iter).unwrap_or_default();
+                siblings.for_each(|sibling| send(field, sibling.as_ref()));
             }
-            Repr::Many(many) => {
-                let dot = |replica, counter| Dot { writer: replica, counter };
-                let news = news.iter().flat_map(|(replica, seen, upto)| {
-                    many.fields.range(dot(*replica, seen + 1)..=dot(*replica, *upto))
-                });
-                let fields: BTreeSet<_> = news.map(|(_, field)| field).collect();
-                for field in &fields {
-                    let siblings = many.cells.get(*field).map(Cell::iter).unwrap_or_default();
-                    siblings.for_each(|sibling| send(field, sibling));
+            return fields.len();
+        }
+        let mut changed = 0;
+        let mut rest = self.iter();
+        let (mut next, mut start) = (rest.next(), rest.clone());
+        while let Some((field, first)) = next {
+            // Nearly always the only one of its cell.
+            let (mut len, mut is_changed) = (0, is_new(first.dot));
+            next = rest.next();
+            while let Some((_, sibling)) = next.filter(|(of, _)| *of == field) {
+                len += 1;
+                is_changed |= is_new(sibling.dot);
+                next = rest.next();
+            }
+            if is_changed {
+                send(field, first);
+                start.take(len).for_each(|(field, sibling)| send(field, sibling));
+                changed += 1;
+            }
+            start = rest.clone();
+        }
+        changed
+    }
+}
+
+impl std::fmt::Debug for Cells<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The siblings of all cells with their fields.
+#[derive(Clone)]
+enum Entries<'a> {
+    Packed(FewIter<'a>),
+    Open(slice::Iter<'a, Write>),
+    /// With what is left of the cell.
+    Many(ordmap::RangedIter<'a, Field, Cell, DefaultSharedPtr>, Option<(&'a Field, CellSiblings<'a>)>),
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a Field, SiblingRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Packed(siblings) => siblings.next(),
+            Self::Open(writes) => writes.next().map(|write| (&write.field, write.sibling.as_ref())),
+            Self::Many(cells, rest) => loop {
+                if let Some((field, siblings)) = rest
+                    && let Some(sibling) = siblings.next()
+                {
+                    return Some((field, sibling.as_ref()));
                 }
-                fields.len()
-            }
+                let (field, cell) = cells.next()?;
+                *rest = Some((field, cell.iter()));
+            },
         }
     }
-
-    /// Puts exactly `next` into a cell, and takes out what was there. O(cells) for a small entity, O(changed siblings ·
-    /// log cells) for a large one if `next` was made from [`cell`](Self::cell).
-    pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        let was = match &mut self.0 {
-            Repr::Few(writes) => replace_few(writes, field, next),
-            Repr::Many(many) => Arc::make_mut(many).replace(field, next),
-        };
-        match &self.0 {
-            Repr::Few(writes) if writes.len() > MANY => self.convert_to_many(),
-            Repr::Many(many) if many.fields.len() < FEW => self.convert_to_few(),
-            _ => {}
-        }
-        was
-    }
-
-    fn convert_to_many(&mut self) {
-        let mut many = Many::default();
-        let lost = usize::from(is(Bug::ManyLosesCell));
-        for (field, sibling) in self.iter().take(self.len() - lost) {
-            let (field, sibling) = (field.clone(), sibling.clone());
-            if sibling.is_live() {
-                many.live.insert(field.clone());
-            }
-            many.fields.insert(sibling.dot, field.clone());
-            match many.cells.get_mut(&field) {
-                Some(cell) => cell.insert(sibling),
-                None => drop(many.cells.insert(field, Cell::single(sibling))),
-            }
-        }
-        self.0 = Repr::Many(Arc::new(many));
-    }
-
-    fn convert_to_few(&mut self) {
-        let writes = self.iter().map(|(f, s)| Write { field: f.clone(), sibling: s.clone() }).collect();
-        self.0 = Repr::Few(writes);
-    }
-}
-
-impl Default for Cells {
-    fn default() -> Self {
-        Self(Repr::Few(Arc::new([])))
-    }
-}
-
-/// The siblings of one field, found by equality: cheaper than order for so few.
-fn run(writes: &[Write], is_it: impl Fn(&Field) -> bool) -> Range<usize> {
-    let start = writes.iter().position(|w| is_it(&w.field)).unwrap_or(writes.len());
-    let len = writes[start..].iter().take_while(|w| is_it(&w.field)).count();
-    start..start + len
-}
-
-fn replace_few(writes: &mut Arc<[Write]>, field: &Field, next: Cell) -> Cell {
-    let mut range = run(writes, |f| f == field);
-    if !range.is_empty() && range.len() == next.len() {
-        // An overwrite, the usual case: in place, unless a snapshot shares it.
-        let here = &mut Arc::make_mut(writes)[range];
-        let next = next.iter().cloned();
-        return here.iter_mut().zip(next).map(|(write, sibling)| mem::replace(&mut write.sibling, sibling)).collect();
-    }
-    if range.is_empty() {
-        let place = writes.partition_point(|w| w.field < *field);
-        range = place..place;
-    }
-    let was = writes[range.clone()].iter().map(|w| w.sibling.clone()).collect();
-    let next = next.iter().map(|sibling| Write { field: field.clone(), sibling: sibling.clone() });
-    *writes = writes[..range.start].iter().cloned().chain(next).chain(writes[range.end..].iter().cloned()).collect();
-    was
-}
-
-impl Many {
-    fn replace(&mut self, field: &Field, next: Cell) -> Cell {
-        match next.is_live() {
-            true => drop(self.live.insert(field.clone())),
-            false => drop(self.live.remove(field)),
-        }
-        let was = match next.is_empty() {
-            true => self.cells.remove(field),
-            false => self.cells.insert(field.clone(), next.clone()),
-        };
-        let was = was.unwrap_or_default();
-        Cell::changes(&was, &next, |change| match change {
-            Change::Gone(sibling) => drop(self.fields.remove(&sibling.dot)),
-            Change::Come(sibling) => drop(self.fields.insert(sibling.dot, field.clone())),
-        });
-        was
-    }
-}
-
-/// The dots of a writer past one counter, up to another.
-pub(super) fn dots_between(writer: WriterId, after: u64, upto: u64) -> std::ops::RangeInclusive<Dot> {
-    Dot { writer, counter: after + 1 }..=Dot { writer, counter: upto }
 }
 
 /// The siblings of one cell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default)]
 pub struct Siblings<'a>(SiblingsRepr<'a>);
 
 #[derive(Clone)]
 enum SiblingsRepr<'a> {
-    Few(std::slice::Iter<'a, Write>),
-    Many(std::slice::Iter<'a, Sibling>),
-    Crowd(ordmap::Iter<'a, Dot, Sibling, im::shared_ptr::DefaultSharedPtr>),
+    /// With how many are left of the cell.
+    Packed(FewIter<'a>, usize),
+    Open(slice::Iter<'a, Write>),
+    Many(CellSiblings<'a>),
 }
 
-impl<'a> Siblings<'a> {
-    pub(super) fn slice(siblings: &'a [Sibling]) -> Self {
-        Self(SiblingsRepr::Many(siblings.iter()))
-    }
-
-    pub(super) fn crowd(siblings: ordmap::Iter<'a, Dot, Sibling, im::shared_ptr::DefaultSharedPtr>) -> Self {
-        Self(SiblingsRepr::Crowd(siblings))
+impl Default for SiblingsRepr<'_> {
+    fn default() -> Self {
+        Self::Open([].iter())
     }
 }
 
 impl<'a> Iterator for Siblings<'a> {
-    type Item = &'a Sibling;
+    type Item = SiblingRef<'a>;
 
-    fn next(&mut self) -> Option<&'a Sibling> {
+    fn next(&mut self) -> Option<SiblingRef<'a>> {
         match &mut self.0 {
-            SiblingsRepr::Few(writes) => writes.next().map(|w| &w.sibling),
-            SiblingsRepr::Many(cell) => cell.next(),
-            SiblingsRepr::Crowd(cell) => cell.next().map(|(_, sibling)| sibling),
+            SiblingsRepr::Packed(siblings, left) => {
+                *left = left.checked_sub(1)?;
+                siblings.next().map(|(_, sibling)| sibling)
+            }
+            SiblingsRepr::Open(writes) => writes.next().map(|write| write.sibling.as_ref()),
+            SiblingsRepr::Many(cell) => cell.next().map(Sibling::as_ref),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let len = match &self.0 {
-            SiblingsRepr::Few(writes) => writes.len(),
+            SiblingsRepr::Packed(_, left) => *left,
+            SiblingsRepr::Open(writes) => writes.len(),
             SiblingsRepr::Many(cell) => cell.len(),
-            SiblingsRepr::Crowd(cell) => cell.len(),
         };
         (len, Some(len))
     }
@@ -380,128 +357,8 @@ impl<'a> Iterator for Siblings<'a> {
 
 impl ExactSizeIterator for Siblings<'_> {}
 
-impl Default for Siblings<'_> {
-    fn default() -> Self {
-        Self(SiblingsRepr::Many([].iter()))
-    }
-}
-
-impl std::fmt::Debug for SiblingsRepr<'_> {
+impl std::fmt::Debug for Siblings<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(Siblings(self.clone())).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::clock::Stamp;
-    use crate::id::WriterId;
-    use crate::kernel::key::Payload;
-
-    fn sibling(counter: u64, live: bool) -> Sibling {
-        let dot = Dot { writer: WriterId::from([1; 10]), counter };
-        Sibling { dot, stamp: Stamp::default(), payload: live.then(|| Payload::new(1, &counter.to_be_bytes())) }
-    }
-
-    fn of(counters: std::ops::RangeInclusive<u64>) -> Cells {
-        let mut cells = Cells::default();
-        counters.for_each(|n| drop(cells.replace(&Field::new(&[n as u8]), Cell::single(sibling(n, true)))));
-        cells
-    }
-
-    #[test]
-    fn the_layout_changes_at_many_and_back_at_few() {
-        let mut cells = of(1..=MANY as u64);
-        assert!(cells.few().is_some());
-        // One cell more.
-        cells.replace(&Field::new(b"more"), Cell::single(sibling(99, true)));
-        assert!(cells.few().is_none());
-        for n in FEW as u64 + 1..=MANY as u64 {
-            cells.replace(&Field::new(&[n as u8]), Cell::new());
-            assert_eq!((cells.len(), cells.few().is_none()), (FEW + 1 + MANY - n as usize, true));
-        }
-        cells.replace(&Field::new(b"more"), Cell::new());
-        assert!((cells.len(), cells.few().is_none()) == (FEW, true));
-        cells.replace(&Field::new(&[1]), Cell::new());
-        assert!((cells.len(), cells.few().is_some()) == (FEW - 1, true));
-        // And again, from there.
-        (0..MANY as u8).for_each(|n| {
-            drop(cells.replace(&Field::new(&[b'n', n]), Cell::single(sibling(100 + u64::from(n), true))))
-        });
-        assert!(cells.few().is_none());
-    }
-
-    #[test]
-    fn what_has_changed_since_is_sent_and_nothing_that_has_not() {
-        let writer = WriterId::from([1; 10]);
-        for last in [20, 200] {
-            let cells = of(1..=last);
-            for seen in 0..=last {
-                let since: Version = [(writer, seen)].into_iter().filter(|(_, seen)| *seen > 0).collect();
-                let news: Vec<_> = [(writer, seen, last)].into_iter().filter(|_| seen < last).collect();
-                let mut sent = Vec::new();
-                let count = cells.changed_since(&since, &news, |_, sibling| sent.push(sibling.dot.counter));
-                assert_eq!((count as u64, sent), (last - seen, (seen + 1..=last).collect()));
-            }
-        }
-    }
-
-    #[test]
-    fn siblings_know_how_many_they_are_and_which() {
-        for others in [0, 100] {
-            let mut cells = of(1..=others);
-            let three = [201, 203, 205].map(|n| sibling(n, true));
-            cells.replace(&Field::new(b"name"), three.iter().cloned().collect());
-            let mut siblings = cells.siblings(b"name");
-            assert_eq!(cells.few().is_some(), others == 0);
-            assert_eq!((siblings.len(), siblings.size_hint()), (3, (3, Some(3))));
-            let has = [201, 202, 203, 205].map(|n| cells.get(b"name", sibling(n, true).dot).is_some());
-            assert_eq!(has, [true, false, true, true]);
-            assert_eq!(siblings.next(), Some(&three[0]));
-            assert_eq!(siblings.len(), 2);
-        }
-    }
-
-    proptest! {
-        /// Small and large, growing and shrinking, through both conversions: one suite for both layouts.
-        #[test]
-        fn both_layouts_agree_with_a_plain_map(
-            steps in prop::collection::vec((0u8..90, prop::collection::vec(any::<bool>(), 0..3)), 0..300),
-            shrink in any::<bool>(),
-        ) {
-            let (mut cells, mut model) = (Cells::default(), BTreeMap::<Vec<u8>, Vec<Sibling>>::new());
-            let mut counter = 0;
-            let clear = (0..90u8).filter(|_| shrink).map(|f| (f, vec![]));
-            for (field, next) in steps.into_iter().chain(clear) {
-                let name = if field == 0 { vec![] } else { vec![b'f', field] };
-                let next: Vec<_> = next.into_iter().map(|live| { counter += 1; sibling(counter, live) }).collect();
-                let was = cells.replace(&Field::new(&name), next.iter().cloned().collect());
-                let expected = if next.is_empty() { model.remove(&name) } else { model.insert(name, next) };
-                prop_assert_eq!(was.as_slice().to_vec(), expected.unwrap_or_default());
-            }
-            let flat: Vec<_> = model.iter().flat_map(|(f, c)| c.iter().map(move |s| (f.clone(), s.clone()))).collect();
-            prop_assert_eq!(cells.iter().map(|(f, s)| (f.as_bytes().to_vec(), s.clone())).collect::<Vec<_>>(), flat.clone());
-            prop_assert_eq!(cells.len(), flat.len());
-            for (name, cell) in &model {
-                prop_assert_eq!(&cells.siblings(name).cloned().collect::<Vec<_>>(), cell);
-                for s in cell {
-                    prop_assert_eq!(cells.field_of(s.dot).unwrap().as_bytes(), &name[..]);
-                }
-            }
-            prop_assert!(cells.siblings(b"absent").next().is_none());
-            let live_fields = flat.iter().any(|(f, s)| !f.is_empty() && s.is_live());
-            prop_assert_eq!(cells.has_live_fields(), live_fields);
-            prop_assert_eq!(cells.is_live(), flat.iter().any(|(f, s)| f.is_empty() && s.is_live()));
-            for start in [vec![], vec![b'f'], vec![b'f', 40], vec![b'g']] {
-                let first = flat.iter().find(|(f, s)| *f >= start && s.is_live()).map(|(f, _)| f.clone());
-                prop_assert_eq!(cells.next_live(&start).map(|f| f.as_bytes().to_vec()), first);
-            }
-            prop_assert_eq!(cells.with_prefix(b"f").count(), flat.iter().filter(|(f, _)| !f.is_empty()).count());
-        }
+        f.debug_list().entries(self.clone()).finish()
     }
 }

@@ -11,7 +11,7 @@ use crate::error::EditError;
 use crate::kernel::cell::{Cell, Change};
 use crate::kernel::cells::{Cells, Repr};
 use crate::kernel::edit::{Crdt, Edit};
-use crate::kernel::key::{Entity, Field, Payload, Sibling};
+use crate::kernel::key::{Entity, Field, Payload, Sibling, SiblingRef};
 use crate::kernel::state::{Before, Contest, State, Touched};
 use crate::kernel::visits;
 
@@ -36,23 +36,22 @@ impl State {
         found
     }
 
-    fn for_differing(&self, now: &Self, mut each: impl FnMut(Entity, Option<&Cells>, Option<&Cells>)) {
+    fn for_differing(&self, now: &Self, mut each: impl FnMut(Entity, Option<Cells<'_>>, Option<Cells<'_>>)) {
         // Equal versions mean equal live state; the fingerprint says so where a disk has lied.
         if self.version == now.version && self.fingerprint() == now.fingerprint() {
             return;
         }
-        for item in self.entities.diff(&now.entities) {
-            match item {
-                DiffItem::Add(entity, cells) => each(*entity, None, Some(cells)),
-                DiffItem::Update { old: (entity, then), new: (_, now) } => each(*entity, Some(then), Some(now)),
-                DiffItem::Remove(entity, cells) => each(*entity, Some(cells), None),
+        for entity in self.entities.unshared(&now.entities) {
+            let (then, now) = (self.cells(entity), now.cells(entity));
+            if then != now {
+                each(entity, then, now);
             }
         }
     }
 }
 
 /// The cells of one entity whose live siblings differ, by field.
-pub(crate) fn entity_differences(entity: Entity, then: Option<&Cells>, now: Option<&Cells>) -> Vec<Touched> {
+pub(crate) fn entity_differences(entity: Entity, then: Option<Cells<'_>>, now: Option<Cells<'_>>) -> Vec<Touched> {
     let mut found = Vec::new();
     let is_live = now.is_some_and(Cells::is_live);
     compare(then, now, |field, was, now| {
@@ -62,7 +61,7 @@ pub(crate) fn entity_differences(entity: Entity, then: Option<&Cells>, now: Opti
     found
 }
 
-fn compare(then: Option<&Cells>, now: Option<&Cells>, mut differs: impl FnMut(&Field, Cell, Cell)) {
+fn compare(then: Option<Cells<'_>>, now: Option<Cells<'_>>, mut differs: impl FnMut(&Field, Cell, Cell)) {
     let mut cell = |field: &Field, was: Cell, now: Cell| {
         visits::count(1);
         if was != now {
@@ -80,7 +79,9 @@ fn compare(then: Option<&Cells>, now: Option<&Cells>, mut differs: impl FnMut(&F
         }
         return;
     }
-    let live = |cells: Option<_>| cells.into_iter().flat_map(Cells::iter).filter(|(_, sibling)| sibling.is_live());
+    let live = |cells: Option<_>| {
+        cells.into_iter().flat_map(|cells: Cells<'_>| cells.iter()).filter(|(_, sibling)| sibling.is_live())
+    };
     let (mut then, mut now) = (live(then).peekable(), live(now).peekable());
     loop {
         let order = match (then.peek(), now.peek()) {
@@ -98,25 +99,24 @@ fn compare(then: Option<&Cells>, now: Option<&Cells>, mut differs: impl FnMut(&F
 }
 
 /// The next cell.
-fn run<'a>(siblings: &mut Peekable<impl Iterator<Item = (&'a Field, &'a Sibling)>>) -> (&'a Field, Cell) {
+fn run<'a>(siblings: &mut Peekable<impl Iterator<Item = (&'a Field, SiblingRef<'a>)>>) -> (&'a Field, Cell) {
     let first = siblings.peek().map_or(&Field::ROOT, |(field, _)| *field);
     let rest = std::iter::from_fn(|| siblings.next_if(|(field, _)| *field == first));
-    (first, rest.map(|(_, sibling)| sibling.clone()).collect())
+    (first, rest.map(|(_, sibling)| sibling.to_sibling()).collect())
 }
 
 /// Equal if they hold the same siblings, tombstones included. O(1) where they share memory.
-impl PartialEq for Cells {
+impl PartialEq for Cells<'_> {
     fn eq(&self, other: &Self) -> bool {
         visits::count(1);
         match (&self.0, &other.0) {
-            (Repr::Few(ours), Repr::Few(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
             (Repr::Many(ours), Repr::Many(theirs)) => Arc::ptr_eq(ours, theirs) || ours.cells == theirs.cells,
             _ => self.iter().eq(other.iter()),
         }
     }
 }
 
-impl Eq for Cells {}
+impl Eq for Cells<'_> {}
 
 impl Contest {
     pub(super) fn between(was: &Cell, now: &Cell) -> Option<Self> {

@@ -1,12 +1,13 @@
 //! Cutting deltas out of a state.
 
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::bugs::{Bug, is};
-use crate::id::Dot;
+use crate::id::{Dot, WriterId};
 use crate::kernel::delta::{Delta, DeltaBuilder, DeltaKind};
 use crate::kernel::dots::DotSet;
-use crate::kernel::key::{Entity, Field, Sibling};
+use crate::kernel::key::{Entity, Field, SiblingRef};
 use crate::kernel::resume::{Broken, BrokenKind};
 use crate::kernel::state::State;
 use crate::kernel::visits;
@@ -175,17 +176,29 @@ impl State {
         let mut delta = DeltaBuilder::new(schema, kind, since.clone(), upto, self.pruned.clone());
         let fingerprint = Some(self.fingerprint()).filter(|_| !is(Bug::OverClaim));
         delta = delta.with_fingerprint(fingerprint);
+        // Neighbours are mostly of few writers.
+        let mut recent = SmallVec::<[(WriterId, u64); 4]>::new();
+        let mut is_new = |dot: Dot| {
+            let met = recent.iter().find(|(writer, _)| *writer == dot.writer).map(|(_, seen)| *seen);
+            let seen = met.unwrap_or_else(|| {
+                let seen = since.get(dot.writer);
+                recent.truncate(3);
+                recent.insert(0, (dot.writer, seen));
+                seen
+            });
+            dot.counter > seen
+        };
         for entity in changed {
             let Some(cells) = self.cells(entity) else { continue };
             // What a change of the root killed is told by sending all that is left.
-            let whole = cells.siblings(Field::ROOT.as_bytes()).any(|sibling| !since.covers(sibling.dot));
+            let whole = cells.siblings(Field::ROOT.as_bytes()).any(|sibling| is_new(sibling.dot));
             let whole = whole && !is(Bug::PartOfEntity);
             if whole {
                 visits::count(cells.len());
                 cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));
             } else {
-                let send = |field: &Field, sibling: &Sibling| delta.push(field, sibling);
-                visits::count(cells.changed_since(since, &news, send));
+                let send = |field: &Field, sibling: SiblingRef<'_>| delta.push(field, sibling);
+                visits::count(cells.changed_since(&mut is_new, &news, send));
             }
             delta.part(entity, whole);
         }

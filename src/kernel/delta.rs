@@ -9,7 +9,7 @@ use crate::clock::Stamp;
 use crate::id::{Dot, WriterId};
 use crate::kernel::dots::DotSet;
 use crate::kernel::fingerprint::Fingerprint;
-use crate::kernel::key::{Entity, Field, Payload, Sibling};
+use crate::kernel::key::{Entity, Field, Payload, SiblingRef};
 use crate::version::{Birth, Version};
 
 /// The part of a state that a version lacks (Almeida, Shoker, Baquero 2018). A value: keep it, send it, merge it as
@@ -350,7 +350,7 @@ impl DeltaBuilder {
     }
 
     /// Adds a sibling of the entity that [`part`](Self::part) will end: as its dot alone if `since` covers it.
-    pub(crate) fn push(&mut self, field: &Field, sibling: &Sibling) {
+    pub(crate) fn push(&mut self, field: &Field, sibling: SiblingRef<'_>) {
         let (writer, seen) = self.writer(sibling.dot.writer);
         if sibling.dot.counter <= seen {
             if is(Bug::KnownDropped) {
@@ -363,10 +363,11 @@ impl DeltaBuilder {
     }
 
     /// Adds a sibling with its content.
-    pub(crate) fn push_write(&mut self, field: &Field, sibling: &Sibling) {
-        let Sibling { dot, stamp, ref payload } = *sibling;
+    pub(crate) fn push_write(&mut self, field: &Field, sibling: SiblingRef<'_>) {
+        let SiblingRef { dot, stamp, payload } = sibling;
+        let payload = payload.map(|payload| payload.to_payload());
         let (field, (writer, _)) = (self.field(field), self.writer(dot.writer));
-        self.delta.writes.push(DeltaWrite { field, writer, counter: dot.counter, stamp, payload: payload.clone() });
+        self.delta.writes.push(DeltaWrite { field, writer, counter: dot.counter, stamp, payload });
     }
 
     /// Adds a sibling by its dot alone.

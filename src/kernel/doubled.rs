@@ -166,7 +166,7 @@ impl Doubled {
                 let Some(cells) = state.cells(part.entity) else { continue };
                 let bytes = delta.fields.get(write.field);
                 for sibling in cells.siblings(bytes).filter(|sibling| sibling.is_live()) {
-                    let (field, sibling) = (interner.intern(bytes), sibling.clone());
+                    let (field, sibling) = (interner.intern(bytes), sibling.to_sibling());
                     let ours = Held { entity: part.entity, field, sibling };
                     if ours.derived() == derived.writer {
                         doubled.dots.insert(ours.sibling.dot);
@@ -197,7 +197,7 @@ impl State {
         let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
         let cells = self.cells(entity)?;
         let field = cells.field_of(dot)?.clone();
-        let sibling = cells.get(field.as_bytes(), dot)?.clone();
+        let sibling = cells.get(field.as_bytes(), dot)?.to_sibling();
         Some(Held { entity, field, sibling })
     }
 
@@ -213,7 +213,7 @@ impl State {
             }
             let birth = Birth { writer, parent: None, name: None };
             let known = dropped.was.sibling.dot.writer.is_derived() || moves.len() == MAX_RESCUED;
-            if known || self.version.bear(&birth).is_err() || self.version.mint(writer) != Some(dot) {
+            if known || self.version.bear(&birth).is_err() || self.version.mint(writer, &mut 0) != Some(dot) {
                 continue;
             }
             dropped.rescued = Some(dot);
@@ -239,7 +239,7 @@ impl State {
         let mut delta =
             DeltaBuilder::with_births(schema, DeltaKind::Incremental, versions, births.into(), rescued.len() as u64);
         for of_entity in rescued.chunk_by(|a, b| a.entity == b.entity) {
-            of_entity.iter().for_each(|held| delta.push_write(&held.field, &held.sibling));
+            of_entity.iter().for_each(|held| delta.push_write(&held.field, held.sibling.as_ref()));
             delta.part(of_entity[0].entity, false);
         }
         (!rescued.is_empty()).then(|| delta.finish())

@@ -16,7 +16,7 @@ use crate::kernel::cells::Cells;
 use crate::kernel::key::{Entity, Field, Interner, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
 use crate::kernel::state::{Before, State, Touched};
 use crate::kernel::visits;
-use crate::version::{Birth, Version};
+use crate::version::{Birth, Line, Version};
 
 /// A replicated type: a newtype over the [`State`], with a key scheme and a reading rule.
 ///
@@ -191,6 +191,8 @@ pub(crate) struct Author {
     pub(crate) owner: Option<WriterId>,
     /// Name of the device, for the births of writers.
     pub(crate) device: Option<Arc<str>>,
+    /// The line that the writer writes on, as far as it is known: see [`Version::mint`].
+    line: Line,
     /// The process that drew the writer: a forked one draws its own.
     process: u32,
     pub(crate) clock: HybridClock,
@@ -204,6 +206,7 @@ impl Author {
             writer: None,
             owner: None,
             device: None,
+            line: 0,
             process: 0,
             clock: HybridClock::default(),
             environment,
@@ -273,13 +276,13 @@ impl Author {
     /// Mints the next dot: the only place where one is made.
     pub(crate) fn mint(&mut self, version: &mut Version) -> Result<Dot, EditError> {
         let writer = self.writer(version)?;
-        if let Some(dot) = version.mint(writer) {
+        if let Some(dot) = version.mint(writer, &mut self.line) {
             return Ok(dot);
         }
         // Its counters are used up: the next writer is a root.
         (self.writer, self.owner) = (None, None);
         let writer = self.writer(version)?;
-        version.mint(writer).ok_or(EditError::CounterExhausted(writer))
+        version.mint(writer, &mut self.line).ok_or(EditError::CounterExhausted(writer))
     }
 }
 
@@ -424,7 +427,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         entity: Entity,
         field: &[u8],
         payload: Option<Payload>,
-        condition: impl FnOnce(&Cells) -> Result<Go, EditError>,
+        condition: impl FnOnce(Cells<'_>) -> Result<Go, EditError>,
     ) -> Result<Option<Dot>, EditError> {
         let (len, limit) = (field.len(), MAX_FIELD_LEN);
         if len > limit {
@@ -445,7 +448,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
             let field = author.interner.intern(field);
             let mut next = Cell::single(Sibling { dot, stamp, payload });
             if is(Bug::SiblingsStay) {
-                changing.cells().siblings(field.as_bytes()).for_each(|sibling| next.insert(sibling.clone()));
+                changing.cells().siblings(field.as_bytes()).for_each(|sibling| next.insert(sibling.to_sibling()));
             }
             let mut touched = changing.replace(&field, next);
             touched.is_alone = go == Go::Alone;

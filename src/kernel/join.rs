@@ -109,7 +109,7 @@ impl Delta {
             let field = Field::new(field);
             for (dot, sibling) in cell {
                 match sibling {
-                    Some(sibling) => joined.push_write(&field, &sibling),
+                    Some(sibling) => joined.push_write(&field, sibling.as_ref()),
                     None if is_dead(dot) => {}
                     None => joined.push_known(&field, dot),
                 }

@@ -112,6 +112,12 @@ impl PartialEq for Field {
 
 impl Eq for Field {}
 
+impl std::hash::Hash for Field {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
 /// By their bytes, so the root comes first.
 impl Ord for Field {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -228,7 +234,97 @@ impl PartialOrd for Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:\"{}\"", self.kind(), self.bytes().escape_ascii())
+        self.as_ref().fmt(f)
+    }
+}
+
+/// A [`Payload`] where it lies in a state. Copying it copies no content.
+#[derive(Clone, Copy)]
+pub struct PayloadRef<'a> {
+    kind: u8,
+    bytes: &'a [u8],
+    /// The same bytes in an allocation that others may share.
+    shared: Option<&'a Arc<[u8]>>,
+}
+
+impl Payload {
+    /// The payload without a copy of its content.
+    pub fn as_ref(&self) -> PayloadRef<'_> {
+        let shared = match &self.0 {
+            Repr::Inline { .. } => None,
+            Repr::Shared { bytes, .. } => Some(bytes),
+        };
+        PayloadRef { kind: self.kind(), bytes: self.bytes(), shared }
+    }
+}
+
+impl<'a> PayloadRef<'a> {
+    pub(super) fn packed(kind: u8, bytes: &'a [u8]) -> Self {
+        Self { kind, bytes, shared: None }
+    }
+
+    pub(super) fn shared(kind: u8, bytes: &'a Arc<[u8]>) -> Self {
+        Self { kind, bytes, shared: Some(bytes) }
+    }
+
+    /// The allocation of a long content.
+    pub(super) fn allocation(self) -> Option<&'a Arc<[u8]>> {
+        self.shared
+    }
+
+    /// What the bytes mean, in the terms of the type that wrote them.
+    pub fn kind(self) -> u8 {
+        self.kind
+    }
+
+    /// The content.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// A payload of its own. Long contents are shared, not copied.
+    pub fn to_payload(self) -> Payload {
+        match self.shared {
+            Some(bytes) => Payload(Repr::Shared { kind: self.kind, bytes: bytes.clone() }),
+            None => Payload::new(self.kind, self.bytes),
+        }
+    }
+
+    fn parts(self) -> (u8, &'a [u8]) {
+        (self.kind, self.bytes)
+    }
+}
+
+impl<'a> From<&'a Payload> for PayloadRef<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        payload.as_ref()
+    }
+}
+
+impl PartialEq for PayloadRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for PayloadRef<'_> {}
+
+/// The order of [`Payload`]s.
+impl Ord for PayloadRef<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for PayloadRef<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for PayloadRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:\"{}\"", self.kind, self.bytes.escape_ascii())
     }
 }
 
@@ -253,6 +349,45 @@ impl Sibling {
     /// so every replica decides alike.
     pub fn precedence(&self) -> (Stamp, Dot) {
         (self.stamp, self.dot)
+    }
+
+    /// The sibling without a copy of its content.
+    pub fn as_ref(&self) -> SiblingRef<'_> {
+        SiblingRef { dot: self.dot, stamp: self.stamp, payload: self.payload.as_ref().map(Payload::as_ref) }
+    }
+}
+
+/// A [`Sibling`] where it lies in a state. Copying it copies no content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SiblingRef<'a> {
+    /// Which write this is.
+    pub dot: Dot,
+    /// When it was made, by its writer's clock.
+    pub stamp: Stamp,
+    /// What it wrote; `None` is ⊥, a tombstone.
+    pub payload: Option<PayloadRef<'a>>,
+}
+
+impl SiblingRef<'_> {
+    /// Whether this is not a tombstone.
+    pub fn is_live(self) -> bool {
+        self.payload.is_some()
+    }
+
+    /// What decides between concurrent siblings: see [`Sibling::precedence`].
+    pub fn precedence(self) -> (Stamp, Dot) {
+        (self.stamp, self.dot)
+    }
+
+    /// A sibling of its own. Long contents are shared, not copied.
+    pub fn to_sibling(self) -> Sibling {
+        Sibling { dot: self.dot, stamp: self.stamp, payload: self.payload.map(|payload| payload.to_payload()) }
+    }
+}
+
+impl<'a> From<&'a Sibling> for SiblingRef<'a> {
+    fn from(sibling: &'a Sibling) -> Self {
+        sibling.as_ref()
     }
 }
 

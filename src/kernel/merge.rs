@@ -14,7 +14,7 @@ use crate::kernel::cells::Cells;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
 use crate::kernel::doubled::{Doubled, Dropped, Moves};
-use crate::kernel::key::{Entity, Field, Interner, Sibling};
+use crate::kernel::key::{Entity, Field, Interner, Sibling, SiblingRef};
 use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
 use crate::version::{Birth, LineageError, Version};
@@ -243,7 +243,13 @@ impl<'a> Merging<'a> {
     }
 
     /// Finds which cells of an entity become what.
-    fn compare(&mut self, part: PartRef<'_>, ours: &Cells, interner: &mut Interner, changes: &mut Vec<(Field, Cell)>) {
+    fn compare(
+        &mut self,
+        part: PartRef<'_>,
+        ours: Cells<'_>,
+        interner: &mut Interner,
+        changes: &mut Vec<(Field, Cell)>,
+    ) {
         let PartRef { mut known, mut writes, .. } = part;
         let buried = if part.whole { self.buried_by_writer(part, ours) } else { None };
         let by_pass = part.whole && buried.is_none();
@@ -278,7 +284,7 @@ impl<'a> Merging<'a> {
     /// Does what [`bury`](Self::bury) does for all cells that a whole entity of the delta leaves out, by the dots of the
     /// writers that the delta has seen; `None` where going over the entity is faster. So the writes of *n* devices that add
     /// one large node are merged one by one without a walk of the node for each.
-    fn buried_by_writer(&self, part: PartRef<'_>, ours: &Cells) -> Option<Vec<(Field, Cell)>> {
+    fn buried_by_writer(&self, part: PartRef<'_>, ours: Cells<'_>) -> Option<Vec<(Field, Cell)>> {
         let field = |field: u32| self.delta.fields.get(field);
         let is_told = |of: &Field| {
             part.known.binary_search_by(|k| field(k.field).cmp(of.as_bytes())).is_ok()
@@ -297,7 +303,7 @@ impl<'a> Merging<'a> {
     ///
     /// O(siblings in the delta · log siblings), and as much for each of our siblings that the sender has seen; to find these
     /// see [`Cells::covered`].
-    fn merge_cell(&self, ours: &Cells, field: &[u8], known: &[Known], writes: &[DeltaWrite]) -> Option<Cell> {
+    fn merge_cell(&self, ours: Cells<'_>, field: &[u8], known: &[Known], writes: &[DeltaWrite]) -> Option<Cell> {
         let delta = self.delta;
         // Two deltas that were joined may name a stale tombstone that the first one's sender had seen and held no more: beyond
         // `since` and without content, it is dead.
@@ -331,7 +337,7 @@ impl<'a> Merging<'a> {
     }
 
     /// Cells that theirs do not hold: what they have seen is dead.
-    fn bury<'s>(&self, ours: impl Iterator<Item = (&'s Field, &'s Sibling)>, changes: &mut Vec<(Field, Cell)>) {
+    fn bury<'s>(&self, ours: impl Iterator<Item = (&'s Field, SiblingRef<'s>)>, changes: &mut Vec<(Field, Cell)>) {
         let mut last: Option<(&Field, Vec<Sibling>, bool)> = None;
         let mut end = |cell: Option<(&Field, Vec<Sibling>, bool)>| {
             let buried = cell.filter(|(_, _, buried)| *buried);
@@ -345,7 +351,7 @@ impl<'a> Merging<'a> {
             if let Some((_, rest, buried)) = &mut last {
                 match self.versions.upto.covers(sibling.dot) && !self.doubled.contains(&sibling.dot) {
                     true => *buried = true,
-                    false => rest.push(sibling.clone()),
+                    false => rest.push(sibling.to_sibling()),
                 }
             }
         }

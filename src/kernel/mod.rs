@@ -11,7 +11,9 @@
 //! | file | idea |
 //! |---|---|
 //! | `key` | entities, fields, payloads: the bytes that cells are made of |
-//! | `cell`, `cells` | the siblings of one cell; the cells of one entity |
+//! | `cell`, `cells` | the siblings of one cell; the cells of one entity, to read |
+//! | `record`, `tables`, `many` | how the cells of a small and of a large entity lie in memory |
+//! | `page`, `directory`, `entities` | how entities lie together, and the one that is open for change |
 //! | `dots`, `index` | sets of dots as bitmaps; the index from dots to the entities that hold them |
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
@@ -30,20 +32,26 @@ mod cells;
 mod compare;
 mod cut;
 mod delta;
+mod directory;
 mod dots;
 mod doubled;
 mod edit;
+mod entities;
 mod fingerprint;
 mod histories;
 mod index;
 mod join;
 mod key;
+mod many;
 mod merge;
+mod page;
 mod prune;
+mod record;
 mod repair;
 mod resume;
 mod slice;
 mod state;
+mod tables;
 pub(crate) mod visits;
 
 pub use cells::{Cells, Siblings};
@@ -54,7 +62,7 @@ pub use doubled::{Dropped, Held, MAX_RESCUED};
 pub use edit::{Crdt, Edit, Environment, MAX_SCHEMA_LEN, SystemEnvironment};
 pub use fingerprint::Fingerprint;
 pub use join::JoinError;
-pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, Sibling};
+pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, PayloadRef, Sibling, SiblingRef};
 pub use merge::MergeError;
 pub use repair::RepairError;
 pub use state::{Contest, State, Touched};

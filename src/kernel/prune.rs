@@ -28,6 +28,7 @@ impl State {
         let held = dots.into_iter().filter(|dot| self.derived.tombstones.get(*dot).is_some());
         let dropped: Vec<Dot> = held.collect();
         dropped.iter().for_each(|dot| drop(self.drop_dot(*dot)));
+        self.close();
         if !is(Bug::PruneForgets) {
             // Under the table of today: it may have been an older one.
             self.pruned.adopt(&self.version);

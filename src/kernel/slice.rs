@@ -371,7 +371,7 @@ mod tests {
                 for i in 0..writes {
                     let payload = Some(Payload::new(1, &vec![7; bytes]));
                     let sibling = Sibling { dot: dot(20_001 + n * writes + i), stamp: Stamp::default(), payload };
-                    delta.push(&name(known + i), &sibling);
+                    delta.push(&name(known + i), sibling.as_ref());
                 }
                 delta.part(Entity::new(1, (u128::from(n) << 100).to_be_bytes()), false);
             }

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use im::{OrdMap, OrdSet};
+use im::OrdSet;
 
 use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::kernel::cell::{Cell, Change};
 use crate::kernel::cells::Cells;
 use crate::kernel::dots::DotSet;
+use crate::kernel::entities::{Entities, Opening};
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::index::DotIndex;
-use crate::kernel::key::{Entity, Field, Payload, Sibling};
+use crate::kernel::key::{Entity, Field, Payload, Sibling, SiblingRef};
 use crate::version::Version;
 
 /// All cells of a replica. Persistent: cloning is O(1), and a clone is a snapshot that stays as it is.
@@ -24,14 +25,14 @@ pub struct State {
     /// The dots of all tombstones that were pruned here or by whom we merged from, with their paths. Within `version`.
     pub(crate) pruned: Version,
     /// No entity is without cells.
-    pub(crate) entities: OrdMap<Entity, Cells>,
+    pub(super) entities: Entities,
     pub(crate) derived: Derived,
 }
 
 /// A state that is empty.
 impl Default for State {
     fn default() -> Self {
-        let (version, entities, derived) = (Version::whole(), OrdMap::new(), Derived::default());
+        let (version, entities, derived) = (Version::whole(), Entities::default(), Derived::default());
         Self { pruned: version.clone(), version, entities, derived }
     }
 }
@@ -100,15 +101,15 @@ impl Derived {
 /// One entity, open for change.
 pub(crate) struct Changing<'a> {
     entity: Entity,
-    cells: &'a mut Cells,
+    opening: Opening<'a>,
     derived: &'a mut Derived,
     /// For whoever mints the dot of the change.
     pub(crate) version: &'a mut Version,
 }
 
 impl Changing<'_> {
-    pub(crate) fn cells(&self) -> &Cells {
-        self.cells
+    pub(crate) fn cells(&self) -> Cells<'_> {
+        Cells::of_open(self.opening.cells)
     }
 
     /// Puts exactly `next` into a cell. The one place where cells change: what is derived from them
@@ -116,9 +117,10 @@ impl Changing<'_> {
     pub(crate) fn replace(&mut self, field: &Field, next: Cell) -> Touched {
         let entity = self.entity;
         let now = next.clone();
-        let was = self.cells.replace(field, next);
+        let was = self.opening.cells.replace(field, next);
+        *self.opening.is_changed = true;
         let contest = self.derived.follow(entity, field, &was, &now);
-        Touched::new(entity, field.clone(), self.cells.is_live(), contest, was, now)
+        Touched::new(entity, field.clone(), self.cells().is_live(), contest, was, now)
     }
 }
 
@@ -235,19 +237,18 @@ impl State {
     }
 
     /// The cells of an entity. O(log n).
-    pub fn cells(&self, entity: Entity) -> Option<&Cells> {
-        self.entities.get(&entity)
+    pub fn cells(&self, entity: Entity) -> Option<Cells<'_>> {
+        self.entities.get(entity)
     }
 
     /// All entities with their cells, dead ones whose tombstones are still held among them.
-    pub fn entities(&self) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
-        self.entities.iter().map(|(entity, cells)| (*entity, cells))
+    pub fn entities(&self) -> impl Iterator<Item = (Entity, Cells<'_>)> {
+        self.entities.iter()
     }
 
     /// The entities of one kind with their cells.
-    pub fn entities_of(&self, kind: u8) -> impl Iterator<Item = (Entity, &Cells)> + '_ {
-        let (first, last) = (Entity::new(kind, [0; 16]), Entity::new(kind, [0xff; 16]));
-        self.entities.range(first..=last).map(|(entity, cells)| (*entity, cells))
+    pub fn entities_of(&self, kind: u8) -> impl Iterator<Item = (Entity, Cells<'_>)> {
+        self.entities.range(Entity::new(kind, [0; 16])..=Entity::new(kind, [0xff; 16]))
     }
 
     /// The cells whose live siblings differ. O(1) each.
@@ -287,7 +288,7 @@ impl State {
     }
 
     /// Every live sibling with its address: all that reads, conflicts and fingerprints depend on.
-    pub fn live_siblings(&self) -> impl Iterator<Item = (Entity, &Field, &Sibling)> + '_ {
+    pub fn live_siblings(&self) -> impl Iterator<Item = (Entity, &Field, SiblingRef<'_>)> {
         self.entities()
             .flat_map(|(entity, cells)| cells.iter().map(move |(field, sibling)| (entity, field, sibling)))
             .filter(|(_, _, sibling)| sibling.is_live())
@@ -307,23 +308,16 @@ impl State {
         }
     }
 
-    /// Opens one entity for change, new or old. O(log n), however many of its cells change.
+    /// Opens one entity for change, new or old. O(log n), however many of its cells change; O(1) if it was the last that was
+    /// opened.
     pub(crate) fn change<R>(&mut self, entity: Entity, change: impl FnOnce(&mut Changing<'_>) -> R) -> R {
         let Self { version, entities, derived, .. } = self;
-        if let Some(cells) = entities.get_mut(&entity) {
-            let result = change(&mut Changing { entity, cells, derived, version });
-            if cells.is_empty() {
-                entities.remove(&entity);
-            }
-            result
-        } else {
-            let mut cells = Cells::default();
-            let result = change(&mut Changing { entity, cells: &mut cells, derived, version });
-            if !cells.is_empty() {
-                entities.insert(entity, cells);
-            }
-            result
-        }
+        change(&mut Changing { entity, opening: entities.open(entity), derived, version })
+    }
+
+    /// Packs the entity that was opened last. Without it all reads the same, but takes more memory.
+    pub(crate) fn close(&mut self) {
+        self.entities.close();
     }
 
     /// Changes one cell: see [`Changing::replace`].
@@ -379,6 +373,7 @@ impl fmt::Debug for State {
 impl State {
     /// Recomputes everything that is kept up with the cells and compares: for tests.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.entities.check()?;
         let (mut live, mut tombstones, mut fingerprint) = (Vec::new(), Vec::new(), Fingerprint::default());
         let mut contested = Vec::new();
         for (entity, cells) in self.entities() {
@@ -391,7 +386,7 @@ impl State {
                 }
                 let list = if sibling.is_live() { &mut live } else { &mut tombstones };
                 list.push((sibling.dot, entity));
-                fingerprint.add(entity, field, sibling);
+                fingerprint.add(entity, field, &sibling.to_sibling());
                 if contested.last() != Some(&(entity, field.clone())) && cells.cell(field.as_bytes()).is_contested() {
                     contested.push((entity, field.clone()));
                 }

@@ -6,7 +6,7 @@ use crate::bugs::{Bug, is};
 use crate::count::{self, Adding, Count, Sum};
 use crate::error::EditError;
 use crate::id::WriterId;
-use crate::kernel::{Crdt, Edit, Entity, Sibling, State, Touched};
+use crate::kernel::{Crdt, Edit, Entity, Sibling, SiblingRef, State, Touched};
 use crate::types::{crdt_basics, crdt_state};
 
 /// The writer that names a cell.
@@ -15,7 +15,7 @@ fn writer_of(field: &[u8]) -> Option<WriterId> {
 }
 
 /// The live siblings of the counter, each with the writer that names its cell.
-fn live(state: &State) -> impl Iterator<Item = (WriterId, &Sibling)> {
+fn live(state: &State) -> impl Iterator<Item = (WriterId, SiblingRef<'_>)> {
     let all = state.cells(Entity::SELF).into_iter().flat_map(|cells| cells.iter());
     all.filter(|(_, sibling)| sibling.is_live())
         .filter_map(|(field, sibling)| Some((writer_of(field.as_bytes())?, sibling)))
@@ -27,8 +27,12 @@ fn missing(state: &State, cells: &[Touched]) -> i128 {
     let same = || live(state).filter(|(writer, _)| !differs(writer)).map(|(_, sibling)| sibling);
     let of = |cell: &'_ Touched| writer_of(cell.field.as_bytes()).is_some();
     let cells = || cells.iter().filter(|cell| of(cell));
-    let was = count::sum(same().chain(cells().flat_map(|cell| cell.was()).filter(|sibling| sibling.is_live())));
-    let now = count::sum(same().chain(cells().flat_map(|cell| cell.now()).filter(|sibling| sibling.is_live())));
+    let was = count::sum(
+        same().chain(cells().flat_map(|cell| cell.was()).map(Sibling::as_ref).filter(|sibling| sibling.is_live())),
+    );
+    let now = count::sum(
+        same().chain(cells().flat_map(|cell| cell.now()).map(Sibling::as_ref).filter(|sibling| sibling.is_live())),
+    );
     was.greatest - now.greatest
 }
 
@@ -105,7 +109,7 @@ macro_rules! counter {
             }
 
             fn change(&mut self, amount: i128) -> Result<(), EditError> {
-                let live = live(&self.state).map(|(writer, sibling)| (writer, sibling.clone())).collect();
+                let live = live(&self.state).map(|(writer, sibling)| (writer, sibling.to_sibling())).collect();
                 let Adding { writer, payload, taken_over } = count::adding(self, live, amount)?;
                 self.write(Entity::SELF, writer.as_bytes(), payload)?;
                 taken_over.map_or(Ok(()), |writer| self.erase(Entity::SELF, writer.as_bytes()).map(drop))

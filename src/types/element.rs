@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::document::{Nested, Path};
 use crate::error::EditError;
-use crate::kernel::{Payload, Sibling};
+use crate::kernel::{Payload, Sibling, SiblingRef};
 use crate::types::depth;
 
 /// Kinds of payloads, continuing those of documents and graphs. The numbers are part of the format.
@@ -102,7 +102,7 @@ pub(super) fn decides_against(sibling: &Sibling) -> bool {
 
 /// The value of a sibling. It needs no spelling of its own: it is found by its cell, and an older or newer version of its type
 /// may have written it.
-pub(super) fn value_of<T: Element>(sibling: &Sibling) -> Option<T> {
-    let payload = sibling.payload.as_ref()?;
+pub(super) fn value_of<'a, T: Element>(sibling: impl Into<SiblingRef<'a>>) -> Option<T> {
+    let payload = sibling.into().payload?;
     (payload.kind() == kind::VALUE).then(|| read(payload.bytes()).ok()).flatten()
 }

@@ -39,7 +39,7 @@ macro_rules! flag {
         impl $name {
             /// Whether the flag is on. O(1).
             pub fn is_on(&self) -> bool {
-                let read: fn(&Cells) -> bool = $read;
+                let read: fn(Cells<'_>) -> bool = $read;
                 self.state.cells(Entity::SELF).is_some_and(read)
             }
         }
@@ -72,7 +72,7 @@ flag! {
     /// assert!(laptop.state().is_on() && phone.state().is_on());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    EwFlag, "driftless.ew-flag", Cells::is_live, Sibling::precedence
+    EwFlag, "driftless.ew-flag", |cells| cells.is_live(), Sibling::precedence
 }
 
 impl Edit<'_, EwFlag> {
@@ -120,7 +120,7 @@ impl Edit<'_, DwFlag> {
     }
 }
 
-fn all_true(cells: &Cells) -> bool {
+fn all_true(cells: Cells<'_>) -> bool {
     let cell = cells.cell(ROOT);
     let mut kinds = cell.payloads().map(Payload::kind).peekable();
     kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)

@@ -44,7 +44,7 @@ impl<K: Element, V: Element> Crdt for OrMap<K, V> {
 
     fn follow(&mut self, touched: &Touched) {
         let Some(key) = from_key(touched.field.as_bytes()) else { return };
-        match touched.cell_now().find_latest(value_of) {
+        match touched.cell_now().find_latest(|sibling| value_of(sibling)) {
             Some(value) => drop(self.entries.insert(key, value)),
             None => drop(self.entries.remove(&key)),
         }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::bugs::{Bug, is};
 use crate::error::EditError;
-use crate::kernel::{Cells, Crdt, Edit, Entity, Sibling, State, Touched};
+use crate::kernel::{Cells, Crdt, Edit, Entity, Sibling, SiblingRef, State, Touched};
 use crate::types::element::{to_payload, value_of};
 use crate::types::{Change, Element, crdt_basics, crdt_state};
 
@@ -56,7 +56,7 @@ macro_rules! register {
 
         impl<T: Element> $name<T> {
             fn read(&self) -> &$cached {
-                let read: fn(&Cells) -> $cached = $read;
+                let read: fn(Cells<'_>) -> $cached = $read;
                 self.value.get_or_init(|| self.state.cells(Entity::SELF).map(read).unwrap_or_default())
             }
         }
@@ -78,15 +78,15 @@ macro_rules! register {
 }
 
 /// The distinct values, the latest first: equal values written concurrently are one.
-fn distinct<T: Element>(cells: &Cells) -> Vec<T> {
+fn distinct<T: Element>(cells: Cells<'_>) -> Vec<T> {
     let all: Vec<T> = values(cells);
     let mut met = BTreeSet::new();
     let first: Vec<bool> = all.iter().map(|value| met.insert(value)).collect();
     all.iter().zip(first).filter(|(_, first)| *first).map(|(value, _)| value.clone()).collect()
 }
 
-fn values<T: Element>(cells: &Cells) -> Vec<T> {
-    let mut siblings: Vec<&Sibling> = cells.live(ROOT).collect();
+fn values<T: Element>(cells: Cells<'_>) -> Vec<T> {
+    let mut siblings: Vec<SiblingRef<'_>> = cells.live(ROOT).collect();
     siblings.sort_unstable_by_key(|sibling| Reverse(sibling.precedence()));
     siblings.into_iter().filter_map(value_of).collect()
 }
@@ -112,7 +112,7 @@ register! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     LwwRegister, "driftless.lww-register", Option<T>, |cells| values(cells).into_iter().next(),
-    |sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
+    |sibling: &Sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
 }
 
 impl<T: Element> LwwRegister<T> {
@@ -157,7 +157,7 @@ register! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     MvRegister, "driftless.mv-register", Vec<T>, distinct,
-    |sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
+    |sibling: &Sibling| (value_of::<T>(sibling).is_some(), sibling.precedence())
 }
 
 impl<T: Element> MvRegister<T> {
@@ -198,7 +198,8 @@ register! {
     /// assert_eq!((laptop.state().get(), phone.state().get()), (Some(&120), Some(&120)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    MaxRegister, "driftless.max-register", Option<T>, |cells| values(cells).into_iter().max(), value_of::<T>
+    MaxRegister, "driftless.max-register", Option<T>, |cells| values(cells).into_iter().max(),
+    |sibling: &Sibling| value_of::<T>(sibling)
 }
 
 impl<T: Element> MaxRegister<T> {
@@ -239,7 +240,7 @@ register! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     MinRegister, "driftless.min-register", Option<T>, |cells| values(cells).into_iter().min(),
-    |sibling| value_of::<T>(sibling).map(Reverse)
+    |sibling: &Sibling| value_of::<T>(sibling).map(Reverse)
 }
 
 impl<T: Element> MinRegister<T> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::VectorError;
 use crate::escape::Escaped;
-use crate::kernel::Payload;
+use crate::kernel::PayloadRef;
 use crate::vector::compare::{self, Metric, Query};
 use crate::vector::make::{self, Vector};
 use crate::vector::model::Model;
@@ -39,7 +39,7 @@ pub struct Embedding<'a> {
 
 impl<'a> Embedding<'a> {
     /// The vector that a payload spells; `None` if this version does not spell it so.
-    pub(crate) fn from_payload(name: &'a str, dimension: usize, payload: &'a Payload) -> Option<Self> {
+    pub(crate) fn from_payload(name: &'a str, dimension: usize, payload: impl Into<PayloadRef<'a>>) -> Option<Self> {
         let (text, numbers) = payload::decode(payload, dimension)?;
         Some(Self { name, text, numbers })
     }

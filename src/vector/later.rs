@@ -12,18 +12,22 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::kernel::Payload;
+use crate::kernel::{Payload, PayloadRef};
 
 /// The kind of payload. The number is part of the format.
 const LATER_TEXT: u8 = 21;
 
 /// Records that a vector, as it is spelled in a payload, stands for a text of this hash.
-pub(crate) fn later_text(text: u128, vector: &Payload) -> Payload {
-    Payload::new(LATER_TEXT, &[text.to_be_bytes(), xxh3_128(vector.bytes()).to_be_bytes()].concat())
+pub(crate) fn later_text<'a>(text: u128, vector: impl Into<PayloadRef<'a>>) -> Payload {
+    Payload::new(LATER_TEXT, &[text.to_be_bytes(), xxh3_128(vector.into().bytes()).to_be_bytes()].concat())
 }
 
 /// The hash of the text that a record gives a vector, if it is a record about this vector.
-pub(crate) fn later_text_in(record: &Payload, vector: &Payload) -> Option<u128> {
+pub(crate) fn later_text_in<'a, 'b>(
+    record: impl Into<PayloadRef<'a>>,
+    vector: impl Into<PayloadRef<'b>>,
+) -> Option<u128> {
+    let (record, vector) = (record.into(), vector.into());
     if record.kind() != LATER_TEXT {
         return None;
     }

@@ -1,6 +1,6 @@
 //! A vector as a payload, and what is none. The layout stands at the top of this module.
 
-use crate::kernel::Payload;
+use crate::kernel::{Payload, PayloadRef};
 use crate::vector::spelling::{Numbers, Precision};
 
 /// The kind of payload, continuing those of documents and graphs. The number is part of the format.
@@ -24,7 +24,8 @@ pub(super) fn encode(text: Option<u128>, numbers: Numbers<'_>) -> Payload {
 }
 
 /// The hash and the numbers of a vector of this dimension, if the payload spells one as [`encode`] would.
-pub(super) fn decode(payload: &Payload, dimension: usize) -> Option<(Option<u128>, Numbers<'_>)> {
+pub(super) fn decode<'a>(payload: impl Into<PayloadRef<'a>>, dimension: usize) -> Option<(Option<u128>, Numbers<'a>)> {
+    let payload = payload.into();
     if payload.kind() != VECTOR {
         return None;
     }

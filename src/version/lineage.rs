@@ -343,6 +343,17 @@ impl Lineage {
         })
     }
 
+    /// Makes the next dot of a writer known, if its last one is the tip of this line.
+    pub(crate) fn advance_on(&mut self, line: Line, last: Dot) -> Option<Dot> {
+        let stretch = self.lines.get(line as usize)?;
+        let is_tip = (stretch.last, stretch.tip) == (last.writer, last.counter) && stretch.last_from <= last.counter;
+        (is_tip && last.counter < MAX_COUNTER).then(|| {
+            let stretch = &mut Arc::make_mut(&mut self.lines)[line as usize];
+            stretch.tip += 1;
+            Dot { counter: stretch.tip, ..last }
+        })
+    }
+
     /// The dot on the path of a known dot at a lower counter. O(lines of the path + log writers).
     pub(crate) fn below(&self, dot: Dot, counter: u64) -> Option<Dot> {
         if counter == 0 || counter >= dot.counter {

@@ -167,7 +167,7 @@ impl World {
         }
         let (after, site) = (self.births[&writer].after(), &mut self.sites[who]);
         let counter = site.plain.get(&writer).map_or(after, |last| *last) + 1;
-        assert_eq!(site.version.mint(writer), Some(Dot { writer, counter }));
+        assert_eq!(site.version.mint(writer, &mut 0), Some(Dot { writer, counter }));
         site.plain.insert(writer, counter);
     }
 

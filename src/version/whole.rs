@@ -268,8 +268,31 @@ impl Version {
         }
     }
 
-    /// The next dot of a writer whose birth is known. `None` if its counters are used up. O(log writers + log heads).
-    pub(crate) fn mint(&mut self, writer: WriterId) -> Option<Dot> {
+    /// The next dot of a writer whose birth is known. `None` if its counters are used up. O(log heads) if `line` is the line of
+    /// the writer's last dot, which it is from then on; else O(log writers + log heads).
+    pub(crate) fn mint(&mut self, writer: WriterId, line: &mut Line) -> Option<Dot> {
+        if let Some(dot) = self.mint_on(*line, writer) {
+            return Some(dot);
+        }
+        let dot = self.mint_anywhere(writer)?;
+        if let Ground::Whole { lineage, .. } = &self.ground {
+            *line = lineage.place(dot)?;
+        }
+        Some(dot)
+    }
+
+    /// Does it if the writer's last dot is a head and the tip of this line.
+    fn mint_on(&mut self, line: Line, writer: WriterId) -> Option<Dot> {
+        let Ground::Whole { lineage, counters } = &mut self.ground else { return None };
+        let before = Dot { writer, counter: *counters.get(line as usize)? };
+        let head = self.heads.binary_search(&before).ok()?;
+        let dot = lineage.advance_on(line, before)?;
+        Arc::make_mut(counters)[line as usize] = dot.counter;
+        Arc::make_mut(&mut self.heads)[head] = dot;
+        Some(dot)
+    }
+
+    fn mint_anywhere(&mut self, writer: WriterId) -> Option<Dot> {
         let Ground::Whole { lineage, counters } = &mut self.ground else { return None };
         let last = lineage.covered(writer, counters);
         let counter = match last {

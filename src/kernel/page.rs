@@ -1,0 +1,221 @@
+//! A page: the records of some entities that are neighbours by id, in one run of bytes.
+//!
+//! The bytes are the number of records; for each where it ends, and where its objects end; for each its entity, ascending; and the
+//! records. There is no room between them: what changes is copied, a thousand bytes or so, so that a page takes what it holds and a
+//! snapshot needs no copy of its own.
+
+use std::ops::Range;
+
+use crate::kernel::key::Entity;
+use crate::kernel::record::{Object, Record};
+
+/// What a page has at most, if it is of more than one record.
+const FULL: usize = 2048;
+
+/// A page of less than this is joined with a neighbour.
+const SPARSE: usize = 512;
+
+const COUNT: usize = 2;
+const END: usize = 4;
+const ENTITY: usize = 17;
+
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    bytes: Box<[u8]>,
+    objects: Box<[Object]>,
+}
+
+/// A record to put into a page.
+pub(super) struct NewRecord<'a> {
+    pub(super) entity: Entity,
+    pub(super) bytes: &'a [u8],
+    pub(super) objects: &'a [Object],
+}
+
+impl Page {
+    pub(super) fn single(record: &NewRecord<'_>) -> Self {
+        let empty = Self { bytes: [0, 0].into(), objects: [].into() };
+        empty.splice(0..0, Some(record))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.u16_at(0))
+    }
+
+    /// What it takes in memory.
+    fn size(&self) -> usize {
+        self.bytes.len() + size_of_val(&self.objects[..])
+    }
+
+    fn u16_at(&self, i: usize) -> u16 {
+        u16::from_le_bytes([self.bytes[i], self.bytes[i + 1]])
+    }
+
+    /// Where the records and the objects up to a place end.
+    fn end(&self, place: usize) -> (usize, usize) {
+        match place.checked_sub(1) {
+            None => (0, 0),
+            Some(before) => {
+                let at = COUNT + before * END;
+                (self.u16_at(at).into(), self.u16_at(at + 2).into())
+            }
+        }
+    }
+
+    fn entity_bytes(&self, place: usize) -> &[u8; ENTITY] {
+        let at = COUNT + self.len() * END + place * ENTITY;
+        self.bytes[at..].first_chunk().expect("as many entities as records")
+    }
+
+    pub(super) fn entity(&self, place: usize) -> Entity {
+        let [kind, id @ ..] = *self.entity_bytes(place);
+        Entity::new(kind, id)
+    }
+
+    /// Where an entity stands, or would.
+    pub(super) fn find(&self, entity: Entity) -> Result<usize, usize> {
+        let mut range = 0..self.len();
+        while !range.is_empty() {
+            let middle = range.start + range.len() / 2;
+            match self.entity(middle).cmp(&entity) {
+                std::cmp::Ordering::Less => range.start = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => range.end = middle,
+            }
+        }
+        Err(range.start)
+    }
+
+    fn records_start(&self) -> usize {
+        COUNT + self.len() * (END + ENTITY)
+    }
+
+    pub(super) fn record(&self, place: usize) -> Record<'_> {
+        let (start, (from, objects_from), (to, objects_to)) =
+            (self.records_start(), self.end(place), self.end(place + 1));
+        Record { bytes: &self.bytes[start + from..start + to], objects: &self.objects[objects_from..objects_to] }
+    }
+
+    /// Overwrites a record with one of the same length, if neither has objects. Returns whether it did.
+    pub(super) fn overwrite(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
+        let (start, (from, objects_from), (to, objects_to)) =
+            (self.records_start(), self.end(place), self.end(place + 1));
+        let fits = to - from == with.bytes.len() && objects_from == objects_to && with.objects.is_empty();
+        if fits {
+            self.bytes[start + from..start + to].copy_from_slice(with.bytes);
+        }
+        fits
+    }
+
+    /// A copy with a record in place of a range, or without the range.
+    pub(super) fn splice(&self, range: Range<usize>, with: Option<&NewRecord<'_>>) -> Self {
+        let (old, new) = (self.len(), self.len() - range.len() + usize::from(with.is_some()));
+        let (added, added_objects) = with.map_or((0, 0), |with| (with.bytes.len(), with.objects.len()));
+        let ((from, objects_from), (to, objects_to), (end, objects_end)) =
+            (self.end(range.start), self.end(range.end), self.end(old));
+        let len = COUNT + new * (END + ENTITY) + end - (to - from) + added;
+        let mut bytes = Vec::with_capacity(len);
+        let push = |bytes: &mut Vec<u8>, number: usize| bytes.extend_from_slice(&(number as u16).to_le_bytes());
+        push(&mut bytes, new);
+        bytes.extend_from_slice(&self.bytes[COUNT..COUNT + range.start * END]);
+        if with.is_some() {
+            push(&mut bytes, from + added);
+            push(&mut bytes, objects_from + added_objects);
+        }
+        for place in range.end..old {
+            let (end, objects_end) = self.end(place + 1);
+            push(&mut bytes, end - (to - from) + added);
+            push(&mut bytes, objects_end - (objects_to - objects_from) + added_objects);
+        }
+        let entities = &self.bytes[COUNT + old * END..self.records_start()];
+        bytes.extend_from_slice(&entities[..range.start * ENTITY]);
+        if let Some(with) = with {
+            bytes.push(with.entity.kind());
+            bytes.extend_from_slice(with.entity.id());
+        }
+        bytes.extend_from_slice(&entities[range.end * ENTITY..]);
+        let records = &self.bytes[self.records_start()..];
+        bytes.extend_from_slice(&records[..from]);
+        bytes.extend_from_slice(with.map_or(&[], |with| with.bytes));
+        bytes.extend_from_slice(&records[to..]);
+        debug_assert_eq!(bytes.len(), len);
+        let objects = match objects_end + added_objects {
+            0 => [].into(),
+            _ => {
+                let with = with.map_or(&[][..], |with| with.objects);
+                let parts = [&self.objects[..objects_from], with, &self.objects[objects_to..]];
+                parts.concat().into()
+            }
+        };
+        Self { bytes: bytes.into(), objects }
+    }
+
+    /// The same with a record in its place, as one page or, if it is too much for one, as several.
+    pub(super) fn with(&self, record: &NewRecord<'_>) -> Vec<Self> {
+        let (range, is_last) = match self.find(record.entity) {
+            Ok(place) => (place..place + 1, false),
+            Err(place) => (place..place, place == self.len()),
+        };
+        let page = self.splice(range, Some(record));
+        if is_last && !page.is_within_limit() {
+            // What comes in order fills its pages.
+            return page.split(page.len() - 1).into_iter().flat_map(Self::parts).collect();
+        }
+        page.parts()
+    }
+
+    /// The records before and after a place.
+    fn split(&self, place: usize) -> [Self; 2] {
+        [self.splice(place..self.len(), None), self.splice(0..place, None)]
+    }
+
+    fn is_within_limit(&self) -> bool {
+        self.len() <= 1 || self.size() <= FULL
+    }
+
+    /// Whether it is to be joined with a neighbour.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.size() < SPARSE
+    }
+
+    /// The same in pages that are within the limit.
+    fn parts(self) -> Vec<Self> {
+        if self.is_within_limit() {
+            return vec![self];
+        }
+        self.split(self.middle()).into_iter().flat_map(Self::parts).collect()
+    }
+
+    /// The place that leaves as much before as after, at least one record.
+    fn middle(&self) -> usize {
+        let half = self.end(self.len()).0 / 2;
+        let last = self.len() - 1;
+        (1..last).find(|place| self.end(*place).0 >= half).unwrap_or(last)
+    }
+
+    /// With the records of a page whose entities come after, if both fit into one.
+    pub(super) fn join(&self, after: &Self) -> Option<Self> {
+        if self.size() + after.size() > FULL {
+            return None;
+        }
+        let mut joined = self.clone();
+        for place in 0..after.len() {
+            let Record { bytes, objects } = after.record(place);
+            let record = NewRecord { entity: after.entity(place), bytes, objects };
+            joined = joined.splice(joined.len()..joined.len(), Some(&record));
+        }
+        Some(joined)
+    }
+
+    /// Checks the layout: for tests.
+    #[cfg(feature = "testing")]
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.len() {
+            0 => Err("a page without records".into()),
+            _ if !self.is_within_limit() => Err(format!("a page of {} bytes", self.size())),
+            len => (0..len)
+                .find(|place| self.find(self.entity(*place)) != Ok(*place))
+                .map_or(Ok(()), |place| Err(format!("{:?} is not found", self.entity(place)))),
+        }
+    }
+}

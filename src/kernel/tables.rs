@@ -1,0 +1,84 @@
+//! What records share: the writers of their dots and the lists of their fields.
+//!
+//! Both tables grow at the end alone, so a place means the same in a state and in all its snapshots. A place means
+//! nothing in another state, and none leaves it. The shapes are bounded; a record whose shape does not fit spells it. A state that
+//! is loaded begins with new tables, so what has fallen out of use does not stay for ever.
+
+use std::sync::Arc;
+
+use im::{HashMap, Vector};
+
+use crate::id::WriterId;
+use crate::kernel::key::Field;
+use crate::kernel::record::Write;
+
+/// The most bytes that the table of shapes takes, names of fields among them: a thousand ways to combine a dozen fields fit many times.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Persistent: cloning is O(1).
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tables {
+    writers: Vector<WriterId>,
+    places_of_writers: HashMap<WriterId, u32>,
+    shapes: Vector<Arc<[Field]>>,
+    /// What the shapes take, as if none shared a name.
+    bytes: usize,
+    places_of_shapes: HashMap<Arc<[Field]>, u32>,
+    /// The places that were asked for last: neighbours are alike.
+    recent_writers: [u32; 4],
+    last_shape: u32,
+}
+
+impl Tables {
+    /// The place of a writer.
+    pub(super) fn writer(&mut self, writer: WriterId) -> u32 {
+        let is_it = |place: &u32| self.writers.get(*place as usize) == Some(&writer);
+        if let Some(place) = self.recent_writers.into_iter().find(is_it) {
+            return place;
+        }
+        let place = *self.places_of_writers.entry(writer).or_insert_with(|| {
+            // As many as the versions of a state name: a count of 32 bits.
+            let place = self.writers.len() as u32;
+            self.writers.push_back(writer);
+            place
+        });
+        self.recent_writers.rotate_right(1);
+        self.recent_writers[0] = place;
+        place
+    }
+
+    pub(super) fn writer_at(&self, place: u64) -> WriterId {
+        self.writers[place as usize]
+    }
+
+    /// The place of the list of these fields, or the list if the table is full.
+    pub(super) fn shape(&mut self, writes: &[Write]) -> Result<u32, Arc<[Field]>> {
+        let fields = || writes.iter().map(|write| &write.field);
+        if self.shapes.get(self.last_shape as usize).is_some_and(|last| last.iter().eq(fields())) {
+            return Ok(self.last_shape);
+        }
+        let shape: Arc<[Field]> = fields().cloned().collect();
+        let place = match self.places_of_shapes.get(&shape) {
+            Some(place) => *place,
+            None => {
+                let names: usize = shape.iter().map(|field| field.as_bytes().len()).sum();
+                // The list and its places in both tables.
+                let bytes = self.bytes + names + size_of_val(&shape[..]) + 64;
+                if bytes > MAX_BYTES {
+                    return Err(shape);
+                }
+                self.bytes = bytes;
+                let place = self.shapes.len() as u32;
+                self.shapes.push_back(shape.clone());
+                self.places_of_shapes.insert(shape, place);
+                place
+            }
+        };
+        self.last_shape = place;
+        Ok(place)
+    }
+
+    pub(super) fn fields(&self, place: u64) -> &[Field] {
+        &self.shapes[place as usize]
+    }
+}
