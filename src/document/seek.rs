@@ -7,18 +7,13 @@ use crate::kind::Kind;
 /// Whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing but maps above. What is
 /// not free may still turn out to be, by what shows or by what nobody could have written. One pass over a small entity.
 pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
-    let Some(mut all) = cells.few() else {
-        let clear_above = || place.ancestors().all(|above| own_kinds(cells, above).all(|own| own == Kind::Map));
-        let clear_below = || kind == Kind::Map || !has_children(cells, place);
-        return own_kinds(cells, place).all(|own| own == kind) && clear_below() && clear_above();
-    };
     let begins = place.as_bytes().get(1).copied();
-    !all.any(|(field, sibling)| {
+    let blocks = |field: &Field| {
         let bytes = field.as_bytes();
         // Most are told apart by their first letter: what is at the root has a zero there, and what is above, at or below
         // the place begins as the place does.
         let (Some(&PROPERTY), Some(&first)) = (bytes.first(), bytes.get(1)) else { return false };
-        if (first != 0 && begins.is_some_and(|begins| begins != first)) || !sibling.is_live() {
+        if first != 0 && begins.is_some_and(|begins| begins != first) {
             return false;
         }
         match bytes.strip_prefix(place.as_bytes()) {
@@ -29,6 +24,11 @@ pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool
                 _ => false,
             }),
         }
+    };
+    cells.any_of_few(blocks).map(|blocked| !blocked).unwrap_or_else(|| {
+        let clear_above = || place.ancestors().all(|above| own_kinds(cells, above).all(|own| own == Kind::Map));
+        let clear_below = || kind == Kind::Map || !has_children(cells, place);
+        own_kinds(cells, place).all(|own| own == kind) && clear_below() && clear_above()
     })
 }
 

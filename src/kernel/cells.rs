@@ -50,12 +50,15 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// The same to change.
-    pub(super) fn to_open(self) -> Open {
-        match self.0 {
-            Repr::Many(many) => Open::Many(many.clone()),
-            _ => Open::Few(self.iter().map(|(f, s)| Write { field: f.clone(), sibling: s.to_sibling() }).collect()),
+    /// The same to change. The list is empty.
+    pub(super) fn to_open(self, mut list: Vec<Write>) -> Open {
+        if let Repr::Many(many) = self.0 {
+            return Open::Many(many.clone());
         }
+        // One more is likely to come.
+        list.reserve(self.len() + 1);
+        list.extend(self.iter().map(|(field, s)| Write { field: field.clone(), sibling: s.to_sibling() }));
+        Open::Few(list)
     }
 
     /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
@@ -140,7 +143,10 @@ impl<'a> Cells<'a> {
         match self.0 {
             Repr::Many(many) => many.live.get_min().is_some_and(Field::is_root),
             // The root sorts first, so this looks at no name.
-            Repr::Packed(few) => few.iter().take_while(|(field, _)| field.is_root()).any(|(_, s)| s.is_live()),
+            Repr::Packed(few) => {
+                let roots = few.fields().iter().take_while(|field| field.is_root()).count();
+                (0..roots).any(|place| is_live_at(few, place))
+            }
             Repr::Open(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
         }
     }
@@ -208,11 +214,15 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// All siblings with their fields, if they are few: to look at each is faster than to seek.
-    pub(crate) fn few(self) -> Option<impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a>> {
+    /// Whether the field of any live sibling is such a one, if the siblings are few: to look at each is faster than to seek.
+    pub(crate) fn any_of_few(self, is_it: impl Fn(&'a Field) -> bool) -> Option<bool> {
         match self.0 {
+            Repr::Packed(few) => {
+                let mut fields = few.fields().iter().enumerate();
+                Some(fields.any(|(place, field)| is_it(field) && is_live_at(few, place)))
+            }
+            Repr::Open(writes) => Some(writes.iter().any(|write| write.sibling.is_live() && is_it(&write.field))),
             Repr::Many(_) => None,
-            _ => Some(self.iter()),
         }
     }
 
@@ -278,6 +288,12 @@ impl<'a> Cells<'a> {
     }
 }
 
+fn is_live_at(few: Few<'_>, place: usize) -> bool {
+    let mut siblings = few.iter();
+    siblings.skip_siblings(place);
+    siblings.is_live()
+}
+
 impl std::fmt::Debug for Cells<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
@@ -309,6 +325,14 @@ impl<'a> Iterator for Entries<'a> {
                 let (field, cell) = cells.next()?;
                 *rest = Some((field, cell.iter()));
             },
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Packed(siblings) => siblings.size_hint(),
+            Self::Open(writes) => writes.size_hint(),
+            Self::Many(..) => (0, None),
         }
     }
 }

@@ -166,6 +166,14 @@ impl Directory {
     }
 }
 
+/// Puts a page in place of a node, into the same memory unless a snapshot shares it.
+fn set(node: &mut Arc<Node>, page: Page) {
+    match Arc::get_mut(node) {
+        Some(node) => *node = Node::Leaf(page),
+        None => *node = leaf(page),
+    }
+}
+
 fn leaf(page: Page) -> Arc<Node> {
     Arc::new(Node::Leaf(page))
 }
@@ -226,9 +234,9 @@ fn put(node: &mut Arc<Node>, record: &NewRecord<'_>) -> Vec<Next> {
             return Vec::new();
         }
         let Node::Leaf(page) = &**node else { return Vec::new() };
-        let mut pages = page.with(record).into_iter();
-        *node = pages.next().map_or_else(|| node.clone(), leaf);
-        return pages.map(|page| (page.entity(0), leaf(page))).collect();
+        let mut pages = page.with(record);
+        set(node, pages.remove(0));
+        return pages.into_iter().map(|page| (page.entity(0), leaf(page))).collect();
     }
     let Node::Branch(branch) = Arc::make_mut(node) else { return Vec::new() };
     let child = branch.child(record.entity);
@@ -254,7 +262,7 @@ fn remove(node: &mut Arc<Node>, entity: Entity) -> bool {
         let Ok(place) = page.find(entity) else { return false };
         let rest = page.splice(place..place + 1, None);
         let is_empty = rest.len() == 0;
-        *node = leaf(rest);
+        set(node, rest);
         return is_empty;
     }
     let Node::Branch(branch) = Arc::make_mut(node) else { return false };

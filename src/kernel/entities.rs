@@ -11,7 +11,7 @@ use crate::kernel::directory::Directory;
 use crate::kernel::key::Entity;
 use crate::kernel::many::Open;
 use crate::kernel::page::NewRecord;
-use crate::kernel::record::{pack_few, pack_many};
+use crate::kernel::record::{Write, pack_few, pack_many};
 use crate::kernel::tables::Tables;
 
 /// Persistent: cloning is O(1).
@@ -20,6 +20,9 @@ pub(super) struct Entities {
     directory: Directory,
     tables: Tables,
     open: Option<Opened>,
+    /// What the last one that was open left: empty, with room.
+    list: Vec<Write>,
+    bytes: Vec<u8>,
 }
 
 /// The entity that is open. Its page holds it as it was before.
@@ -85,25 +88,42 @@ impl Entities {
     pub(super) fn open(&mut self, entity: Entity) -> Opening<'_> {
         if self.open.as_ref().is_none_or(|open| open.entity != entity) {
             self.close();
-            let cells = self.get(entity).map_or_else(|| Open::Few(Vec::new()), Cells::to_open);
+            let list = std::mem::take(&mut self.list);
+            let cells = match self.get(entity) {
+                Some(cells) => cells.to_open(list),
+                None => Open::Few(list),
+            };
             self.open = Some(Opened { entity, cells, is_changed: false });
         }
         let open = self.open.as_mut().expect("opened above");
         Opening { cells: &mut open.cells, is_changed: &mut open.is_changed }
     }
 
+    /// Packs the entity that is open, and gives back the room for the next one.
+    pub(super) fn finish(&mut self) {
+        self.close();
+        (self.list, self.bytes) = (Vec::new(), Vec::new());
+    }
+
     /// Packs the entity that is open.
-    pub(super) fn close(&mut self) {
-        let Some(Opened { entity, cells, .. }) = self.open.take().filter(|open| open.is_changed) else { return };
-        if cells.len() == 0 {
-            return self.directory.remove(entity);
+    fn close(&mut self) {
+        let Some(Opened { entity, cells, is_changed }) = self.open.take() else { return };
+        if is_changed && cells.len() == 0 {
+            self.directory.remove(entity);
+        } else if is_changed {
+            let mut objects = Vec::new();
+            self.bytes.clear();
+            match &cells {
+                Open::Few(writes) => pack_few(writes, &mut self.tables, &mut self.bytes, &mut objects),
+                Open::Many(many) => pack_many(many, &mut self.bytes, &mut objects),
+            }
+            self.directory.put(&NewRecord { entity, bytes: &self.bytes, objects: &objects });
+            self.bytes.clear();
         }
-        let (mut bytes, mut objects) = (Vec::with_capacity(256), Vec::new());
-        match &cells {
-            Open::Few(writes) => pack_few(writes, &mut self.tables, &mut bytes, &mut objects),
-            Open::Many(many) => pack_many(many, &mut bytes, &mut objects),
+        if let Open::Few(mut list) = cells {
+            list.clear();
+            self.list = list;
         }
-        self.directory.put(&NewRecord { entity, bytes: &bytes, objects: &objects });
     }
 
     /// Checks the layout: for tests.

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::kernel::key::Entity;
 use crate::kernel::record::{Object, Record};
 
@@ -151,7 +153,7 @@ impl Page {
     }
 
     /// The same with a record in its place, as one page or, if it is too much for one, as several.
-    pub(super) fn with(&self, record: &NewRecord<'_>) -> Vec<Self> {
+    pub(super) fn with(&self, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {
         let (range, is_last) = match self.find(record.entity) {
             Ok(place) => (place..place + 1, false),
             Err(place) => (place..place, place == self.len()),
@@ -179,9 +181,9 @@ impl Page {
     }
 
     /// The same in pages that are within the limit.
-    fn parts(self) -> Vec<Self> {
+    fn parts(self) -> SmallVec<[Self; 1]> {
         if self.is_within_limit() {
-            return vec![self];
+            return smallvec![self];
         }
         self.split(self.middle()).into_iter().flat_map(Self::parts).collect()
     }

@@ -173,11 +173,10 @@ impl<'a> Few<'a> {
 
     pub(super) fn iter(self) -> FewIter<'a> {
         let Self { shape, tables, mut rest } = self;
-        let writer = tables.writer_at(rest.number());
-        let counter = rest.number();
+        let (writer, counter) = (rest.number(), rest.number());
         let mut stamp = [0; 8];
         stamp.copy_from_slice(rest.take(8));
-        let base = (Dot { writer, counter }, u64::from_le_bytes(stamp));
+        let base = Base { writer, counter, stamp: u64::from_le_bytes(stamp) };
         let mask = rest.number();
         FewIter { shape, tables, rest, base, mask, first: &[], place: 0 }
     }
@@ -189,31 +188,56 @@ pub(super) struct FewIter<'a> {
     shape: &'a [Field],
     tables: &'a Tables,
     rest: Record<'a>,
-    base: (Dot, u64),
+    base: Base,
     mask: u64,
     /// Content of the first sibling.
     first: &'a [u8],
     place: usize,
 }
 
+/// What the first sibling was written by, and when.
+#[derive(Clone, Copy)]
+struct Base {
+    /// Its place in the table.
+    writer: u64,
+    counter: u64,
+    stamp: u64,
+}
+
 impl<'a> FewIter<'a> {
     /// Goes on to a later sibling.
     pub(super) fn skip_siblings(&mut self, siblings: usize) {
         for _ in 0..siblings {
-            self.next();
+            if self.has_own_dot() {
+                (0..3).for_each(|_| drop(self.rest.number()));
+            }
+            self.content();
+            self.place += 1;
         }
     }
 
-    fn dot(&mut self) -> (Dot, Stamp) {
-        let (base, stamp) = self.base;
-        let place = self.place as u64;
-        if self.place == 0 || self.mask >> (self.place - 1) & 1 == 0 {
-            return (Dot { counter: base.counter.wrapping_add(place), ..base }, Stamp::from_bits(stamp));
+    /// Whether the next sibling is live, which takes a look at two bytes.
+    pub(super) fn is_live(&mut self) -> bool {
+        if self.has_own_dot() {
+            (0..3).for_each(|_| drop(self.rest.number()));
         }
-        let writer = self.tables.writer_at(self.rest.number());
-        let counter = self.rest.number();
-        let stamp = stamp.wrapping_add(unzigzag(self.rest.number()));
-        (Dot { writer, counter }, Stamp::from_bits(stamp))
+        self.rest.bytes.first() != Some(&TOMBSTONE)
+    }
+
+    fn has_own_dot(&self) -> bool {
+        self.place > 0 && self.mask >> (self.place - 1) & 1 == 1
+    }
+
+    fn dot(&mut self) -> (Dot, Stamp) {
+        let Base { writer, counter, stamp } = self.base;
+        let (writer, counter, stamp) = match self.has_own_dot() {
+            false => (writer, counter.wrapping_add(self.place as u64), stamp),
+            true => {
+                let (writer, counter) = (self.rest.number(), self.rest.number());
+                (writer, counter, stamp.wrapping_add(unzigzag(self.rest.number())))
+            }
+        };
+        (Dot { writer: self.tables.writer_at(writer), counter }, Stamp::from_bits(stamp))
     }
 
     fn content(&mut self) -> Option<PayloadRef<'a>> {

@@ -317,7 +317,7 @@ impl State {
 
     /// Packs the entity that was opened last. Without it all reads the same, but takes more memory.
     pub(crate) fn close(&mut self) {
-        self.entities.close();
+        self.entities.finish();
     }
 
     /// Changes one cell: see [`Changing::replace`].
