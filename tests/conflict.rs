@@ -581,7 +581,7 @@ fn far() -> Vector {
 /// The bytes of all vectors that are there.
 fn vectors(graph: &Graph) -> Vec<Payload> {
     let cells = graph.state().live_siblings().filter(|(_, field, _)| field.as_bytes().first() == Some(&3));
-    cells.map(|(_, _, sibling)| sibling.payload.clone().unwrap()).collect()
+    cells.map(|(_, _, sibling)| sibling.payload.unwrap().to_payload()).collect()
 }
 
 #[test]

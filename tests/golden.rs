@@ -705,7 +705,7 @@ fn all_that_is_unknown_is_there(graph: &Graph) {
     for Unknown { entity, field, payload: (kind, content) } in unknown() {
         let live: Vec<_> = graph.state().cells(entity).unwrap().live(&field).collect();
         assert_eq!(live.len(), 1, "{field:?}");
-        assert_eq!(live[0].payload, Some(Payload::new(kind, &content)));
+        assert_eq!(live[0].payload, Some(Payload::new(kind, &content).as_ref()));
     }
 }
 

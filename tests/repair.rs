@@ -137,7 +137,7 @@ fn holding<T: Crdt>(delta: &Delta) -> Replica<T> {
 /// Every byte that decides, of every live sibling; kind 0 without a payload is a removal.
 type Bytes = (u8, [u8; 16], Vec<u8>, u64, u8, Vec<u8>);
 
-fn bytes((entity, field, sibling): (Entity, &driftless::kernel::Field, &driftless::kernel::Sibling)) -> Bytes {
+fn bytes((entity, field, sibling): (Entity, &driftless::kernel::Field, driftless::kernel::SiblingRef<'_>)) -> Bytes {
     let (kind, payload) =
         sibling.payload.as_ref().map_or((0, &[][..]), |payload| (payload.kind() + 1, payload.bytes()));
     let stamp = sibling.stamp.to_bits();
@@ -149,7 +149,7 @@ fn live(state: &State) -> BTreeMap<Dot, Bytes> {
 }
 
 fn of(held: &Held) -> (Dot, Bytes) {
-    (held.sibling.dot, bytes((held.entity, &held.field, &held.sibling)))
+    (held.sibling.dot, bytes((held.entity, &held.field, held.sibling.as_ref())))
 }
 
 /// What a repair says lost its dot or its life, and what it says came instead.
@@ -1057,7 +1057,7 @@ fn graphs_that_wrote_as_much_end_with_the_same_whatever_is_in_their_cells() {
         let mut copies: [_; 3] = clones(&mut base);
         // Roots as they are written, to stand in other entities.
         let roots = late.state().state().live_siblings().filter(|(_, field, _)| field.is_root());
-        let roots: Vec<Payload> = roots.filter_map(|(_, _, sibling)| sibling.payload.clone()).take(4).collect();
+        let roots: Vec<Payload> = roots.filter_map(|(_, _, sibling)| Some(sibling.payload?.to_payload())).take(4).collect();
         for (i, clone) in copies.iter_mut().enumerate() {
             edit(clone, |g| after[i].iter().try_for_each(|op| random::apply(g, op)));
             edit(clone, |g| write_strange(g, &odd[i], &roots));

@@ -596,7 +596,7 @@ fn foreign_bytes_are_relayed_and_never_panic() {
         prop_assert_eq!(a.state(), b.state());
         let found = b.state().node(node).unwrap();
         let kept = b.state().state().cells(entity).unwrap().live(&field).next().unwrap();
-        prop_assert_eq!(kept.payload.as_ref(), Some(&payload));
+        prop_assert_eq!(kept.payload, Some(payload.as_ref()));
         cases.set(cases.get() + 1);
         for embedding in found.embeddings().iter() {
             vectors.set(vectors.get() + 1);
@@ -609,7 +609,7 @@ fn foreign_bytes_are_relayed_and_never_panic() {
             prop_assert_eq!((again.precision(), again.to_vec()), (vector.precision(), vector.to_vec()));
             a.edit(|g| g.embed(node, &model, &vector)).unwrap();
             let written = a.state().state().cells(entity).unwrap().live(&field).next().unwrap();
-            prop_assert_eq!(written.payload.as_ref(), Some(&payload));
+            prop_assert_eq!(written.payload, Some(payload.as_ref()));
         }
         let found = b.state().nearest(&tiny(), &[1.0, 2.0, 3.0], Metric::Cosine, 3).unwrap();
         prop_assert!(found.iter().all(|n| (-1.0..=1.0).contains(&n.score)));

@@ -209,7 +209,7 @@ impl<'a> FewIter<'a> {
     pub(super) fn skip_siblings(&mut self, siblings: usize) {
         for _ in 0..siblings {
             if self.has_own_dot() {
-                (0..3).for_each(|_| drop(self.rest.number()));
+                self.skip_dot();
             }
             self.content();
             self.place += 1;
@@ -219,9 +219,15 @@ impl<'a> FewIter<'a> {
     /// Whether the next sibling is live, which takes a look at two bytes.
     pub(super) fn is_live(&mut self) -> bool {
         if self.has_own_dot() {
-            (0..3).for_each(|_| drop(self.rest.number()));
+            self.skip_dot();
         }
         self.rest.bytes.first() != Some(&TOMBSTONE)
+    }
+
+    fn skip_dot(&mut self) {
+        for _ in 0..3 {
+            self.rest.number();
+        }
     }
 
     fn has_own_dot(&self) -> bool {
