@@ -1057,7 +1057,8 @@ fn graphs_that_wrote_as_much_end_with_the_same_whatever_is_in_their_cells() {
         let mut copies: [_; 3] = clones(&mut base);
         // Roots as they are written, to stand in other entities.
         let roots = late.state().state().live_siblings().filter(|(_, field, _)| field.is_root());
-        let roots: Vec<Payload> = roots.filter_map(|(_, _, sibling)| Some(sibling.payload?.to_payload())).take(4).collect();
+        let roots: Vec<Payload> =
+            roots.filter_map(|(_, _, sibling)| Some(sibling.payload?.to_payload())).take(4).collect();
         for (i, clone) in copies.iter_mut().enumerate() {
             edit(clone, |g| after[i].iter().try_for_each(|op| random::apply(g, op)));
             edit(clone, |g| write_strange(g, &odd[i], &roots));

@@ -1,37 +1,36 @@
 //! What is derived from a graph's cells whether or not anybody asks: adjacency, labels, types, counts, hidden survivors.
 
-use im::{OrdMap, OrdSet};
+use im::OrdSet;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bugs::{Bug, is};
 use crate::graph::keys::{EDGE, Ends, NODE, label_of, labels, node as node_entity};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, State, Touched, visits};
+use crate::packed::Set;
 
 /// Persistent, like the state that it follows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// Every live edge twice: from its source and from its target, with the other end.
-    hops: OrdMap<Hop, NodeId>,
+    /// Every live edge twice: at its source and at its target. See [`hop`].
+    hops: Set<HOP>,
     nodes: usize,
     /// Entities without a live root that hold something live.
     hidden: OrdSet<Entity>,
     /// Nodes that are not there and at which edges end: dangling ones.
     absent: OrdSet<NodeId>,
     /// The labels of the nodes that are there, by their hashes.
-    labels: OrdSet<(u64, NodeId)>,
+    labels: Set<HASHED>,
     /// Every live edge by the hash of its type.
-    types: OrdSet<(u64, EdgeId)>,
+    types: Set<HASHED>,
 }
 
-/// One end of an edge. Types are hashed: a key of fixed size sorts and copies fast, and who reads an edge reads its type.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Hop {
-    node: NodeId,
-    incoming: bool,
-    edge_type: u64,
-    pub(super) edge: EdgeId,
-}
+/// The length of a [hop].
+const HOP: usize = 16 + 1 + 4 + 16;
+
+/// The length of a hash and an id.
+const HASHED: usize = 4 + 16;
 
 impl Index {
     pub(super) fn nodes(&self) -> usize {
@@ -50,28 +49,30 @@ impl Index {
         self.hidden.iter().copied()
     }
 
-    /// The edges at a node in one direction, all or of one type (and of types that hash alike), with their other ends.
+    /// The edges at a node in one direction, all or of one type (and of types that hash alike).
     pub(super) fn hops(
         &self,
         node: NodeId,
         incoming: bool,
         edge_type: Option<&str>,
-    ) -> impl Iterator<Item = (EdgeId, NodeId)> + '_ {
-        let hash = edge_type.map(hash);
-        let hop = |edge_type: u64, edge: [u8; 16]| Hop { node, incoming, edge_type, edge: edge.into() };
-        let first = hop(hash.unwrap_or(0), [0; 16]);
-        let last = hop(hash.unwrap_or(u64::MAX), [0xff; 16]);
-        self.hops.range(first..=last).map(|(hop, other)| (hop.edge, *other))
+    ) -> impl Iterator<Item = EdgeId> + use<'_> {
+        let prefix = match edge_type {
+            Some(edge_type) => {
+                SmallVec::<[u8; 32]>::from_slice(&hop(node, incoming, edge_type, EdgeId::from([0; 16]))[..HOP - 16])
+            }
+            None => SmallVec::from_slice(&hop(node, incoming, "", EdgeId::from([0; 16]))[..17]),
+        };
+        self.hops.with_prefix(prefix).map(|hop| id(hop))
     }
 
     /// The nodes with a label, or with one that hashes alike, in the order of their ids.
     pub(super) fn labelled(&self, label: &str) -> impl Iterator<Item = NodeId> + use<'_> {
-        of_hash(&self.labels, hash(label), [[0; 16], [0xff; 16]].map(NodeId::from))
+        self.labels.with_prefix(hash(label)).map(|key| id(key))
     }
 
     /// The edges of a type, or of one that hashes alike, in the order of their ids.
     pub(super) fn typed(&self, edge_type: &str) -> impl Iterator<Item = EdgeId> + use<'_> {
-        of_hash(&self.types, hash(edge_type), [[0; 16], [0xff; 16]].map(EdgeId::from))
+        self.types.with_prefix(hash(edge_type)).map(|key| id(key))
     }
 
     pub(super) fn follow(&mut self, state: &State, touched: &Touched) {
@@ -108,10 +109,10 @@ impl Index {
         let ends = match (was, now) {
             (Some(_), None) if is(Bug::AdjacencyKept) => return,
             (Some(ends), None) => {
-                for (hop, _) in hops(id, ends) {
+                for hop in hops(id, ends) {
                     self.hops.remove(&hop);
                 }
-                self.types.remove(&(hash(ends.edge_type), id));
+                self.types.remove(&hashed(ends.edge_type, id.as_bytes()));
                 // A node that is not missing is not missed for one edge fewer.
                 for node in [ends.source, ends.target] {
                     if self.absent.contains(&node) {
@@ -122,7 +123,7 @@ impl Index {
             }
             (None, Some(ends)) => {
                 self.hops.extend(hops(id, ends));
-                self.types.insert((hash(ends.edge_type), id));
+                self.types.insert(hashed(ends.edge_type, id.as_bytes()));
                 ends
             }
             _ => return,
@@ -153,10 +154,11 @@ impl Index {
     }
 
     fn set_label(&mut self, label: &str, node: NodeId, has_label: bool) {
+        let key = hashed(label, node.as_bytes());
         match has_label {
-            true => drop(self.labels.insert((hash(label), node))),
-            false => drop(self.labels.remove(&(hash(label), node))),
-        }
+            true => self.labels.insert(key),
+            false => self.labels.remove(&key),
+        };
     }
 
     /// Keeps up whether a node is missing where edges end.
@@ -178,12 +180,12 @@ impl Index {
                     fresh.nodes += usize::from(cells.is_live());
                     let node = NodeId::from(*entity.id());
                     let labels = labels(cells).filter(|_| cells.is_live());
-                    fresh.labels.extend(labels.map(|label| (hash(label), node)));
+                    fresh.labels.extend(labels.map(|label| hashed(label, node.as_bytes())));
                 }
                 EDGE => {
                     let id = EdgeId::from(*entity.id());
                     let ends = Ends::of(id, cells.siblings(crate::kernel::Field::ROOT.as_bytes()));
-                    fresh.types.extend(ends.map(|ends| (hash(ends.edge_type), id)));
+                    fresh.types.extend(ends.map(|ends| hashed(ends.edge_type, id.as_bytes())));
                     fresh.hops.extend(ends.into_iter().flat_map(|ends| hops(id, ends)));
                 }
                 _ => continue,
@@ -192,7 +194,8 @@ impl Index {
                 fresh.hidden.insert(entity);
             }
         }
-        let ends: std::collections::BTreeSet<_> = fresh.hops.keys().map(|hop| hop.node).collect();
+        let node = |hop: &[u8; HOP]| hop.first_chunk::<16>().copied().map(NodeId::from);
+        let ends: std::collections::BTreeSet<_> = fresh.hops.iter().filter_map(node).collect();
         let is_there = |node: &NodeId| state.cells(node_entity(*node)).is_some_and(Cells::is_live);
         fresh.absent.extend(ends.into_iter().filter(|node| !is_there(node)));
         let checks = [
@@ -210,16 +213,35 @@ impl Index {
     }
 }
 
+/// One end of an edge: the node, 1 if the edge leads to it, the hash of the type, the edge. Types are hashed to have one length, and
+/// who reads an edge reads its type.
+fn hop(node: NodeId, incoming: bool, edge_type: &str, edge: EdgeId) -> [u8; HOP] {
+    let mut hop = [0; HOP];
+    hop[..16].copy_from_slice(node.as_bytes());
+    hop[16] = incoming.into();
+    hop[17..21].copy_from_slice(&hash(edge_type));
+    hop[21..].copy_from_slice(edge.as_bytes());
+    hop
+}
+
 /// Both ends of an edge of this id, which is a hash of them.
-fn hops(edge: EdgeId, ends: Ends<'_>) -> [(Hop, NodeId); 2] {
-    let hop = |node, incoming| Hop { node, incoming, edge_type: hash(ends.edge_type), edge };
-    [(hop(ends.source, false), ends.target), (hop(ends.target, true), ends.source)]
+fn hops(edge: EdgeId, ends: Ends<'_>) -> [[u8; HOP]; 2] {
+    [hop(ends.source, false, ends.edge_type, edge), hop(ends.target, true, ends.edge_type, edge)]
 }
 
-fn of_hash<I: Ord + Copy>(all: &OrdSet<(u64, I)>, hash: u64, [first, last]: [I; 2]) -> impl Iterator<Item = I> {
-    all.range((hash, first)..=(hash, last)).map(|(_, id)| *id)
+/// An id by the hash of a text.
+fn hashed(text: &str, id: &[u8; 16]) -> [u8; HASHED] {
+    let mut key = [0; HASHED];
+    key[..4].copy_from_slice(&hash(text));
+    key[4..].copy_from_slice(id);
+    key
 }
 
-fn hash(text: &str) -> u64 {
-    xxh3_64(text.as_bytes())
+/// The id that a key ends with.
+fn id<I: From<[u8; 16]>>(key: &[u8]) -> I {
+    I::from(key.last_chunk().copied().unwrap_or_default())
+}
+
+fn hash(text: &str) -> [u8; 4] {
+    xxh3_64(text.as_bytes()).to_be_bytes().first_chunk().copied().unwrap_or_default()
 }

@@ -35,10 +35,10 @@ impl Graph {
     /// does. O(log n) each.
     pub fn dangling(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
         self.index.absent().flat_map(|node| {
-            let leaving = self.index.hops(node, false, None).map(|(edge, _)| edge);
+            let leaving = self.index.hops(node, false, None).filter_map(|edge| self.hop(edge));
+            let arriving = self.index.hops(node, true, None).filter_map(|edge| self.hop(edge));
             // What lacks both ends was met at its source.
-            let arriving = self.index.hops(node, true, None).filter(|(_, source)| self.contains_node(*source));
-            leaving.chain(arriving.map(|(edge, _)| edge)).filter_map(|edge| self.hop(edge))
+            leaving.chain(arriving.filter(|edge| self.contains_node(edge.source())))
         })
     }
 
@@ -97,24 +97,24 @@ impl Graph {
 
     /// The edges from a node to nodes that are there, grouped by type. None if the node is not there. O(log n) each.
     pub fn outgoing(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.hops(node, false, None).filter_map(|(edge, _)| self.hop(edge))
+        self.hops(node, false, None).map(|(edge, _)| edge)
     }
 
     /// The edges to a node from nodes that are there, grouped by type. None if the node is not there. O(log n) each.
     pub fn incoming(&self, node: NodeId) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.hops(node, true, None).filter_map(|(edge, _)| self.hop(edge))
+        self.hops(node, true, None).map(|(edge, _)| edge)
     }
 
     /// The [`outgoing`](Self::outgoing) edges of one type. O(log n) each, whatever else the node has.
     pub fn outgoing_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
         let hops = self.hops(node, false, Some(edge_type));
-        hops.filter_map(|(edge, _)| self.hop(edge)).filter(move |edge| edge.edge_type() == edge_type)
+        hops.map(|(edge, _)| edge).filter(move |edge| edge.edge_type() == edge_type)
     }
 
     /// The [`incoming`](Self::incoming) edges of one type. O(log n) each, whatever else the node has.
     pub fn incoming_of<'a>(&'a self, node: NodeId, edge_type: &'a str) -> impl Iterator<Item = Edge<'a>> + 'a {
         let hops = self.hops(node, true, Some(edge_type));
-        hops.filter_map(|(edge, _)| self.hop(edge)).filter(move |edge| edge.edge_type() == edge_type)
+        hops.map(|(edge, _)| edge).filter(move |edge| edge.edge_type() == edge_type)
     }
 
     /// The nodes that an edge leads to or comes from, each once, in the order of their ids. O(degree · log n).
@@ -167,21 +167,24 @@ impl Graph {
         Some(Edge { id, ends, cells })
     }
 
-    /// The hops from a live node to live nodes.
+    /// The edges from a live node to live nodes, with these, or to it from these; all or of one type (and of types that hash
+    /// alike). O(log n) each.
     pub(super) fn hops(
         &self,
         node: NodeId,
         incoming: bool,
         edge_type: Option<&str>,
-    ) -> impl Iterator<Item = (EdgeId, NodeId)> + '_ {
+    ) -> impl Iterator<Item = (Edge<'_>, NodeId)> + use<'_> {
         let hops = self.contains_node(node).then(|| self.index.hops(node, incoming, edge_type));
-        hops.into_iter().flatten().filter(|(_, other)| self.contains_node(*other))
+        let edges = hops.into_iter().flatten().filter_map(|edge| self.hop(edge));
+        let with_other = edges.map(move |edge| (edge, if incoming { edge.source() } else { edge.target() }));
+        with_other.filter(|(_, other)| self.contains_node(*other))
     }
 
     /// The edges at a node in both directions, whether or not either end is there; a loop once.
     pub(super) fn edges_at(&self, node: NodeId) -> Vec<EdgeId> {
         let both = [false, true].into_iter().flat_map(|incoming| self.index.hops(node, incoming, None));
-        let mut edges: Vec<_> = both.map(|(edge, _)| edge).collect();
+        let mut edges: Vec<_> = both.collect();
         edges.sort_unstable();
         edges.dedup();
         edges

@@ -86,14 +86,10 @@ impl Iterator for Walk<'_> {
             for incoming in ways {
                 let edge_type = self.edge_type.as_deref();
                 for (edge, node) in self.graph.hops(step.node, *incoming, edge_type) {
-                    let of_type = || match edge_type {
-                        // Types are indexed by hash: make sure.
-                        Some(t) => self.graph.hop(edge).is_some_and(|e| e.edge_type() == t),
-                        None => true,
-                    };
-                    if !self.seen.contains(&node) && of_type() {
-                        self.seen.insert(node);
-                        self.queue.push_back(Step { node, depth: step.depth + 1, via: Some(edge) });
+                    // Types are indexed by hash: make sure.
+                    let is_of_type = edge_type.is_none_or(|wanted| edge.edge_type() == wanted);
+                    if is_of_type && self.seen.insert(node) {
+                        self.queue.push_back(Step { node, depth: step.depth + 1, via: Some(edge.id()) });
                     }
                 }
             }

@@ -1,23 +1,23 @@
 //! The entities of a state and their cells.
 //!
-//! Entities lie by id in [pages](super::page), and the pages in a [directory](super::directory). One entity at a time is
+//! Entities lie by id in [pages](super::page), and the pages are the leaves of a [tree](crate::packed). One entity at a time is
 //! *open*: what is written to it changes a list, and it is packed into its page when another is opened. So four writes to a new node
 //! are one look-up and one copy of a page. Whoever reads meets the open one in its place.
 
 use std::ops::RangeInclusive;
 
 use crate::kernel::cells::Cells;
-use crate::kernel::directory::Directory;
 use crate::kernel::key::Entity;
 use crate::kernel::many::Open;
-use crate::kernel::page::NewRecord;
+use crate::kernel::page::{NewRecord, Page};
 use crate::kernel::record::{Write, pack_few, pack_many};
 use crate::kernel::tables::Tables;
+use crate::packed::{Leaf, Tree};
 
 /// Persistent: cloning is O(1).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Entities {
-    directory: Directory,
+    pages: Tree<Page>,
     tables: Tables,
     open: Option<Opened>,
     /// What the last one that was open left: empty, with room.
@@ -42,7 +42,7 @@ impl Entities {
         if let Some(open) = self.open.as_ref().filter(|open| open.entity == entity) {
             return open.cells();
         }
-        let page = self.directory.page(entity)?;
+        let page = self.pages.leaf(entity)?;
         let place = page.find(entity).ok()?;
         Some(Cells::of_record(page.record(place), &self.tables))
     }
@@ -67,7 +67,7 @@ impl Entities {
 
     /// What is packed from one entity to another.
     fn packed(&self, first: Entity, last: Entity) -> impl Iterator<Item = (Entity, Cells<'_>)> {
-        let in_pages = self.directory.pages_from(first).flat_map(move |page| {
+        let in_pages = self.pages.leaves_from(first).flat_map(move |page| {
             (0..page.len()).map(move |place| (page.entity(place), Cells::of_record(page.record(place), &self.tables)))
         });
         in_pages.skip_while(move |(entity, _)| *entity < first).take_while(move |(entity, _)| *entity <= last)
@@ -76,7 +76,7 @@ impl Entities {
     /// The entities whose cells may be others in the other state, each once, by id. O(pages that the two do not share).
     pub(super) fn unshared(&self, other: &Self) -> Vec<Entity> {
         let mut found: Vec<_> = [self, other].iter().filter_map(|of| Some(of.open.as_ref()?.entity)).collect();
-        for page in self.directory.unshared(&other.directory) {
+        for page in self.pages.unshared(&other.pages) {
             found.extend((0..page.len()).map(|place| page.entity(place)));
         }
         found.sort_unstable();
@@ -109,7 +109,7 @@ impl Entities {
     fn close(&mut self) {
         let Some(Opened { entity, cells, is_changed }) = self.open.take() else { return };
         if is_changed && cells.len() == 0 {
-            self.directory.remove(entity);
+            self.pages.remove(entity);
         } else if is_changed {
             let mut objects = Vec::new();
             self.bytes.clear();
@@ -117,7 +117,7 @@ impl Entities {
                 Open::Few(writes) => pack_few(writes, &mut self.tables, &mut self.bytes, &mut objects),
                 Open::Many(many) => pack_many(many, &mut self.bytes, &mut objects),
             }
-            self.directory.put(&NewRecord { entity, bytes: &self.bytes, objects: &objects });
+            self.pages.put(&NewRecord { entity, bytes: &self.bytes, objects: &objects });
             self.bytes.clear();
         }
         if let Open::Few(mut list) = cells {
@@ -129,7 +129,7 @@ impl Entities {
     /// Checks the layout: for tests.
     #[cfg(feature = "testing")]
     pub(super) fn check(&self) -> Result<(), String> {
-        self.directory.check()
+        self.pages.check()
     }
 }
 
@@ -142,5 +142,171 @@ pub(super) struct Opening<'a> {
 impl Opened {
     fn cells(&self) -> Option<Cells<'_>> {
         Some(Cells::of_open(&self.cells)).filter(|cells| !cells.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::id::{Dot, WriterId};
+    use crate::kernel::cell::Cell;
+    use crate::kernel::key::{Field, Payload, Sibling};
+
+    /// Spread over all ids, or side by side.
+    fn entity(n: u16, spread: bool) -> Entity {
+        let id = if spread { u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) } else { n.into() };
+        Entity::new((n % 3) as u8, id.to_be_bytes())
+    }
+
+    fn sibling(counter: u64, len: usize) -> Sibling {
+        let dot = Dot { writer: WriterId::from([1; 10]), counter };
+        Sibling { dot, stamp: Stamp::default(), payload: Some(Payload::new(1, &vec![counter as u8; len])) }
+    }
+
+    type Model = BTreeMap<Entity, BTreeMap<Vec<u8>, Sibling>>;
+
+    fn agree(entities: &Entities, model: &Model) -> Result<(), TestCaseError> {
+        let read = |(entity, cells): (Entity, Cells<'_>)| {
+            (entity, cells.iter().map(|(f, s)| (f.as_bytes().to_vec(), s.to_sibling())).collect::<BTreeMap<_, _>>())
+        };
+        prop_assert_eq!(&entities.iter().map(read).collect::<Model>(), model);
+        prop_assert_eq!(entities.iter().count(), model.len());
+        for (entity, cells) in model {
+            let found = entities.get(*entity).map(|cells| read((*entity, cells)).1);
+            prop_assert_eq!(found.as_ref(), Some(cells));
+        }
+        Ok(())
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Writes so many bytes to a field, or takes the field out.
+        Write(u16, u8, Option<usize>),
+        Delete(u16),
+        Close,
+        Snapshot,
+        /// Goes back to the last snapshot.
+        Back,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let entity = prop_oneof![0u16..20, 0u16..400];
+        let len = prop_oneof![6 => 0usize..30, 1 => 100usize..130, 1 => Just(1000)];
+        prop_oneof![
+            12 => (entity.clone(), prop_oneof![4 => 0u8..4, 1 => 0u8..80], prop::option::weighted(0.8, len))
+                .prop_map(|(entity, field, len)| Step::Write(entity, field, len)),
+            6 => entity.prop_map(Step::Delete),
+            1 => Just(Step::Close),
+            1 => Just(Step::Snapshot),
+            1 => Just(Step::Back),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn entities_in_pages_agree_with_a_plain_map(
+            fill in prop::collection::vec((any::<u16>(), 0u8..6, 0usize..40), 0..600),
+            steps in prop::collection::vec(step(), 0..400),
+            spread in any::<bool>(),
+        ) {
+            let (mut entities, mut model) = (Entities::default(), Model::new());
+            let mut snapshots = vec![(entities.clone(), model.clone())];
+            let fill = fill.into_iter().map(|(n, field, len)| Step::Write(n, field, Some(len)));
+            for (counter, step) in (1..).zip(fill.chain(steps)) {
+                match step {
+                    Step::Write(n, field, len) => {
+                        let entity = entity(n, spread);
+                        let Opening { cells, is_changed } = entities.open(entity);
+                        let sibling = len.map(|len| sibling(counter, len));
+                        let next = sibling.clone().map(Cell::single).unwrap_or_default();
+                        cells.replace(&Field::new(&vec![field; usize::from(field > 0)]), next);
+                        *is_changed = true;
+                        let of = model.entry(entity).or_default();
+                        let name = vec![field; usize::from(field > 0)];
+                        match sibling {
+                            Some(sibling) => drop(of.insert(name, sibling)),
+                            None => drop(of.remove(&name)),
+                        }
+                        if of.is_empty() {
+                            model.remove(&entity);
+                        }
+                    }
+                    Step::Delete(n) => {
+                        let entity = entity(n, spread);
+                        let Opening { cells, is_changed } = entities.open(entity);
+                        (*cells, *is_changed) = (Open::Few(Vec::new()), true);
+                        model.remove(&entity);
+                    }
+                    Step::Close => entities.finish(),
+                    Step::Snapshot => snapshots.push((entities.clone(), model.clone())),
+                    Step::Back => (entities, model) = snapshots[snapshots.len() - 1].clone(),
+                }
+                let last = model.keys().nth(model.len() / 2).copied();
+                prop_assert_eq!(last.map(|last| entities.get(last).is_some()).unwrap_or(true), true);
+            }
+            snapshots.push((entities, model));
+            for (entities, model) in &snapshots {
+                #[cfg(feature = "testing")]
+                prop_assert_eq!(entities.check(), Ok(()));
+                agree(entities, model)?;
+                let (now, now_model) = &snapshots[snapshots.len() - 1];
+                let differing = model.iter().filter(|(entity, cells)| now_model.get(entity) != Some(cells));
+                let gone_or_changed: Vec<_> = differing.map(|(entity, _)| *entity).collect();
+                let unshared = entities.unshared(now);
+                prop_assert!(gone_or_changed.iter().all(|entity| unshared.binary_search(entity).is_ok()));
+                let new: Vec<_> = now_model.keys().filter(|entity| !model.contains_key(entity)).collect();
+                prop_assert!(new.iter().all(|entity| unshared.binary_search(entity).is_ok()));
+                for kind in 0..4 {
+                    let range = Entity::new(kind, [0; 16])..=Entity::new(kind, [0xff; 16]);
+                    let found: Vec<_> = entities.range(range.clone()).map(|(entity, _)| entity).collect();
+                    prop_assert_eq!(found, model.range(range).map(|(entity, _)| *entity).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_in_order_fills_its_pages_and_what_goes_leaves_none() {
+        let mut entities = Entities::default();
+        let write = |entities: &mut Entities, n: u128, len: Option<usize>| {
+            let Opening { cells, is_changed } = entities.open(Entity::new(1, n.to_be_bytes()));
+            cells.replace(&Field::ROOT, len.map(|len| Cell::single(sibling(1, len))).unwrap_or_default());
+            *is_changed = true;
+        };
+        (0..20_000).for_each(|n| write(&mut entities, n, Some(40)));
+        entities.finish();
+        let pages = entities.pages.leaves_from(FIRST).count();
+        // Each record takes 40 bytes, 13 of its own, its id and where it ends.
+        assert!((20_000 * (40 + 13 + 21) / 2048..20_000 * (40 + 15 + 21) / 1900).contains(&pages), "{pages}");
+        (0..20_000).for_each(|n| write(&mut entities, n, None));
+        entities.finish();
+        assert_eq!((entities.iter().count(), entities.pages.leaves_from(FIRST).count()), (0, 0));
+    }
+
+    #[test]
+    fn a_small_change_is_found_without_a_look_at_the_rest() {
+        let mut entities = Entities::default();
+        let write = |entities: &mut Entities, n: u128, len| {
+            let Opening { cells, is_changed } = entities.open(Entity::new(1, n.to_be_bytes()));
+            cells.replace(&Field::ROOT, Cell::single(sibling(1, len)));
+            *is_changed = true;
+        };
+        (0..50_000).for_each(|n| write(&mut entities, n, 40));
+        entities.finish();
+        let before = entities.clone();
+        write(&mut entities, 31_415, 41);
+        entities.finish();
+        let unshared = before.unshared(&entities);
+        assert!(unshared.contains(&Entity::new(1, 31_415u128.to_be_bytes())));
+        // Those of its page.
+        assert!(unshared.len() < 50, "{}", unshared.len());
+        assert!(before.unshared(&before).is_empty());
     }
 }

@@ -13,7 +13,7 @@
 //! | `key` | entities, fields, payloads: the bytes that cells are made of |
 //! | `cell`, `cells` | the siblings of one cell; the cells of one entity, to read |
 //! | `record`, `tables`, `many` | how the cells of a small and of a large entity lie in memory |
-//! | `page`, `directory`, `entities` | how entities lie together, and the one that is open for change |
+//! | `page`, `entities` | how entities lie together, and the one that is open for change |
 //! | `dots`, `index` | sets of dots as bitmaps; the index from dots to the entities that hold them |
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
@@ -32,7 +32,6 @@ mod cells;
 mod compare;
 mod cut;
 mod delta;
-mod directory;
 mod dots;
 mod doubled;
 mod edit;

@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::kernel::key::Entity;
 use crate::kernel::record::{Object, Record};
+use crate::packed::Leaf;
 
 /// What a page has at most, if it is of more than one record.
 const FULL: usize = 2048;
@@ -35,15 +36,6 @@ pub(super) struct NewRecord<'a> {
 }
 
 impl Page {
-    pub(super) fn single(record: &NewRecord<'_>) -> Self {
-        let empty = Self { bytes: [0, 0].into(), objects: [].into() };
-        empty.splice(0..0, Some(record))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        usize::from(self.u16_at(0))
-    }
-
     /// What it takes in memory.
     fn size(&self) -> usize {
         self.bytes.len() + size_of_val(&self.objects[..])
@@ -74,20 +66,6 @@ impl Page {
         Entity::new(kind, id)
     }
 
-    /// Where an entity stands, or would.
-    pub(super) fn find(&self, entity: Entity) -> Result<usize, usize> {
-        let mut range = 0..self.len();
-        while !range.is_empty() {
-            let middle = range.start + range.len() / 2;
-            match self.entity(middle).cmp(&entity) {
-                std::cmp::Ordering::Less => range.start = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Greater => range.end = middle,
-            }
-        }
-        Err(range.start)
-    }
-
     fn records_start(&self) -> usize {
         COUNT + self.len() * (END + ENTITY)
     }
@@ -99,7 +77,7 @@ impl Page {
     }
 
     /// Overwrites a record with one of the same length, if neither has objects. Returns whether it did.
-    pub(super) fn overwrite(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
+    fn overwrite_at(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
         let (start, (from, objects_from), (to, objects_to)) =
             (self.records_start(), self.end(place), self.end(place + 1));
         let fits = to - from == with.bytes.len() && objects_from == objects_to && with.objects.is_empty();
@@ -110,7 +88,7 @@ impl Page {
     }
 
     /// A copy with a record in place of a range, or without the range.
-    pub(super) fn splice(&self, range: Range<usize>, with: Option<&NewRecord<'_>>) -> Self {
+    fn splice(&self, range: Range<usize>, with: Option<&NewRecord<'_>>) -> Self {
         let (old, new) = (self.len(), self.len() - range.len() + usize::from(with.is_some()));
         let (added, added_objects) = with.map_or((0, 0), |with| (with.bytes.len(), with.objects.len()));
         let ((from, objects_from), (to, objects_to), (end, objects_end)) =
@@ -152,20 +130,6 @@ impl Page {
         Self { bytes: bytes.into(), objects }
     }
 
-    /// The same with a record in its place, as one page or, if it is too much for one, as several.
-    pub(super) fn with(&self, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {
-        let (range, is_last) = match self.find(record.entity) {
-            Ok(place) => (place..place + 1, false),
-            Err(place) => (place..place, place == self.len()),
-        };
-        let page = self.splice(range, Some(record));
-        if is_last && !page.is_within_limit() {
-            // What comes in order fills its pages.
-            return page.split(page.len() - 1).into_iter().flat_map(Self::parts).collect();
-        }
-        page.parts()
-    }
-
     /// The records before and after a place.
     fn split(&self, place: usize) -> [Self; 2] {
         [self.splice(place..self.len(), None), self.splice(0..place, None)]
@@ -173,11 +137,6 @@ impl Page {
 
     fn is_within_limit(&self) -> bool {
         self.len() <= 1 || self.size() <= FULL
-    }
-
-    /// Whether it is to be joined with a neighbour.
-    pub(super) fn is_sparse(&self) -> bool {
-        self.size() < SPARSE
     }
 
     /// The same in pages that are within the limit.
@@ -194,9 +153,55 @@ impl Page {
         let last = self.len() - 1;
         (1..last).find(|place| self.end(*place).0 >= half).unwrap_or(last)
     }
+}
 
-    /// With the records of a page whose entities come after, if both fit into one.
-    pub(super) fn join(&self, after: &Self) -> Option<Self> {
+impl Leaf for Page {
+    type Key = Entity;
+    type Item<'a> = NewRecord<'a>;
+
+    fn key_of(record: &NewRecord<'_>) -> Entity {
+        record.entity
+    }
+
+    fn single(record: &NewRecord<'_>) -> Self {
+        let empty = Self { bytes: [0; COUNT].into(), objects: [].into() };
+        empty.splice(0..0, Some(record))
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.u16_at(0))
+    }
+
+    fn key(&self, place: usize) -> Entity {
+        self.entity(place)
+    }
+
+    fn with(&self, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {
+        let (range, is_last) = match self.find(record.entity) {
+            Ok(place) => (place..place + 1, false),
+            Err(place) => (place..place, place == self.len()),
+        };
+        let page = self.splice(range, Some(record));
+        if is_last && !page.is_within_limit() {
+            // What comes in order fills its pages.
+            return page.split(page.len() - 1).into_iter().flat_map(Self::parts).collect();
+        }
+        page.parts()
+    }
+
+    fn overwrite(&mut self, record: &NewRecord<'_>) -> bool {
+        self.find(record.entity).is_ok_and(|place| self.overwrite_at(place, record))
+    }
+
+    fn without(&self, place: usize) -> Self {
+        self.splice(place..place + 1, None)
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.size() < SPARSE
+    }
+
+    fn join(&self, after: &Self) -> Option<Self> {
         if self.size() + after.size() > FULL {
             return None;
         }
@@ -209,15 +214,11 @@ impl Page {
         Some(joined)
     }
 
-    /// Checks the layout: for tests.
-    #[cfg(feature = "testing")]
-    pub(super) fn check(&self) -> Result<(), String> {
-        match self.len() {
-            0 => Err("a page without records".into()),
-            _ if !self.is_within_limit() => Err(format!("a page of {} bytes", self.size())),
-            len => (0..len)
-                .find(|place| self.find(self.entity(*place)) != Ok(*place))
-                .map_or(Ok(()), |place| Err(format!("{:?} is not found", self.entity(place)))),
+    #[cfg(any(test, feature = "testing"))]
+    fn check(&self) -> Result<(), String> {
+        match self.is_within_limit() {
+            true => Ok(()),
+            false => Err(format!("a page of {} records and {} bytes", self.len(), self.size())),
         }
     }
 }

@@ -311,3 +311,118 @@ fn zigzag(difference: u64) -> u64 {
 fn unzigzag(number: u64) -> u64 {
     number >> 1 ^ (number & 1).wrapping_neg()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::WriterId;
+
+    /// Fields that repeat and that do not, dots in a run and elsewhere, contents at the edges of each form.
+    fn write() -> impl Strategy<Value = Write> {
+        let field = prop_oneof![Just(vec![]), prop::collection::vec(any::<u8>(), 1..4)];
+        let dot = prop_oneof![
+            4 => (Just(1u8), 1u64..60, Just(7u64)),
+            1 => (any::<u8>(), prop_oneof![1u64..200, Just(u64::MAX)], prop_oneof![0u64..10, Just(u64::MAX), Just(0)]),
+        ];
+        let len = prop_oneof![0usize..5, INLINE - 1..INLINE + 2, Just(127), Just(128), Just(300)];
+        let payload = prop::option::weighted(0.8, (any::<u8>(), 0u8..2, len));
+        (field, dot, payload).prop_map(|(field, (writer, counter, stamp), payload)| Write {
+            field: Field::new(&field),
+            sibling: Sibling {
+                dot: Dot { writer: WriterId::from([writer; 10]), counter },
+                stamp: Stamp::from_bits(stamp),
+                payload: payload.map(|(kind, byte, len)| Payload::new(kind, &vec![byte; len])),
+            },
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_packed_is_read_as_it_was(
+            records in prop::collection::vec(prop::collection::vec(write(), 1..49), 1..6),
+        ) {
+            let mut tables = Tables::default();
+            let packed: Vec<_> = records.iter().map(|writes| {
+                let (mut bytes, mut objects) = (Vec::new(), Vec::new());
+                pack_few(writes, &mut tables, &mut bytes, &mut objects);
+                (bytes, objects)
+            }).collect();
+            for (writes, (bytes, objects)) in records.iter().zip(&packed) {
+                let Contents::Few(few) = (Record { bytes, objects }).contents(&tables) else { panic!("few") };
+                let all: Vec<_> = writes.iter().map(|write| (&write.field, write.sibling.as_ref())).collect();
+                prop_assert_eq!(few.iter().collect::<Vec<_>>(), all.clone());
+                prop_assert_eq!(few.iter().len(), all.len());
+                for place in 0..all.len() {
+                    let mut rest = few.iter();
+                    rest.skip_siblings(place);
+                    prop_assert_eq!(rest.clone().is_live(), all[place].1.is_live());
+                    prop_assert_eq!(rest.collect::<Vec<_>>(), all[place..].to_vec());
+                }
+                // Long contents are shared, not copied.
+                let long = writes.iter().filter_map(|write| write.sibling.payload.as_ref()?.as_ref().allocation());
+                let long: Vec<_> = long.filter(|bytes| bytes.len() > INLINE).map(Arc::as_ptr).collect();
+                let there = few.iter().filter_map(|(_, sibling)| sibling.payload?.allocation()).map(Arc::as_ptr);
+                prop_assert_eq!(there.collect::<Vec<_>>(), long);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_of_three_properties_takes_what_its_contents_take_and_a_few_bytes() {
+        let mut tables = Tables::default();
+        let write = |counter: u64, field: &[u8], content: &[u8]| Write {
+            field: Field::new(field),
+            sibling: Sibling {
+                dot: Dot { writer: WriterId::from([1; 10]), counter },
+                stamp: Stamp::new(1_700_000_000_000, 0),
+                payload: Some(Payload::new(6, content)),
+            },
+        };
+        let mut take = |writes: &[Write]| {
+            let (mut bytes, mut objects) = (Vec::new(), Vec::new());
+            pack_few(writes, &mut tables, &mut bytes, &mut objects);
+            assert!(objects.is_empty());
+            bytes.len()
+        };
+        let node = [
+            write(100, b"", b"person:ada"),
+            write(101, b"name", b"person:ada"),
+            write(102, b"title", b"countess"),
+            write(103, b"weight", &[0; 8]),
+        ];
+        // Shape, writer, counter, stamp and mask are 12 bytes; length and kind of each content two.
+        assert_eq!(take(&node), 12 + 4 * 2 + 10 + 8 + 8);
+        // Overwritten, one has a dot of its own.
+        let mut overwritten = node.clone();
+        overwritten[3].sibling.dot.counter = 300;
+        assert_eq!(take(&overwritten), take(&node) + 4);
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_into_the_table_are_spelled() {
+        let mut tables = Tables::default();
+        let of = |n: u32| Write {
+            field: Field::new(&[&n.to_be_bytes()[..], &[0; 4000]].concat()),
+            sibling: Sibling {
+                dot: Dot { writer: WriterId::from([1; 10]), counter: 1 },
+                stamp: Stamp::default(),
+                payload: None,
+            },
+        };
+        let mut spelled = 0;
+        for n in 0..1000 {
+            let (mut bytes, mut objects) = (Vec::new(), Vec::new());
+            pack_few(&[of(n)], &mut tables, &mut bytes, &mut objects);
+            spelled += objects.len();
+            let Contents::Few(few) = (Record { bytes: &bytes, objects: &objects }).contents(&tables) else {
+                panic!("few")
+            };
+            assert_eq!(few.fields(), [of(n).field]);
+        }
+        assert!((700..800).contains(&spelled), "{spelled}");
+    }
+}

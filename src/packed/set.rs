@@ -1,0 +1,202 @@
+//! A persistent set of keys of fixed length, some bytes more than the keys themselves.
+
+use std::fmt;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::packed::tree::{Leaf, Tree};
+
+/// Sorted. Cloning is O(1); adding and removing is O(log n), and a copy of a thousand bytes or two.
+#[derive(Clone)]
+pub(crate) struct Set<const N: usize> {
+    tree: Tree<Keys<N>>,
+    len: usize,
+}
+
+/// A leaf: its keys, and no room for more.
+#[derive(Clone)]
+struct Keys<const N: usize>(Box<[[u8; N]]>);
+
+impl<const N: usize> Keys<N> {
+    /// The most keys of a leaf.
+    const FULL: usize = 2048 / N;
+}
+
+impl<const N: usize> Set<N> {
+    /// Returns whether it was not there.
+    pub(crate) fn insert(&mut self, key: [u8; N]) -> bool {
+        if self.contains(&key) {
+            return false;
+        }
+        self.tree.put(&key);
+        self.len += 1;
+        true
+    }
+
+    /// Returns whether it was there.
+    pub(crate) fn remove(&mut self, key: &[u8; N]) -> bool {
+        let removed = self.tree.remove(*key);
+        self.len -= usize::from(removed);
+        removed
+    }
+
+    pub(crate) fn contains(&self, key: &[u8; N]) -> bool {
+        self.tree.leaf(*key).is_some_and(|leaf| leaf.find(*key).is_ok())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The keys that begin with these bytes, in order.
+    pub(crate) fn with_prefix<'a, P: AsRef<[u8]>>(
+        &'a self,
+        prefix: P,
+    ) -> impl Iterator<Item = &'a [u8; N]> + use<'a, P, N> {
+        let mut first = [0; N];
+        let len = prefix.as_ref().len().min(N);
+        first[..len].copy_from_slice(&prefix.as_ref()[..len]);
+        let keys = self.tree.leaves_from(first).flat_map(|leaf| leaf.0.iter());
+        keys.skip_while(move |key| **key < first).take_while(move |key| key.starts_with(prefix.as_ref()))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8; N]> {
+        self.with_prefix([])
+    }
+}
+
+impl<const N: usize> Leaf for Keys<N> {
+    type Key = [u8; N];
+    type Item<'a> = [u8; N];
+
+    fn key_of(item: &[u8; N]) -> [u8; N] {
+        *item
+    }
+
+    fn single(item: &[u8; N]) -> Self {
+        Self([*item].into())
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn key(&self, place: usize) -> [u8; N] {
+        self.0[place]
+    }
+
+    fn find(&self, key: [u8; N]) -> Result<usize, usize> {
+        self.0.binary_search(&key)
+    }
+
+    fn with(&self, item: &[u8; N]) -> SmallVec<[Self; 1]> {
+        let Err(place) = self.find(*item) else { return smallvec![self.clone()] };
+        let (before, after) = self.0.split_at(place);
+        if self.len() < Self::FULL {
+            return smallvec![Self([before, &[*item], after].concat().into())];
+        }
+        // What comes in order fills its leaves.
+        if after.is_empty() {
+            return smallvec![self.clone(), Self::single(item)];
+        }
+        let all = [before, &[*item], after].concat();
+        let (first, second) = all.split_at(all.len() / 2);
+        smallvec![Self(first.into()), Self(second.into())]
+    }
+
+    fn overwrite(&mut self, item: &[u8; N]) -> bool {
+        self.find(*item).is_ok()
+    }
+
+    fn without(&self, place: usize) -> Self {
+        Self([&self.0[..place], &self.0[place + 1..]].concat().into())
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.len() < Self::FULL / 4
+    }
+
+    fn join(&self, after: &Self) -> Option<Self> {
+        (self.len() + after.len() <= Self::FULL).then(|| Self([&self.0[..], &after.0].concat().into()))
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    fn check(&self) -> Result<(), String> {
+        if self.len() <= Self::FULL { Ok(()) } else { Err(format!("a leaf of {} keys", self.len())) }
+    }
+}
+
+impl<const N: usize> Default for Set<N> {
+    fn default() -> Self {
+        Self { tree: Tree::default(), len: 0 }
+    }
+}
+
+/// O(n).
+impl<const N: usize> PartialEq for Set<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl<const N: usize> Extend<[u8; N]> for Set<N> {
+    fn extend<I: IntoIterator<Item = [u8; N]>>(&mut self, keys: I) {
+        for key in keys {
+            self.insert(key);
+        }
+    }
+}
+
+impl<const N: usize> fmt::Debug for Set<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_set_agrees_with_a_plain_one(
+            steps in prop::collection::vec((any::<bool>(), 0u16..700), 0..3000),
+            ascending in 0u16..2000,
+            prefix in 0u8..3,
+        ) {
+            let (mut set, mut model) = (Set::<20>::default(), BTreeSet::new());
+            let mut snapshots = Vec::new();
+            let key = |n: u16| {
+                let mut key = [0; 20];
+                key[..2].copy_from_slice(&n.to_be_bytes());
+                key
+            };
+            let all = (0..ascending).map(|n| (true, n)).chain(steps).chain((0..ascending / 2).map(|n| (false, n)));
+            for (step, (is_added, n)) in all.enumerate() {
+                match is_added {
+                    true => prop_assert_eq!(set.insert(key(n)), model.insert(key(n))),
+                    false => prop_assert_eq!(set.remove(&key(n)), model.remove(&key(n))),
+                }
+                if step % 500 == 0 {
+                    snapshots.push((set.clone(), model.clone()));
+                }
+            }
+            snapshots.push((set, model));
+            for (set, model) in snapshots {
+                prop_assert_eq!(set.tree.check(), Ok(()));
+                prop_assert_eq!(set.len(), model.len());
+                prop_assert!(set.iter().eq(model.iter()));
+                prop_assert!(model.iter().all(|key| set.contains(key)));
+                let with_prefix = model.iter().filter(|key| key[0] == prefix);
+                prop_assert!(set.with_prefix([prefix]).eq(with_prefix));
+                prop_assert!(set.with_prefix([prefix, 7, 0]).eq(model.iter().filter(|key| key[..3] == [prefix, 7, 0])));
+            }
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! A persistent B+ tree whose leaves decide how they lie in memory.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+/// What a tree holds its items in: some neighbours by key, in one piece.
+pub(crate) trait Leaf: Clone {
+    type Key: Copy + Ord + fmt::Debug;
+    /// What is put into a leaf.
+    type Item<'a>;
+
+    fn key_of(item: &Self::Item<'_>) -> Self::Key;
+
+    fn single(item: &Self::Item<'_>) -> Self;
+
+    fn len(&self) -> usize;
+
+    fn key(&self, place: usize) -> Self::Key;
+
+    /// The same with an item in its place, as one leaf or, if it is too much for one, as several.
+    fn with(&self, item: &Self::Item<'_>) -> SmallVec<[Self; 1]>;
+
+    /// Puts an item in its place without moving another. Returns whether that was possible; if not, nothing has changed.
+    fn overwrite(&mut self, item: &Self::Item<'_>) -> bool;
+
+    /// The same without what is at a place.
+    fn without(&self, place: usize) -> Self;
+
+    /// Whether it is to be joined with a neighbour.
+    fn is_sparse(&self) -> bool;
+
+    /// With the items of a leaf that come after, if both fit into one.
+    fn join(&self, after: &Self) -> Option<Self>;
+
+    /// Checks what the leaf says of itself: for tests.
+    #[cfg(any(test, feature = "testing"))]
+    fn check(&self) -> Result<(), String>;
+
+    /// Where a key stands, or would.
+    fn find(&self, key: Self::Key) -> Result<usize, usize> {
+        let mut range = 0..self.len();
+        while !range.is_empty() {
+            let middle = range.start + range.len() / 2;
+            match self.key(middle).cmp(&key) {
+                std::cmp::Ordering::Less => range.start = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => range.end = middle,
+            }
+        }
+        Err(range.start)
+    }
+}
+
+/// The most children of a branch. Copying one that a snapshot shares counts references to each.
+const WIDE: usize = 32;
+
+/// A branch of fewer children is joined with a neighbour.
+const NARROW: usize = 8;
+
+/// Persistent: cloning is O(1).
+#[derive(Clone)]
+pub(crate) struct Tree<L: Leaf> {
+    root: Option<Arc<Node<L>>>,
+}
+
+#[derive(Clone)]
+enum Node<L: Leaf> {
+    /// Boxed, so that a leaf takes no more room than it needs.
+    Branch(Box<Branch<L>>),
+    Leaf(L),
+}
+
+#[derive(Clone)]
+struct Branch<L: Leaf> {
+    /// How many steps lead down to the leaves.
+    height: u8,
+    /// What is not less than the first key of a child, and less than that of the next, is in the child; what is less than all, in
+    /// the first.
+    firsts: Vec<L::Key>,
+    children: Vec<Arc<Node<L>>>,
+}
+
+/// A node that comes after another, and its first key.
+type Next<L> = (<L as Leaf>::Key, Arc<Node<L>>);
+
+impl<L: Leaf> Tree<L> {
+    /// The leaf in which a key is, if it is in any. O(log n).
+    pub(crate) fn leaf(&self, key: L::Key) -> Option<&L> {
+        let mut node = self.root.as_deref()?;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return Some(leaf),
+                Node::Branch(branch) => node = &branch.children[branch.child(key)],
+            }
+        }
+    }
+
+    /// The leaves in order, from that in which a key would be.
+    pub(crate) fn leaves_from(&self, key: L::Key) -> Leaves<'_, L> {
+        let (mut branches, mut leaf) = (Vec::new(), None);
+        let mut next = self.root.as_deref();
+        while let Some(node) = next.take() {
+            match node {
+                Node::Leaf(found) => leaf = Some(found),
+                Node::Branch(branch) => {
+                    let child = branch.child(key);
+                    branches.push((&**branch, child + 1));
+                    next = Some(&branch.children[child]);
+                }
+            }
+        }
+        Leaves { branches, leaf }
+    }
+
+    /// Puts an item in its place, in place of one of the same key. O(log n), and a copy of its leaf.
+    pub(crate) fn put(&mut self, item: &L::Item<'_>) {
+        let Some(root) = &mut self.root else {
+            self.root = Some(leaf(L::single(item)));
+            return;
+        };
+        let next = put(root, item);
+        if let Some((first, _)) = next.first() {
+            // What is less than all is in the first, so any key will do.
+            let first = (*first).min(L::key_of(item));
+            let height = root.height() + 1;
+            let (firsts, children) = [(first, root.clone())].into_iter().chain(next).unzip();
+            *root = Arc::new(Node::Branch(Box::new(Branch { height, firsts, children })));
+        }
+    }
+
+    /// Takes the item of a key out. Returns whether it was there.
+    pub(crate) fn remove(&mut self, key: L::Key) -> bool {
+        let Some(root) = &mut self.root else { return false };
+        let removed = remove(root, key);
+        if removed == Removed::Last {
+            self.root = None;
+            return true;
+        }
+        while let Node::Branch(branch) = &**root
+            && let [only] = &branch.children[..]
+        {
+            *root = only.clone();
+        }
+        removed != Removed::Nothing
+    }
+
+    /// The leaves of the two that the other does not hold. O(nodes that the two do not share · width).
+    pub(crate) fn unshared<'a>(&'a self, other: &'a Self) -> Vec<&'a L> {
+        let [mut ours, mut theirs] = [self, other].map(|of| of.root.iter().collect::<Vec<_>>());
+        loop {
+            let held = |nodes: &[&Arc<Node<L>>]| nodes.iter().map(|node| Arc::as_ptr(node)).collect::<HashSet<_>>();
+            let (held_here, held_there) = (held(&ours), held(&theirs));
+            ours.retain(|node| !held_there.contains(&Arc::as_ptr(node)));
+            theirs.retain(|node| !held_here.contains(&Arc::as_ptr(node)));
+            let height = ours.iter().chain(&theirs).map(|node| node.height()).max().unwrap_or(0);
+            if height == 0 {
+                break;
+            }
+            // The highest first, so that what is shared meets itself whatever lies above it.
+            for nodes in [&mut ours, &mut theirs] {
+                let opened = nodes.iter().flat_map(|node| match &***node {
+                    Node::Branch(branch) if branch.height == height => branch.children.iter().collect(),
+                    _ => vec![*node],
+                });
+                *nodes = opened.collect();
+            }
+        }
+        let leaf = |node: &'a Arc<Node<L>>| match &**node {
+            Node::Leaf(leaf) => Some(leaf),
+            Node::Branch(_) => None,
+        };
+        ours.into_iter().chain(theirs).filter_map(leaf).collect()
+    }
+
+    /// Checks the layout: for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.root.as_deref().map_or(Ok(()), |root| check(root, &mut None, true))
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+fn check<L: Leaf>(node: &Node<L>, last: &mut Option<L::Key>, is_root: bool) -> Result<(), String> {
+    match node {
+        Node::Leaf(leaf) => {
+            leaf.check()?;
+            for key in (0..leaf.len()).map(|place| leaf.key(place)) {
+                if last.replace(key).is_some_and(|last| last >= key) {
+                    return Err(format!("{key:?} is out of order"));
+                }
+            }
+            if leaf.len() == 0 { Err("a leaf of nothing".into()) } else { Ok(()) }
+        }
+        Node::Branch(branch) => {
+            let Branch { height, firsts, children } = &**branch;
+            if children.len() > WIDE || children.is_empty() || (is_root && children.len() == 1) {
+                return Err(format!("a branch of {} children", children.len()));
+            }
+            for (i, (first, child)) in firsts.iter().zip(children).enumerate() {
+                if child.height() + 1 != *height {
+                    return Err("children of unlike heights".into());
+                }
+                if i > 0 && last.is_some_and(|last| last >= *first) {
+                    return Err(format!("a key before {first:?} lies after it"));
+                }
+                check(child, last, false)?;
+                if i > 0 && last.is_some_and(|last| last < *first) {
+                    return Err(format!("a key after {first:?} lies before it"));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Puts a leaf in place of a node, into the same memory unless a snapshot shares it.
+fn set<L: Leaf>(node: &mut Arc<Node<L>>, new: L) {
+    match Arc::get_mut(node) {
+        Some(node) => *node = Node::Leaf(new),
+        None => *node = leaf(new),
+    }
+}
+
+fn leaf<L: Leaf>(leaf: L) -> Arc<Node<L>> {
+    Arc::new(Node::Leaf(leaf))
+}
+
+impl<L: Leaf> Node<L> {
+    fn height(&self) -> u8 {
+        match self {
+            Self::Branch(branch) => branch.height,
+            Self::Leaf(_) => 0,
+        }
+    }
+}
+
+impl<L: Leaf> Branch<L> {
+    fn child(&self, key: L::Key) -> usize {
+        self.firsts.partition_point(|first| *first <= key).saturating_sub(1)
+    }
+
+    fn split_off(&mut self, at: usize) -> Next<L> {
+        let (firsts, children) = (self.firsts.split_off(at), self.children.split_off(at));
+        let first = firsts[0];
+        (first, Arc::new(Node::Branch(Box::new(Self { height: self.height, firsts, children }))))
+    }
+
+    /// Joins a child with a neighbour, if it is small and both fit into one.
+    fn join(&mut self, child: usize) {
+        for left in [Some(child), child.checked_sub(1)].into_iter().flatten() {
+            let (Some(a), Some(b)) = (self.children.get(left), self.children.get(left + 1)) else { continue };
+            let joined = match (&**a, &**b) {
+                (Node::Leaf(a), Node::Leaf(b)) => a.join(b).map(leaf),
+                (Node::Branch(a), Node::Branch(b)) if a.children.len() + b.children.len() <= WIDE => {
+                    let mut joined = a.clone();
+                    joined.firsts.extend_from_slice(&b.firsts);
+                    // What was less than all of `b` is not.
+                    joined.firsts[a.firsts.len()] = self.firsts[left + 1];
+                    joined.children.extend_from_slice(&b.children);
+                    Some(Arc::new(Node::Branch(joined)))
+                }
+                _ => None,
+            };
+            if let Some(joined) = joined {
+                self.children[left] = joined;
+                self.children.remove(left + 1);
+                self.firsts.remove(left + 1);
+                return;
+            }
+        }
+    }
+}
+
+/// Puts an item into a node. Returns the nodes that come after it now.
+fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L>; 1]> {
+    if let Node::Leaf(_) = &**node {
+        if let Some(Node::Leaf(leaf)) = Arc::get_mut(node)
+            && leaf.overwrite(item)
+        {
+            return SmallVec::new();
+        }
+        let Node::Leaf(old) = &**node else { return SmallVec::new() };
+        let mut leaves = old.with(item);
+        set(node, leaves.remove(0));
+        return leaves.into_iter().map(|new| (new.key(0), leaf(new))).collect();
+    }
+    let Node::Branch(branch) = Arc::make_mut(node) else { return SmallVec::new() };
+    let child = branch.child(L::key_of(item));
+    let next = put(&mut branch.children[child], item);
+    if next.is_empty() {
+        return next;
+    }
+    let (firsts, children): (Vec<_>, Vec<_>) = next.into_iter().unzip();
+    branch.firsts.splice(child + 1..child + 1, firsts);
+    branch.children.splice(child + 1..child + 1, children);
+    let mut next = SmallVec::new();
+    while branch.children.len() > WIDE {
+        // What comes in order fills its branches.
+        let at = if child + 2 >= branch.children.len() { branch.children.len() - 2 } else { branch.children.len() / 2 };
+        next.insert(0, branch.split_off(at));
+    }
+    next
+}
+
+/// What went out of a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Nothing,
+    One,
+    /// One, and nothing is left.
+    Last,
+}
+
+/// Takes the item of a key out of a node.
+fn remove<L: Leaf>(node: &mut Arc<Node<L>>, key: L::Key) -> Removed {
+    if let Node::Leaf(leaf) = &**node {
+        let Ok(place) = leaf.find(key) else { return Removed::Nothing };
+        if leaf.len() == 1 {
+            return Removed::Last;
+        }
+        let rest = leaf.without(place);
+        set(node, rest);
+        return Removed::One;
+    }
+    let Node::Branch(branch) = Arc::make_mut(node) else { return Removed::Nothing };
+    let child = branch.child(key);
+    match remove(&mut branch.children[child], key) {
+        Removed::Nothing => return Removed::Nothing,
+        Removed::One => {}
+        Removed::Last => {
+            branch.children.remove(child);
+            branch.firsts.remove(child);
+            return if branch.children.is_empty() { Removed::Last } else { Removed::One };
+        }
+    }
+    let is_small = match &*branch.children[child] {
+        Node::Leaf(leaf) => leaf.is_sparse(),
+        Node::Branch(branch) => branch.children.len() < NARROW,
+    };
+    if is_small {
+        branch.join(child);
+    }
+    Removed::One
+}
+
+/// Leaves in order.
+pub(crate) struct Leaves<'a, L: Leaf> {
+    /// From the root down, each with the child that comes next.
+    branches: Vec<(&'a Branch<L>, usize)>,
+    leaf: Option<&'a L>,
+}
+
+impl<'a, L: Leaf> Iterator for Leaves<'a, L> {
+    type Item = &'a L;
+
+    fn next(&mut self) -> Option<&'a L> {
+        if let Some(leaf) = self.leaf.take() {
+            return Some(leaf);
+        }
+        loop {
+            let (branch, child) = self.branches.last_mut()?;
+            let Some(node) = branch.children.get(*child) else {
+                self.branches.pop();
+                continue;
+            };
+            *child += 1;
+            match &**node {
+                Node::Leaf(leaf) => return Some(leaf),
+                Node::Branch(branch) => self.branches.push((&**branch, 0)),
+            }
+        }
+    }
+}
+
+impl<L: Leaf> Default for Tree<L> {
+    fn default() -> Self {
+        Self { root: None }
+    }
+}
