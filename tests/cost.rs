@@ -54,14 +54,41 @@ fn overwrite(replica: &mut Replica<Graph>, nodes: impl Iterator<Item = usize>, t
 }
 
 #[test]
-fn a_node_of_three_properties_costs_at_most_500_bytes() {
+fn a_node_of_three_properties_costs_at_most_160_bytes() {
     let _alone = alone();
     let before = ALLOCATOR.current_usage();
     let replica = graph(100_000);
     let bytes = (ALLOCATOR.current_usage() - before) / 100_000;
     println!("{bytes} bytes of live heap a node");
-    assert!(bytes <= 500, "{bytes} bytes a node");
+    assert!(bytes <= 160, "{bytes} bytes a node");
+    let saved = replica.save();
     drop(replica);
+    let before = ALLOCATOR.current_usage();
+    let again = Replica::<Graph>::load(&saved).unwrap();
+    let bytes = (ALLOCATOR.current_usage() - before) / 100_000;
+    println!("{bytes} once loaded");
+    assert!(bytes <= 160 && again.state().node_count() == 100_000, "{bytes} bytes a node");
+}
+
+#[test]
+fn an_edge_costs_at_most_260_bytes() {
+    let _alone = alone();
+    let mut replica = replica(1);
+    replica.edit(|g| (0..10_000).try_for_each(|n| g.add_node(id(n)).map(drop))).unwrap();
+    let before = ALLOCATOR.current_usage();
+    for chunk in (0..100_000).collect::<Vec<usize>>().chunks(100) {
+        let link = |n: &usize| (id(n % 10_000), id(n * 7_919 % 10_007 % 10_000), (n / 10_000) as u64);
+        replica
+            .edit(|g| {
+                chunk.iter().map(link).try_for_each(|(source, target, number)| {
+                    g.link_numbered(source, "hypernym", target, number).map(drop)
+                })
+            })
+            .unwrap();
+    }
+    let bytes = (ALLOCATOR.current_usage() - before) / 100_000;
+    println!("{bytes} bytes of live heap an edge");
+    assert!(bytes <= 260 && replica.state().edge_count() == 100_000, "{bytes} bytes an edge");
 }
 
 /// Fifty devices, each opened so often, and each opening writes what the one before wrote.
