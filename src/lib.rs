@@ -20,6 +20,7 @@ mod graph;
 mod id;
 mod journal;
 mod kind;
+mod kinds;
 mod replica;
 mod report;
 mod revert;
