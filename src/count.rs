@@ -24,9 +24,7 @@ use crate::codec::{Cursor, DecodeError, write_number};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, Edit, Payload, Sibling, SiblingRef};
-
-/// Kind of the payload of a counter's cell. The number is part of the format.
-const TOTALS: u8 = 36;
+use crate::kinds::payload::TOTALS;
 
 /// Number of earlier openings that a cell notes, beside the first and those between which other branches are known to part.
 const EARLIER: usize = 32;

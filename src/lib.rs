@@ -20,6 +20,7 @@ mod graph;
 mod id;
 mod journal;
 mod kind;
+mod kinds;
 mod packed;
 mod replica;
 mod report;
@@ -38,7 +39,7 @@ pub mod testing;
 
 pub use budget::Budget;
 pub use clock::Stamp;
-pub use codec::DecodeError;
+pub use codec::{DecodeError, MAX_MEMORY};
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{

@@ -307,7 +307,7 @@ fn absurd_hellos_end_with_an_error_that_says_why_or_do_no_harm() {
     let no_sense = Ok(());
 
     assert_eq!(hello(&|_| {}), (Ok(()), 0));
-    for range in [(0, 0), (2, 2), (2, 255), (2, 1), (255, 0)] {
+    for range in [(0, 0), (1, 1), (3, 3), (3, 255), (2, 1), (255, 0)] {
         let (result, _) = hello(&|hello| (hello.oldest, hello.newest) = range);
         assert_eq!(
             result,
@@ -516,7 +516,8 @@ fn needs_make_us_cut_again_once_in_a_while_and_one_delta_is_held() {
     victim.says();
     let (peak, (took, sent)) = peak_of(|| flood(&mut victim, |_, to| frames::need(to), 10));
     println!("10 needs of {whole} bytes: {took:?}, {sent} bytes sent, {peak} at the peak");
-    assert!(sent <= whole + 4_096, "{sent} bytes");
+    // Each slice has tables and shapes of its own.
+    assert!(sent <= whole + 8_192, "{sent} bytes");
     assert!(peak <= 4 * whole, "{peak} bytes for {whole}");
     victim.survives(&before);
 }
@@ -581,7 +582,7 @@ fn what_is_staged_stays_within_the_limit_wherever_the_parts_lie() {
     }
 }
 
-/// What is staged is decoded as a whole, which takes up to eight times as much.
+/// What is staged is decoded as a whole: here within eight times its bytes.
 fn staged_and_decoded(replica: Replica<Graph>, bytes: &[u8]) -> (usize, Victim) {
     let version = stands(replica.version());
     let print = print(&replica);
@@ -634,8 +635,8 @@ fn heard_of(writers: u16) -> Vec<u8> {
         _ => slice.extend([&[0xcd][..], &n.to_be_bytes()].concat()),
     };
     let mut slice = slice(&replica(2).edit(|_| Ok(())).unwrap().1);
-    // Six numbers, of which the first is that of writes; two tables of ids, three versions and no births.
-    slice.truncate(slice.len() - 6 - 2 * 2 - 3 * 2 - 1);
+    // Six numbers, of which the first is that of writes; two tables of ids, three versions, no births and no parts.
+    slice.truncate(slice.len() - 6 - 2 * 2 - 3 * 2 - 1 - NO_PARTS.len());
     number(&mut slice, writers);
     slice.extend([0; 5]);
     let ids: Vec<[u8; 10]> =
@@ -656,8 +657,12 @@ fn heard_of(writers: u16) -> Vec<u8> {
         slice.extend(id);
         slice.extend([0, 0]);
     }
+    slice.extend(NO_PARTS);
     slice
 }
+
+/// The columns of a delta that holds none.
+const NO_PARTS: [u8; 2] = [0xc4, 0];
 
 #[test]
 fn a_delta_of_many_slices_does_not_take_a_version_for_each() {

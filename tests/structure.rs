@@ -13,6 +13,7 @@ const RANKS: &[(&str, u8)] = &[
     ("error", 1),
     ("escape", 1),
     ("kind", 1),
+    ("kinds", 1),
     ("packed", 1),
     ("kernel", 2),
     ("codec", 3),

@@ -9,28 +9,7 @@ use crate::document::place::PlaceRef;
 use crate::error::EditError;
 use crate::escape::Escaped;
 use crate::kernel::{Payload, PayloadRef};
-
-/// Kinds of payloads. The numbers are part of the format.
-pub(crate) mod kind {
-    pub(crate) const NULL: u8 = 1;
-    pub(crate) const FALSE: u8 = 2;
-    pub(crate) const TRUE: u8 = 3;
-    pub(crate) const INT: u8 = 4;
-    pub(crate) const FLOAT: u8 = 5;
-    pub(crate) const STR: u8 = 6;
-    pub(crate) const BYTES: u8 = 7;
-    /// MessagePack.
-    pub(crate) const ARRAY: u8 = 8;
-    /// Presence alone: the root of a node, a label.
-    pub(crate) const UNIT: u8 = 16;
-    /// The root of a node that was added by name.
-    pub(crate) const NAME: u8 = 17;
-    /// The root of an edge whose writer saw both its ends: ends, number and type.
-    pub(crate) const ENDS: u8 = 18;
-    // 19 and 21 are a vector and its later text: see `vector`.
-    /// The root of an edge whose writer did not see both: a byte that tells which, then the same.
-    pub(crate) const OPEN_ENDS: u8 = 20;
-}
+pub(crate) use crate::kinds::payload as kind;
 
 /// What one cell of a document holds: a scalar or an array. Borrowed from the state when read, from the caller when
 /// written; [`to_json`](Self::to_json) makes one to keep.

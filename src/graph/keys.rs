@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::document::{FieldBytes, kind};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Entity, Field, Payload, PayloadRef, SiblingRef};
+pub(super) use crate::kinds::entity::{EDGE, NODE};
 use crate::vector::Model;
-
-pub(super) const NODE: u8 = 1;
-pub(super) const EDGE: u8 = 2;
 
 /// A field that begins with this is a label; its text follows.
 const LABEL: u8 = 1;

@@ -11,9 +11,7 @@ use crate::document::{Nested, Property, Value, hex};
 use crate::id::Dot;
 use crate::journal::entry::{Entry, Origin};
 use crate::kernel::{Payload, Sibling};
-
-/// The kind of payload that is a value of a standalone type, in MessagePack.
-const PACKED: u8 = 32;
+use crate::kinds::payload::PACKED;
 
 /// | key | value |
 /// |---|---|

@@ -8,18 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::document::{Nested, Path};
 use crate::error::EditError;
 use crate::kernel::{Payload, Sibling, SiblingRef};
+pub(super) use crate::kinds::payload as kind;
 use crate::types::depth;
-
-/// Kinds of payloads, continuing those of documents and graphs. The numbers are part of the format.
-pub(super) mod kind {
-    /// A value of the type's own, in MessagePack.
-    pub(crate) const VALUE: u8 = 32;
-    /// Presence.
-    pub(crate) const PRESENT: u8 = 33;
-    /// True or false, where both are states and not absence.
-    pub(crate) const FALSE: u8 = 34;
-    pub(crate) const TRUE: u8 = 35;
-}
 
 /// An element, key or value of a standalone type: ordered, printable and serialisable. Implemented for all that is.
 ///
@@ -92,17 +82,17 @@ pub(super) fn from_key<T: Element>(bytes: &[u8]) -> Option<T> {
 }
 
 pub(super) fn to_payload<T: Element>(value: &T) -> Result<Payload, EditError> {
-    Ok(Payload::new(kind::VALUE, &kept(value)?.0))
+    Ok(Payload::new(kind::PACKED, &kept(value)?.0))
 }
 
 /// Where all siblings must be true, one that is not decides what shows.
 pub(super) fn decides_against(sibling: &Sibling) -> bool {
-    sibling.payload.as_ref().is_some_and(|payload| payload.kind() != kind::TRUE)
+    sibling.payload.as_ref().is_some_and(|payload| payload.kind() != kind::ON)
 }
 
 /// The value of a sibling. It needs no spelling of its own: it is found by its cell, and an older or newer version of its type
 /// may have written it.
 pub(super) fn value_of<'a, T: Element>(sibling: impl Into<SiblingRef<'a>>) -> Option<T> {
     let payload = sibling.into().payload?;
-    (payload.kind() == kind::VALUE).then(|| read(payload.bytes()).ok()).flatten()
+    (payload.kind() == kind::PACKED).then(|| read(payload.bytes()).ok()).flatten()
 }

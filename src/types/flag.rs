@@ -111,17 +111,17 @@ flag! {
 impl Edit<'_, DwFlag> {
     /// Turns the flag on. A disabling made elsewhere at the same time wins.
     pub fn enable(&mut self) -> Result<(), EditError> {
-        self.write(Entity::SELF, ROOT, Payload::new(kind::TRUE, &[])).map(drop)
+        self.write(Entity::SELF, ROOT, Payload::new(kind::ON, &[])).map(drop)
     }
 
     /// Turns the flag off. Always writes, so that it beats an enabling made elsewhere at the same time.
     pub fn disable(&mut self) -> Result<(), EditError> {
-        self.write(Entity::SELF, ROOT, Payload::new(kind::FALSE, &[])).map(drop)
+        self.write(Entity::SELF, ROOT, Payload::new(kind::OFF, &[])).map(drop)
     }
 }
 
 fn all_true(cells: Cells<'_>) -> bool {
     let cell = cells.cell(ROOT);
     let mut kinds = cell.payloads().map(Payload::kind).peekable();
-    kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)
+    kinds.peek().is_some() && kinds.all(|kind| kind == kind::ON)
 }

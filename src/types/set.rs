@@ -155,7 +155,7 @@ set! {
     /// ```
     RwSet, "driftless.rw-set", |cell| {
         let mut kinds = cell.payloads().map(Payload::kind).peekable();
-        kinds.peek().is_some() && kinds.all(|kind| kind == kind::TRUE)
+        kinds.peek().is_some() && kinds.all(|kind| kind == kind::ON)
     }, decides_against
 }
 
@@ -163,7 +163,7 @@ impl<T: Element> Edit<'_, RwSet<T>> {
     /// Adds an element and returns whether it was absent. A removal made elsewhere at the same time wins.
     pub fn insert(&mut self, element: T) -> Result<bool, EditError> {
         let absent = !self.contains(&element);
-        self.write(Entity::SELF, &to_key(&element)?, Payload::new(kind::TRUE, &[]))?;
+        self.write(Entity::SELF, &to_key(&element)?, Payload::new(kind::ON, &[]))?;
         Ok(absent)
     }
 
@@ -171,7 +171,7 @@ impl<T: Element> Edit<'_, RwSet<T>> {
     /// the same time; the mark of it stays.
     pub fn remove(&mut self, element: &T) -> Result<bool, EditError> {
         let present = self.contains(element);
-        self.write(Entity::SELF, &to_key(element)?, Payload::new(kind::FALSE, &[]))?;
+        self.write(Entity::SELF, &to_key(element)?, Payload::new(kind::OFF, &[]))?;
         Ok(present)
     }
 

@@ -13,9 +13,7 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::kernel::{Payload, PayloadRef};
-
-/// The kind of payload. The number is part of the format.
-const LATER_TEXT: u8 = 21;
+use crate::kinds::payload::LATER_TEXT;
 
 /// Records that a vector, as it is spelled in a payload, stands for a text of this hash.
 pub(crate) fn later_text<'a>(text: u128, vector: impl Into<PayloadRef<'a>>) -> Payload {

@@ -1,10 +1,8 @@
 //! A vector as a payload, and what is none. The layout stands at the top of this module.
 
 use crate::kernel::{Payload, PayloadRef};
+use crate::kinds::payload::VECTOR;
 use crate::vector::spelling::{Numbers, Precision};
-
-/// The kind of payload, continuing those of documents and graphs. The number is part of the format.
-const VECTOR: u8 = 19;
 
 /// The flag that a hash of the text follows.
 const HAS_TEXT: u8 = 1;

@@ -176,7 +176,7 @@ pub(super) struct DueFrames {
 
 impl<T: Crdt> Session<T> {
     /// The oldest and the newest version of the protocol that this version of the crate speaks.
-    pub const PROTOCOLS: (u8, u8) = (1, 1);
+    pub const PROTOCOLS: (u8, u8) = (2, 2);
 
     /// One end of a session. The seed is 16 random bytes, fresh for each.
     ///
@@ -469,7 +469,7 @@ impl<T: Crdt> Session<T> {
             SessionError::Jump { jump } => Some(Parting::Jump { jump: *jump }),
             SessionError::Writers(writers) => Some(Parting::Writers(*writers as u64)),
             SessionError::Merge(MergeError::Refused(_)) => Some(Parting::Refused),
-            SessionError::Merge(_) => Some(Parting::NotMergeable),
+            SessionError::Merge(_) | SessionError::Memory { .. } => Some(Parting::NotMergeable),
             SessionError::NotDurable(_) => Some(Parting::NotDurable),
             SessionError::Contradiction => Some(Parting::Contradiction),
             SessionError::Nonsense(_) => Some(Parting::Nonsense),
