@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use crate::count;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place, Property};
@@ -13,7 +15,7 @@ use crate::kind::Kind;
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
-    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], Vec<SiblingRef<'a>>>>,
+    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], SmallVec<[SiblingRef<'a>; 1]>>>,
     pub(crate) children: BTreeMap<String, Tree<'a>>,
 }
 

@@ -5,12 +5,13 @@
 //! are one look-up and one copy of a page. Whoever reads meets the open one in its place.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::kernel::cells::Cells;
 use crate::kernel::key::Entity;
 use crate::kernel::many::Open;
 use crate::kernel::page::{NewRecord, Page};
-use crate::kernel::record::{Write, pack_few, pack_many};
+use crate::kernel::record::{pack_few, pack_many};
 use crate::kernel::tables::Tables;
 use crate::packed::{Leaf, Tree};
 
@@ -18,19 +19,20 @@ use crate::packed::{Leaf, Tree};
 #[derive(Clone, Default)]
 pub(super) struct Entities {
     pages: Tree<Page>,
-    tables: Tables,
-    open: Option<Opened>,
-    /// What the last one that was open left: empty, with room.
-    list: Vec<Write>,
-    bytes: Vec<u8>,
+    tables: Arc<Tables>,
+    /// None between edits and merges: a snapshot takes next to nothing.
+    opened: Option<Box<Opened>>,
 }
 
 /// The entity that is open. Its page holds it as it was before.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Opened {
-    entity: Entity,
+    /// None while the next one is looked for.
+    entity: Option<Entity>,
     cells: Open,
     is_changed: bool,
+    /// Where the next record is made.
+    bytes: Vec<u8>,
 }
 
 const FIRST: Entity = Entity::new(0, [0; 16]);
@@ -39,9 +41,18 @@ const LAST: Entity = Entity::new(u8::MAX, [0xff; 16]);
 impl Entities {
     /// The cells of an entity. O(log n).
     pub(super) fn get(&self, entity: Entity) -> Option<Cells<'_>> {
-        if let Some(open) = self.open.as_ref().filter(|open| open.entity == entity) {
-            return open.cells();
+        match self.open() {
+            Some((open, cells)) if open == entity => Some(cells).filter(|cells| !cells.is_empty()),
+            _ => self.packed(entity),
         }
+    }
+
+    fn open(&self) -> Option<(Entity, Cells<'_>)> {
+        let opened = self.opened.as_ref()?;
+        Some((opened.entity?, Cells::of_open(&opened.cells)))
+    }
+
+    fn packed(&self, entity: Entity) -> Option<Cells<'_>> {
         let page = self.pages.leaf(entity)?;
         let place = page.find(entity).ok()?;
         Some(Cells::of_record(page.record(place), &self.tables))
@@ -55,18 +66,17 @@ impl Entities {
     /// The entities from one to another, with their cells, by id.
     pub(super) fn range(&self, range: RangeInclusive<Entity>) -> impl Iterator<Item = (Entity, Cells<'_>)> {
         let (first, last) = range.into_inner();
-        let open = self.open.as_ref().filter(|open| (first..=last).contains(&open.entity));
+        let open = self.open().filter(|(entity, _)| (first..=last).contains(entity));
         // The open one has its place among the others.
-        let at = open.map(|open| open.entity);
-        let split = at.unwrap_or(LAST);
-        let before = self.packed(first, last.min(split)).filter(move |(entity, _)| Some(*entity) != at);
-        let after = at.map(|at| self.packed(at, last).filter(move |(entity, _)| *entity != at));
-        let open = open.and_then(|open| Some((open.entity, open.cells()?)));
+        let at = open.map(|(entity, _)| entity);
+        let before = self.packed_between(first, at.unwrap_or(last)).filter(move |(entity, _)| Some(*entity) != at);
+        let after = at.map(|at| self.packed_between(at, last).filter(move |(entity, _)| *entity != at));
+        let open = open.filter(|(_, cells)| !cells.is_empty());
         before.chain(open).chain(after.into_iter().flatten())
     }
 
     /// What is packed from one entity to another.
-    fn packed(&self, first: Entity, last: Entity) -> impl Iterator<Item = (Entity, Cells<'_>)> {
+    fn packed_between(&self, first: Entity, last: Entity) -> impl Iterator<Item = (Entity, Cells<'_>)> {
         let in_pages = self.pages.leaves_from(first).flat_map(move |page| {
             (0..page.len()).map(move |place| (page.entity(place), Cells::of_record(page.record(place), &self.tables)))
         });
@@ -75,7 +85,7 @@ impl Entities {
 
     /// The entities whose cells may be others in the other state, each once, by id. O(pages that the two do not share).
     pub(super) fn unshared(&self, other: &Self) -> Vec<Entity> {
-        let mut found: Vec<_> = [self, other].iter().filter_map(|of| Some(of.open.as_ref()?.entity)).collect();
+        let mut found: Vec<_> = [self, other].iter().filter_map(|of| Some(of.open()?.0)).collect();
         for page in self.pages.unshared(&other.pages) {
             found.extend((0..page.len()).map(|place| page.entity(place)));
         }
@@ -85,44 +95,52 @@ impl Entities {
     }
 
     /// Opens an entity for change, new or old. Packs the one that was open.
-    pub(super) fn open(&mut self, entity: Entity) -> Opening<'_> {
-        if self.open.as_ref().is_none_or(|open| open.entity != entity) {
+    pub(super) fn change(&mut self, entity: Entity) -> Opening<'_> {
+        if self.opened.as_ref().is_none_or(|opened| opened.entity != Some(entity)) {
             self.close();
-            let list = std::mem::take(&mut self.list);
-            let cells = match self.get(entity) {
+            let mut opened = self.opened.take().unwrap_or_default();
+            let list = match std::mem::take(&mut opened.cells) {
+                Open::Few(list) => list,
+                Open::Many(_) => Vec::new(),
+            };
+            opened.cells = match self.packed(entity) {
                 Some(cells) => cells.to_open(list),
                 None => Open::Few(list),
             };
-            self.open = Some(Opened { entity, cells, is_changed: false });
+            opened.entity = Some(entity);
+            self.opened = Some(opened);
         }
-        let open = self.open.as_mut().expect("opened above");
-        Opening { cells: &mut open.cells, is_changed: &mut open.is_changed }
+        let Opened { cells, is_changed, .. } = &mut **self.opened.get_or_insert_default();
+        Opening { cells, is_changed }
     }
 
     /// Packs the entity that is open, and gives back the room for the next one.
     pub(super) fn finish(&mut self) {
         self.close();
-        (self.list, self.bytes) = (Vec::new(), Vec::new());
+        self.opened = None;
     }
 
     /// Packs the entity that is open.
     fn close(&mut self) {
-        let Some(Opened { entity, cells, is_changed }) = self.open.take() else { return };
-        if is_changed && cells.len() == 0 {
-            self.pages.remove(entity);
-        } else if is_changed {
-            let mut objects = Vec::new();
-            self.bytes.clear();
-            match &cells {
-                Open::Few(writes) => pack_few(writes, &mut self.tables, &mut self.bytes, &mut objects),
-                Open::Many(many) => pack_many(many, &mut self.bytes, &mut objects),
+        let Some(opened) = &mut self.opened else { return };
+        let Opened { entity, cells, is_changed, bytes } = &mut **opened;
+        let Some(entity) = entity.take() else { return };
+        if std::mem::take(is_changed) {
+            if cells.len() == 0 {
+                self.pages.remove(entity);
+            } else {
+                let (tables, mut objects) = (&mut self.tables, Vec::new());
+                match &*cells {
+                    Open::Few(writes) => pack_few(writes, tables, bytes, &mut objects),
+                    Open::Many(many) => pack_many(many, bytes, &mut objects),
+                }
+                self.pages.put(&NewRecord { entity, bytes, objects: &objects });
+                bytes.clear();
             }
-            self.pages.put(&NewRecord { entity, bytes: &self.bytes, objects: &objects });
-            self.bytes.clear();
         }
-        if let Open::Few(mut list) = cells {
-            list.clear();
-            self.list = list;
+        match cells {
+            Open::Few(list) => list.clear(),
+            Open::Many(_) => *cells = Open::default(),
         }
     }
 
@@ -139,9 +157,9 @@ pub(super) struct Opening<'a> {
     pub(super) is_changed: &'a mut bool,
 }
 
-impl Opened {
-    fn cells(&self) -> Option<Cells<'_>> {
-        Some(Cells::of_open(&self.cells)).filter(|cells| !cells.is_empty())
+impl Default for Opened {
+    fn default() -> Self {
+        Self { entity: None, cells: Open::default(), is_changed: false, bytes: Vec::with_capacity(256) }
     }
 }
 
@@ -223,7 +241,7 @@ mod tests {
                 match step {
                     Step::Write(n, field, len) => {
                         let entity = entity(n, spread);
-                        let Opening { cells, is_changed } = entities.open(entity);
+                        let Opening { cells, is_changed } = entities.change(entity);
                         let sibling = len.map(|len| sibling(counter, len));
                         let next = sibling.clone().map(Cell::single).unwrap_or_default();
                         cells.replace(&Field::new(&vec![field; usize::from(field > 0)]), next);
@@ -240,7 +258,7 @@ mod tests {
                     }
                     Step::Delete(n) => {
                         let entity = entity(n, spread);
-                        let Opening { cells, is_changed } = entities.open(entity);
+                        let Opening { cells, is_changed } = entities.change(entity);
                         (*cells, *is_changed) = (Open::Few(Vec::new()), true);
                         model.remove(&entity);
                     }
@@ -276,7 +294,7 @@ mod tests {
     fn what_comes_in_order_fills_its_pages_and_what_goes_leaves_none() {
         let mut entities = Entities::default();
         let write = |entities: &mut Entities, n: u128, len: Option<usize>| {
-            let Opening { cells, is_changed } = entities.open(Entity::new(1, n.to_be_bytes()));
+            let Opening { cells, is_changed } = entities.change(Entity::new(1, n.to_be_bytes()));
             cells.replace(&Field::ROOT, len.map(|len| Cell::single(sibling(1, len))).unwrap_or_default());
             *is_changed = true;
         };
@@ -294,7 +312,7 @@ mod tests {
     fn a_small_change_is_found_without_a_look_at_the_rest() {
         let mut entities = Entities::default();
         let write = |entities: &mut Entities, n: u128, len| {
-            let Opening { cells, is_changed } = entities.open(Entity::new(1, n.to_be_bytes()));
+            let Opening { cells, is_changed } = entities.change(Entity::new(1, n.to_be_bytes()));
             cells.replace(&Field::ROOT, Cell::single(sibling(1, len)));
             *is_changed = true;
         };

@@ -109,6 +109,12 @@ const MANY: usize = 48;
 /// Back to a record below this; the gap keeps an entity at the edge from flapping.
 const FEW: usize = 24;
 
+impl Default for Open {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
 impl Open {
     pub(super) fn len(&self) -> usize {
         match self {

@@ -71,16 +71,16 @@ pub(super) struct Few<'a> {
 }
 
 /// Packs the cells of a small entity, of which there is at least one.
-pub(super) fn pack_few(writes: &[Write], tables: &mut Tables, bytes: &mut Vec<u8>, objects: &mut Vec<Object>) {
+pub(super) fn pack_few(writes: &[Write], tables: &mut Arc<Tables>, bytes: &mut Vec<u8>, objects: &mut Vec<Object>) {
     let Some(Write { sibling: base, .. }) = writes.first() else { return };
-    match tables.shape(writes) {
+    match Tables::shape(tables, writes) {
         Ok(place) => write_number(bytes, SHAPES + u64::from(place)),
         Err(shape) => {
             write_number(bytes, OWN_SHAPE);
             objects.push(Object::Shape(shape));
         }
     }
-    write_number(bytes, tables.writer(base.dot.writer).into());
+    write_number(bytes, Tables::writer(tables, base.dot.writer).into());
     write_number(bytes, base.dot.counter);
     bytes.extend_from_slice(&base.stamp.to_bits().to_le_bytes());
     let in_run = |(i, write): (u64, &Write)| {
@@ -92,7 +92,7 @@ pub(super) fn pack_few(writes: &[Write], tables: &mut Tables, bytes: &mut Vec<u8
     let first = base.payload.as_ref().map_or(&[][..], Payload::bytes);
     for (i, Write { sibling, .. }) in writes.iter().enumerate() {
         if i > 0 && mask >> (i - 1) & 1 == 1 {
-            write_number(bytes, tables.writer(sibling.dot.writer).into());
+            write_number(bytes, Tables::writer(tables, sibling.dot.writer).into());
             write_number(bytes, sibling.dot.counter);
             write_number(bytes, zigzag(sibling.stamp.to_bits().wrapping_sub(base.stamp.to_bits())));
         }
@@ -345,7 +345,7 @@ mod tests {
         fn what_is_packed_is_read_as_it_was(
             records in prop::collection::vec(prop::collection::vec(write(), 1..49), 1..6),
         ) {
-            let mut tables = Tables::default();
+            let mut tables = Arc::new(Tables::default());
             let packed: Vec<_> = records.iter().map(|writes| {
                 let (mut bytes, mut objects) = (Vec::new(), Vec::new());
                 pack_few(writes, &mut tables, &mut bytes, &mut objects);
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_node_of_three_properties_takes_what_its_contents_take_and_a_few_bytes() {
-        let mut tables = Tables::default();
+        let mut tables = Arc::new(Tables::default());
         let write = |counter: u64, field: &[u8], content: &[u8]| Write {
             field: Field::new(field),
             sibling: Sibling {
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_into_the_table_are_spelled() {
-        let mut tables = Tables::default();
+        let mut tables = Arc::new(Tables::default());
         let of = |n: u32| Write {
             field: Field::new(&[&n.to_be_bytes()[..], &[0; 4000]].concat()),
             sibling: Sibling {

@@ -312,7 +312,7 @@ impl State {
     /// opened.
     pub(crate) fn change<R>(&mut self, entity: Entity, change: impl FnOnce(&mut Changing<'_>) -> R) -> R {
         let Self { version, entities, derived, .. } = self;
-        change(&mut Changing { entity, opening: entities.open(entity), derived, version })
+        change(&mut Changing { entity, opening: entities.change(entity), derived, version })
     }
 
     /// Packs the entity that was opened last. Without it all reads the same, but takes more memory.

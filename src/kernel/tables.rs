@@ -15,7 +15,7 @@ use crate::kernel::record::Write;
 /// The most bytes that the table of shapes takes, names of fields among them: a thousand ways to combine a dozen fields fit many times.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Persistent: cloning is O(1).
+/// Persistent: cloning is O(1). Shared with snapshots until something new comes.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Tables {
     writers: Vector<WriterId>,
@@ -26,24 +26,25 @@ pub(super) struct Tables {
     places_of_shapes: HashMap<Arc<[Field]>, u32>,
     /// The places that were asked for last: neighbours are alike.
     recent_writers: [u32; 4],
-    last_shape: u32,
+    recent_shapes: [u32; 4],
 }
 
 impl Tables {
     /// The place of a writer.
-    pub(super) fn writer(&mut self, writer: WriterId) -> u32 {
-        let is_it = |place: &u32| self.writers.get(*place as usize) == Some(&writer);
-        if let Some(place) = self.recent_writers.into_iter().find(is_it) {
+    pub(super) fn writer(this: &mut Arc<Self>, writer: WriterId) -> u32 {
+        let is_it = |place: &u32| this.writers.get(*place as usize) == Some(&writer);
+        if let Some(place) = this.recent_writers.into_iter().find(is_it) {
             return place;
         }
-        let place = *self.places_of_writers.entry(writer).or_insert_with(|| {
+        let Self { writers, places_of_writers, recent_writers, .. } = Arc::make_mut(this);
+        let place = *places_of_writers.entry(writer).or_insert_with(|| {
             // As many as the versions of a state name: a count of 32 bits.
-            let place = self.writers.len() as u32;
-            self.writers.push_back(writer);
+            let place = writers.len() as u32;
+            writers.push_back(writer);
             place
         });
-        self.recent_writers.rotate_right(1);
-        self.recent_writers[0] = place;
+        recent_writers.rotate_right(1);
+        recent_writers[0] = place;
         place
     }
 
@@ -52,29 +53,30 @@ impl Tables {
     }
 
     /// The place of the list of these fields, or the list if the table is full.
-    pub(super) fn shape(&mut self, writes: &[Write]) -> Result<u32, Arc<[Field]>> {
+    pub(super) fn shape(this: &mut Arc<Self>, writes: &[Write]) -> Result<u32, Arc<[Field]>> {
         let fields = || writes.iter().map(|write| &write.field);
-        if self.shapes.get(self.last_shape as usize).is_some_and(|last| last.iter().eq(fields())) {
-            return Ok(self.last_shape);
+        let is_it = |place: &u32| this.shapes.get(*place as usize).is_some_and(|shape| shape.iter().eq(fields()));
+        if let Some(place) = this.recent_shapes.into_iter().find(is_it) {
+            return Ok(place);
         }
         let shape: Arc<[Field]> = fields().cloned().collect();
-        let place = match self.places_of_shapes.get(&shape) {
-            Some(place) => *place,
-            None => {
-                let names: usize = shape.iter().map(|field| field.as_bytes().len()).sum();
-                // The list and its places in both tables.
-                let bytes = self.bytes + names + size_of_val(&shape[..]) + 64;
-                if bytes > MAX_BYTES {
-                    return Err(shape);
-                }
-                self.bytes = bytes;
-                let place = self.shapes.len() as u32;
-                self.shapes.push_back(shape.clone());
-                self.places_of_shapes.insert(shape, place);
-                place
-            }
-        };
-        self.last_shape = place;
+        let known = this.places_of_shapes.get(&shape).copied();
+        let names: usize = shape.iter().map(|field| field.as_bytes().len()).sum();
+        // The list and its places in both tables.
+        let bytes = this.bytes + names + size_of_val(&shape[..]) + 64;
+        if known.is_none() && bytes > MAX_BYTES {
+            return Err(shape);
+        }
+        let tables = Arc::make_mut(this);
+        let place = known.unwrap_or_else(|| {
+            let place = tables.shapes.len() as u32;
+            tables.bytes = bytes;
+            tables.shapes.push_back(shape.clone());
+            tables.places_of_shapes.insert(shape, place);
+            place
+        });
+        tables.recent_shapes.rotate_right(1);
+        tables.recent_shapes[0] = place;
         Ok(place)
     }
 
