@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use sha1::{Digest, Sha1};
+use uuid::{Builder, Uuid};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -211,7 +212,12 @@ impl NodeId {
     /// The id of what already has a name: the same name gives the same id everywhere (UUID version 5, RFC 9562).
     /// Names are compared byte by byte; normalise Unicode before, if your names come from keyboards.
     pub fn named(name: &str) -> Self {
-        Self(Uuid::new_v5(&NODE_NAMESPACE, name.as_bytes()))
+        Self::named_in_bytes(name.as_bytes())
+    }
+
+    /// The id of a name, of which it is not known whether it is text.
+    pub(crate) fn named_in_bytes(name: &[u8]) -> Self {
+        Self(named_id(&NODE_NAMESPACE, &[name]))
     }
 }
 
@@ -223,14 +229,25 @@ impl EdgeId {
 
     /// The id of one of several parallel edges; number 0 is [`between`](Self::between).
     pub fn numbered(source: NodeId, edge_type: &str, target: NodeId, number: u64) -> Self {
-        // Fixed-width parts first: no two different edges spell the same bytes.
-        let mut name = Vec::with_capacity(40 + edge_type.len());
-        name.extend_from_slice(source.as_bytes());
-        name.extend_from_slice(target.as_bytes());
-        name.extend_from_slice(&number.to_be_bytes());
-        name.extend_from_slice(edge_type.as_bytes());
-        Self(Uuid::new_v5(&EDGE_NAMESPACE, &name))
+        Self::numbered_in_bytes(source.as_bytes(), edge_type.as_bytes(), target.as_bytes(), number)
     }
+
+    /// The same of ids and a type of which it is not known whether it is text.
+    pub(crate) fn numbered_in_bytes(source: &[u8; 16], edge_type: &[u8], target: &[u8; 16], number: u64) -> Self {
+        // Fixed-width parts first: no two different edges spell the same bytes.
+        let ends = [source, target, &number.to_be_bytes()[..], edge_type];
+        Self(named_id(&EDGE_NAMESPACE, &ends))
+    }
+}
+
+/// The UUID of version 5 (RFC 9562) of a name that these parts make up.
+fn named_id(namespace: &Uuid, name: &[&[u8]]) -> Uuid {
+    let mut hasher = Sha1::new_with_prefix(namespace.as_bytes());
+    name.iter().for_each(|part| hasher.update(part));
+    let hash: [u8; 20] = hasher.finalize().into();
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash[..16]);
+    Builder::from_sha1_bytes(id).into_uuid()
 }
 
 /// Names exactly one write to exactly one cell, anywhere and for ever (Almeida, Shoker, Baquero: *Delta State
@@ -336,3 +353,18 @@ impl<'de> Deserialize<'de> for ConflictId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("not the id of a conflict: that is 66 lower-case hexadecimal digits, as it was listed")]
 pub struct ParseConflictIdError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By Python's `uuid.uuid5`.
+    #[test]
+    fn names_give_the_ids_that_version_5_of_uuids_gives() {
+        let id = |name| NodeId::named(name).to_string();
+        assert_eq!(id("person:ada"), "e67a6bc4-5246-59a8-b9f5-16dbf03ca70a");
+        assert_eq!(id(&"long".repeat(40)), "084c6db1-3ac3-5ebe-b356-844f5f4c6aae");
+        let edge = EdgeId::numbered(NodeId::named("a"), "knows", NodeId::named("b"), 3);
+        assert_eq!(edge.to_string(), "cf660465-d1ce-5c3c-bb6f-df5f4eba5b0d");
+    }
+}
