@@ -38,7 +38,7 @@ pub mod testing;
 
 pub use budget::Budget;
 pub use clock::Stamp;
-pub use codec::DecodeError;
+pub use codec::{DecodeError, MAX_MEMORY};
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{

@@ -1,6 +1,7 @@
 //! Messages of every kind as files, in `tests/golden`: they stay readable, and mean what they meant.
 //!
-//! The files are of format 2; format 1, which was never released, is refused, and one file of it (`format-1`) shows so. From
+//! The files in `format-3` are of the format that is written. Those beside them are of format 2, which is still read: each as the file
+//! of the same name in `format-3`. Format 1, which was never released, is refused, and one file of it (`format-1`) shows so. From
 //! the first release on the format only changes with a version step: a test here that fails means that files and saved
 //! states in the world cannot be read any longer, or are read as something else. Whoever changes the format raises its
 //! version, keeps reading the old one, and adds files beside these; none of them is ever written anew.
@@ -12,14 +13,17 @@
 
 #[path = "support/conversation.rs"]
 mod conversation;
+#[path = "support/damage.rs"]
+mod damage;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use conversation::{Conversation, conversations};
+use damage::{leb128, open};
 use driftless::kernel::{Entity, Payload};
 use driftless::sync::{self, Devices, Options, Reconciling, Session, Staged, Step, Turn};
 use driftless::testing::TestEnvironment;
@@ -30,13 +34,28 @@ use driftless::{
 };
 use serde_json::json;
 
-fn directory() -> PathBuf {
+fn before() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn directory() -> PathBuf {
+    before().join("format-3")
 }
 
 #[track_caller]
 fn golden(name: &str) -> Vec<u8> {
-    let path = directory().join(format!("{name}.drift"));
+    in_file(&directory(), name)
+}
+
+/// A file of a format before the present one.
+#[track_caller]
+fn golden_before(name: &str) -> Vec<u8> {
+    in_file(&before(), name)
+}
+
+#[track_caller]
+fn in_file(directory: &Path, name: &str) -> Vec<u8> {
+    let path = directory.join(format!("{name}.drift"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -373,11 +392,47 @@ fn the_same_content_is_written_as_the_same_bytes_as_ever() {
     }
     let files = std::fs::read_dir(directory()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
     for file in files.map(|entry| entry.file_name().into_string().unwrap()) {
-        let is_text = ["graph-base.txt", "graph.txt"].contains(&&file[..]);
-        let is_written =
-            file.strip_suffix(".drift").is_some_and(|name| name == "format-1" || written.contains_key(name));
-        assert!(is_text || is_written, "{file} is nobody's");
+        assert!(file.strip_suffix(".drift").is_some_and(|name| written.contains_key(name)), "no test reads {file}");
     }
+}
+
+/// Files that lie on somebody's disk since format 2 are read as what is written today.
+#[test]
+fn files_of_format_2_are_read_as_the_same() {
+    let mut names = 0;
+    for entry in std::fs::read_dir(before()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        let file = entry.file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".drift").filter(|name| *name != "format-1") else {
+            assert!(["graph-base.txt", "graph.txt", "format-1.drift"].contains(&&file[..]), "no test reads {file}");
+            continue;
+        };
+        let (old, new) = (golden_before(name), golden(name));
+        let is_message = old.starts_with(b"DRFT");
+        assert!(!is_message || (old[4], new[4]) == (2, 3), "{name}");
+        let again = match old[5] {
+            _ if !is_message => Turn::from_bytes(&old).map(|turn| turn.to_bytes()),
+            1..=3 => Delta::from_bytes(&old).map(|delta| delta.to_bytes()),
+            4 => Replica::<Graph>::load(&old).map(|replica| replica.save()),
+            5 => Version::from_bytes(&old).map(|version| version.to_bytes()),
+            6 => DotSet::from_bytes(&old).map(|dots| dots.to_bytes()),
+            7 => Devices::from_bytes(&old).map(|devices| devices.to_bytes()),
+            _ => Staged::from_bytes(&old).map(|staged| staged.to_bytes()),
+        };
+        assert!(again.as_ref() == Ok(&new), "{name}: {:?}", again.err());
+        names += 1;
+        // The one spelling of a delta is still asked for.
+        if is_message && (1..=4).contains(&old[5]) {
+            let body = open(&old).1;
+            let mut longer = [&old[..15], &leb128(body.len() as u64 + 1), body, &[0]].concat();
+            driftless::testing::repair_checksum(&mut longer);
+            let refused = match old[5] {
+                4 => Replica::<Graph>::load(&longer).err(),
+                _ => Delta::from_bytes(&longer).err(),
+            };
+            assert_eq!(refused, Some(DecodeError::NotCanonical), "{name}");
+        }
+    }
+    assert!(names >= 29, "{names}");
 }
 
 // ---- what they say ----
@@ -551,21 +606,27 @@ fn what_continues_what_and_on_which_device_reads_as_ever() {
 /// Nothing of another format is taken for what it is not: neither what was written before this one, nor what is to come.
 #[test]
 fn a_file_of_the_format_before_or_of_a_later_one_is_refused_and_named() {
-    let before = golden("format-1");
+    let before = golden_before("format-1");
     assert_eq!(Delta::from_bytes(&before), Err(DecodeError::Format(1)));
     let mut later = golden("graph-complete");
-    later[4] = 3;
+    later[4] = 4;
     driftless::testing::repair_checksum(&mut later);
-    assert_eq!(Delta::from_bytes(&later), Err(DecodeError::Format(3)));
+    assert_eq!(Delta::from_bytes(&later), Err(DecodeError::Format(4)));
+    // Nor is one of the two formats that are read taken for the other.
+    for (mut bytes, other) in [(golden("graph-complete"), 2), (golden_before("graph-complete"), 3)] {
+        bytes[4] = other;
+        driftless::testing::repair_checksum(&mut bytes);
+        assert!(Delta::from_bytes(&bytes).is_err());
+    }
     let mut state = golden("graph-state");
-    for format in [0, 1, 3, u8::MAX] {
+    for format in [0, 1, 4, u8::MAX] {
         state[4] = format;
         driftless::testing::repair_checksum(&mut state);
         assert_eq!(Replica::<Graph>::load(&state).err(), Some(DecodeError::Format(format)));
     }
-    let error = DecodeError::Format(3).to_string();
+    let error = DecodeError::Format(4).to_string();
     assert!(
-        error.contains("format version 3") && error.contains("reads format 2") && error.contains("update"),
+        error.contains("format version 4") && error.contains("reads formats 2 to 3") && error.contains("update"),
         "{error}"
     );
 }
@@ -686,16 +747,10 @@ fn holds(message: &[u8], bytes: &[u8]) -> bool {
 
 #[track_caller]
 fn holds_all_that_is_unknown(message: &[u8]) {
-    for Unknown { field, payload: (kind, content), .. } in unknown() {
+    for Unknown { field, payload: (_, content), .. } in unknown() {
         assert!(holds(message, &spelled(&field)), "{field:?}");
-        // Sent as one more than the kind, right before the content.
-        let kind = u16::from(kind) + 1;
-        let kind = match kind {
-            0..128 => vec![kind as u8],
-            128..256 => vec![0xcc, kind as u8],
-            _ => [&[0xcd][..], &kind.to_be_bytes()].concat(),
-        };
-        assert!(holds(message, &[kind, spelled(&content)].concat()), "{content:?}");
+        // Each is the first in the column of its field and kind, so it shares nothing with another.
+        assert!(content.is_empty() || holds(message, &content), "{content:?}");
     }
 }
 

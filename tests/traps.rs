@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use damage::{int, open, seal};
+use damage::{FORMAT_VERSION, ROWS_VERSION, int, open, seal, seal_as};
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{
@@ -207,7 +207,7 @@ fn stamped(stamp: u64, counter: u64, text: &str) -> Delta {
         &[spelling::STR + 1, 0xc4, text.len() as u8],
         text.as_bytes(),
     ];
-    Delta::from_bytes(&seal(2, &body.concat())).unwrap()
+    Delta::from_bytes(&seal_as(ROWS_VERSION, 2, &body.concat())).unwrap()
 }
 
 fn stranger() -> WriterId {
@@ -404,6 +404,8 @@ fn a_version_that_names_a_million_writers_costs_its_length_and_stops_nothing() {
     body.extend([&int(WRITERS.into())[..], &[0; 5], &[0xc4, 0], &writers()].concat());
     body.extend([&[0, 0][..], &heads(), &[0, 0], &int(WRITERS.into())].concat());
     (0..WRITERS).for_each(|n| body.extend([&[0xc0, 0xc4, 10][..], &writer(n), &[0, 0]].concat()));
+    // No parts.
+    body.extend([0xc4, 0]);
     let message = seal(1, &body);
     drop(body);
     let delta = in_time("reading the delta", || Delta::from_bytes(&message)).unwrap();
@@ -673,8 +675,11 @@ fn a_few_bytes_that_claim_everything_reserve_next_to_nothing() {
         }
     }
     let all = messages.len();
-    for (place, (kind, body)) in messages.into_iter().enumerate() {
-        let bytes = seal(kind, &body);
+    let messages = messages.into_iter().enumerate();
+    let in_both = messages.flat_map(|(place, (kind, body))| {
+        [FORMAT_VERSION, ROWS_VERSION].map(|format| (place, kind, seal_as(format, kind, &body)))
+    });
+    for (place, kind, bytes) in in_both {
         let (peak, error) = peak_of(|| match kind {
             1..=3 => Delta::from_bytes(&bytes).err(),
             4 => Replica::<Graph>::load(&bytes).err(),

@@ -3,9 +3,9 @@
 #[path = "support/damage.rs"]
 mod damage;
 
-use damage::seal;
+use damage::{FORMAT_VERSION, ROWS_VERSION, seal, seal_as};
 use driftless::kernel::{Entity, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
-use driftless::testing::{Raw, TestEnvironment};
+use driftless::testing::{Raw, SpelledWrite, TestEnvironment, spell_parts};
 use driftless::{Crdt, DecodeError, Delta, DeltaKind, Dot, DotSet, MergeError, Replica, Version, WriterId};
 use serde::Serialize;
 use serde_bytes::Bytes;
@@ -108,7 +108,8 @@ impl Chain {
 }
 
 impl Spelled {
-    fn body(&self) -> Vec<u8> {
+    /// All that stands before the parts.
+    fn tables(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let [fields, dead, parts, known, writes] = self.announced;
         let count = |of: fn(&SpelledPart) -> usize| self.parts.iter().map(of).sum::<usize>() as u64;
@@ -120,7 +121,7 @@ impl Spelled {
                 self.news,
                 self.fields.len() as u64 + fields,
                 self.dead.len() as u64 + dead,
-                self.parts.len() as u64 + parts,
+                parts.wrapping_add(self.parts.len() as u64),
                 known.wrapping_add(count(|part| part.known.len())),
                 writes.wrapping_add(count(|part| part.writes.len())),
             ),
@@ -136,6 +137,18 @@ impl Spelled {
             let mut last = 0;
             words.iter().for_each(|(block, word)| put(&mut out, (from(&mut last, *block), word)));
         }
+        out
+    }
+
+    /// With the parts as columns, which have no numbers of siblings of their own.
+    fn body(&self) -> Vec<u8> {
+        let parts: Vec<_> = self.parts.iter().map(SpelledPart::in_columns).collect();
+        [self.tables(), spell_parts(&self.fields, &parts)].concat()
+    }
+
+    /// With the parts as rows.
+    fn rows(&self) -> Vec<u8> {
+        let mut out = self.tables();
         let (mut known_counters, mut counters, mut stamps) = (0, 0, 0);
         for part in &self.parts {
             let [known, writes] = [part.known.len(), part.writes.len()].map(|len| len as u64);
@@ -153,10 +166,28 @@ impl Spelled {
         out
     }
 
+    /// Read in both formats, with the same result.
     fn read(&self) -> Result<Delta, DecodeError> {
+        let read = self.read_columns();
+        assert_eq!(self.read_rows(), read, "rows, columns");
+        read
+    }
+
+    fn read_columns(&self) -> Result<Delta, DecodeError> {
         let bytes = seal(self.kind, &self.body());
         let read = Delta::from_bytes(&bytes);
         assert!(read.as_ref().map_or(true, |delta| delta.to_bytes() == bytes));
+        read
+    }
+
+    fn read_rows(&self) -> Result<Delta, DecodeError> {
+        let bytes = seal_as(ROWS_VERSION, self.kind, &self.rows());
+        let read = Delta::from_bytes(&bytes);
+        if let Ok(delta) = &read {
+            // What is written of it is of the present format.
+            let written = delta.to_bytes();
+            assert_eq!((written[4], Delta::from_bytes(&written).as_ref()), (FORMAT_VERSION, Ok(delta)));
+        }
         read
     }
 
@@ -164,6 +195,24 @@ impl Spelled {
         let mut changed = self.clone();
         change(&mut changed);
         changed
+    }
+}
+
+impl SpelledPart {
+    fn in_columns(&self) -> driftless::testing::SpelledPart {
+        let write = |(field, writer, counter, stamp, kind, content): &Write| SpelledWrite {
+            field: *field,
+            writer: *writer,
+            counter: *counter,
+            stamp: *stamp,
+            payload: kind.checked_sub(1).map(|kind| (kind as u8, content.clone())),
+        };
+        driftless::testing::SpelledPart {
+            entity: (self.entity.0, self.entity.1[..16].try_into().unwrap()),
+            whole: self.whole,
+            known: self.known.clone(),
+            writes: self.writes.iter().map(write).collect(),
+        }
     }
 }
 
@@ -275,6 +324,18 @@ fn refused(spelled: &Spelled, why: &'static str) {
     assert_eq!(spelled.read(), Err(DecodeError::Malformed(why)));
 }
 
+/// What rows alone can say wrongly.
+#[track_caller]
+fn refused_in_rows(spelled: &Spelled, why: &'static str) {
+    assert_eq!(spelled.read_rows(), Err(DecodeError::Malformed(why)));
+}
+
+/// What columns say in another way than rows.
+#[track_caller]
+fn refused_in_columns(spelled: &Spelled, why: &'static str) {
+    assert_eq!(spelled.read_columns(), Err(DecodeError::Malformed(why)));
+}
+
 #[track_caller]
 fn too_large(spelled: &Spelled, what: &'static str, found: u64, limit: u64) {
     assert_eq!(spelled.read(), Err(DecodeError::TooLarge { what, found, limit }));
@@ -345,8 +406,15 @@ fn counts_are_believed_if_there_is_room_for_them() {
     // One more of anything is missed.
     for (place, what) in [(3, "fewer known siblings than were announced"), (4, "fewer siblings than were announced")] {
         let long = good.with(|d| d.parts[0].writes[0].5 = vec![0; 100]);
-        refused(&long.with(|d| d.announced[place] = 1), what);
+        refused_in_rows(&long.with(|d| d.announced[place] = 1), what);
+        refused_in_columns(&long.with(|d| d.announced[place] = 1), "fewer siblings than were announced");
+        let fewer = long.with(|d| d.announced[place] = u64::MAX);
+        assert!(matches!(fewer.read_columns(), Err(DecodeError::Malformed("more siblings than were announced"))));
     }
+    // A part more has no shape, and one less leaves something over.
+    let long = good.with(|d| d.parts[0].writes[0].5 = vec![0; 100]);
+    assert!(matches!(long.with(|d| d.announced[2] = 1).read_columns(), Err(DecodeError::Truncated { .. })));
+    refused_in_columns(&long.with(|d| d.announced[2] = u64::MAX), "fewer siblings than were announced");
 }
 
 /// To the byte: what is believed before it is read bounds what is reserved for it.
@@ -364,12 +432,30 @@ fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
                 d.announced[place] = more;
                 d.parts[0].writes[0].5 = vec![0; 100];
             });
-            let has_room = held + more * least <= announced.body().len() as u64;
-            let error = announced.read().err();
+            let has_room = held + more * least <= announced.rows().len() as u64;
+            let error = announced.read_rows().err();
             assert_eq!(error == Some(no_room.clone()), !has_room, "{more} at {place}: {error:?}");
             *if has_room { &mut believed } else { &mut refused } += 1;
         }
         assert!(believed > 0 && refused > 0, "{place}: {believed} and {refused}");
+    }
+    // In columns a part takes a byte and a known sibling too; writes are few in a shape that parts share, or take three bytes each.
+    let held: u64 = 3 * 2 + 2 * 6 + 2 + 3;
+    for (place, least) in [(0, 2), (1, 6), (2, 1), (3, 1)] {
+        let (mut believed, mut refused) = (0, 0);
+        for more in 0..500 {
+            let announced = good.with(|d| d.announced[place] = more);
+            let has_room = held + more * least <= announced.body().len() as u64;
+            let error = announced.read_columns().err();
+            assert_eq!(error == Some(no_room.clone()), !has_room, "{more} at {place}: {error:?}");
+            *if has_room { &mut believed } else { &mut refused } += 1;
+        }
+        assert!(believed > 0 && refused > 0, "{place}: {believed} and {refused}");
+    }
+    for more in 0..200 {
+        let announced = good.with(|d| d.announced[4] = more);
+        let has_room = 5 + more <= 2 * 16 + announced.body().len() as u64 / 3;
+        assert_eq!(announced.read_columns().err() == Some(no_room.clone()), !has_room, "{more}");
     }
     // A writer with one word: 17 bytes.
     for count in 1..100u64 {
@@ -704,12 +790,15 @@ fn each_kind_holds_what_it_may() {
 #[test]
 fn entities_are_sorted_and_hold_something() {
     let good_one = good(INCREMENTAL);
-    refused(&good_one.with(|d| d.parts.swap(0, 1)), "entities out of order");
+    // In columns the order is that of the least dots, whatever the entities are.
+    for swapped in [good_one.with(|d| d.parts.swap(0, 1)), good_one.with(|d| d.parts[0].entity = (2, id(7)))] {
+        refused_in_rows(&swapped, "entities out of order");
+        assert!(swapped.read_columns().is_ok());
+    }
     refused(&good_one.with(|d| d.parts[1].entity = (1, id(7))), "entities out of order");
-    refused(&good_one.with(|d| d.parts[0].entity = (2, id(7))), "entities out of order");
     fine(&good_one.with(|d| d.parts[1].entity = (2, id(0))));
     let id_len = "an entity whose id is not 16 bytes long";
-    refused(&good_one.with(|d| d.parts[1].entity = (1, vec![8; 17])), id_len);
+    refused_in_rows(&good_one.with(|d| d.parts[1].entity = (1, vec![8; 17])), id_len);
     let empty = |kind, whole| {
         good(kind).with(|d| {
             let (known, writes) = (vec![], vec![]);
@@ -723,10 +812,10 @@ fn entities_are_sorted_and_hold_something() {
     // Something is enough.
     fine(&good_one.with(|d| d.parts[0].writes.clear()).with(|d| d.parts[0].whole = false));
     let announces = |part: usize, announced| good_one.with(|d| d.parts[part].announced = announced);
-    refused(&announces(0, [1, 0]), "more known siblings than were announced");
-    refused(&announces(1, [1, 0]), "more known siblings than were announced");
-    refused(&announces(0, [0, 3]), "more siblings than were announced");
-    refused(&announces(1, [0, 1]), "more siblings than were announced");
+    refused_in_rows(&announces(0, [1, 0]), "more known siblings than were announced");
+    refused_in_rows(&announces(1, [1, 0]), "more known siblings than were announced");
+    refused_in_rows(&announces(0, [0, 3]), "more siblings than were announced");
+    refused_in_rows(&announces(1, [0, 1]), "more siblings than were announced");
 }
 
 #[test]
@@ -734,7 +823,9 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
     let good = good(INCREMENTAL);
     let known = |known: &[(u32, u32, u64)]| good.with(|d| d.parts[0].known = known.to_vec());
     let unsorted = "known siblings out of order";
-    refused(&known(&[(1, 0, 5), (0, 1, 4)]), unsorted);
+    // Fields of a shape ascend by the way in which they are told.
+    refused_in_rows(&known(&[(1, 0, 5), (0, 1, 4)]), unsorted);
+    refused_in_columns(&known(&[(1, 0, 5), (0, 1, 4)]), "a field that is not listed");
     refused(&known(&[(0, 1, 4), (0, 0, 4)]), unsorted);
     refused(&known(&[(0, 1, 4), (0, 1, 4)]), unsorted);
     refused(&known(&[(0, 1, 4), (0, 1, 3)]), unsorted);
@@ -751,7 +842,8 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
 
     let write = |n: usize, change: fn(&mut Write)| good.with(|d| change(&mut d.parts[0].writes[n]));
     let unsorted = "siblings out of order";
-    refused(&write(0, |w| w.0 = 2), unsorted);
+    refused_in_rows(&write(0, |w| w.0 = 2), unsorted);
+    refused_in_columns(&write(0, |w| w.0 = 2), "a field that is not listed");
     refused(&write(1, |w| w.1 = 1).with(|d| d.parts[0].writes[2].1 = 0), unsorted);
     refused(&write(2, |w| (w.1, w.2) = (0, 13)), unsorted);
     refused(&write(2, |w| (w.1, w.2) = (0, 12)), unsorted);
@@ -766,8 +858,8 @@ fn siblings_are_sorted_and_each_is_where_its_dot_may_be() {
     assert_eq!(merged(&last(25)), Ok(()));
     invalid(&last(26), impossible);
     invalid(&last(22), impossible);
-    refused(&write(0, |w| w.4 = 257), "a kind past 255");
-    refused(&write(1, |w| w.5 = vec![0]), "a tombstone with content");
+    refused_in_rows(&write(0, |w| w.4 = 257), "a kind past 255");
+    refused_in_rows(&write(1, |w| w.5 = vec![0]), "a tombstone with content");
 }
 
 #[test]

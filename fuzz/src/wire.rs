@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftless::testing::repair_checksum;
+use driftless::testing::{SpelledPart, SpelledWrite, seal_message, spell_parts};
 use driftless::{Crdt, Replica, State, Version, WriterId};
 
 use crate::input::Input;
@@ -321,13 +321,7 @@ impl Hostile {
     /// As a message.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let body = self.body(&Heads::new(), &Heads::new());
-        let mut message = b"DRFT\x02".to_vec();
-        message.extend([self.kind, 0]);
-        message.extend([0; 8]);
-        leb128(&mut message, body.len() as u64);
-        message.extend(body);
-        repair_checksum(&mut message);
-        message
+        seal_message(self.kind, body).expect("a kind that there is")
     }
 
     /// As a slice within a session, for a receiver that said this of itself.
@@ -386,34 +380,29 @@ impl Hostile {
         }
         let place_of = |id: &Id| writers.iter().take_while(|other| **other < id).count() as u64;
         let place_of_field = |field: &Vec<u8>| fields.iter().take_while(|other| **other < field).count() as u64;
-        let [mut last_known, mut last_counter, mut last_stamp] = [0u64; 3];
-        let step = |out: &mut Pack, last: &mut u64, number: u64| {
-            out.int(number.wrapping_sub(*last) as i64);
-            *last = number;
+        let spell = |((kind, id), part): (&(u8, EntityId), &Part)| SpelledPart {
+            entity: (*kind, *id),
+            whole: part.whole,
+            known: part
+                .known
+                .iter()
+                .map(|(field, id, counter)| (place_of_field(field) as u32, place_of(id) as u32, *counter))
+                .collect(),
+            writes: part
+                .writes
+                .iter()
+                .map(|((field, id, counter), (stamp, kind, bytes))| SpelledWrite {
+                    field: place_of_field(field) as u32,
+                    writer: place_of(id) as u32,
+                    counter: *counter,
+                    stamp: *stamp,
+                    payload: kind.checked_sub(1).map(|kind| (kind as u8, bytes.clone())),
+                })
+                .collect(),
         };
-        for ((kind, id), part) in &self.parts {
-            out.array(5);
-            out.uint((*kind).into());
-            out.bytes(id);
-            out.flag(part.whole);
-            out.uint(part.known.len() as u64);
-            out.uint(part.writes.len() as u64);
-            for (field, id, counter) in &part.known {
-                out.array(3);
-                out.uint(place_of_field(field));
-                out.uint(place_of(id));
-                step(&mut out, &mut last_known, *counter);
-            }
-            for ((field, id, counter), (stamp, kind, bytes)) in &part.writes {
-                out.array(6);
-                out.uint(place_of_field(field));
-                out.uint(place_of(id));
-                step(&mut out, &mut last_counter, *counter);
-                step(&mut out, &mut last_stamp, *stamp);
-                out.uint((*kind).into());
-                out.bytes(bytes);
-            }
-        }
+        let parts: Vec<SpelledPart> = self.parts.iter().map(spell).collect();
+        let fields: Vec<Vec<u8>> = fields.iter().map(|field| field.to_vec()).collect();
+        out.0.extend(spell_parts(&fields, &parts));
         out.0
     }
 

@@ -39,9 +39,14 @@ impl<'a> Cursor<'a> {
 
     /// Bytes with their number before them. Nothing is reserved.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let (len, rest) = read_number(self.0)?;
-        let missing = || DecodeError::Truncated { missing: len - rest.len() as u64 };
-        let parts = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
+        let len = self.number()?;
+        self.take(len)
+    }
+
+    /// So many bytes. Nothing is reserved.
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], DecodeError> {
+        let parts = usize::try_from(len).ok().and_then(|len| self.0.split_at_checked(len));
+        let missing = || DecodeError::Truncated { missing: len - self.0.len() as u64 };
         let (bytes, rest) = parts.ok_or_else(missing)?;
         self.0 = rest;
         Ok(bytes)

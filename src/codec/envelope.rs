@@ -19,8 +19,28 @@ use crate::codec::error::DecodeError;
 
 const MAGIC: [u8; 4] = *b"DRFT";
 
-/// The format that this version writes, and the only one that it reads. In format 1 a replica wrote under one id for good.
-pub(super) const FORMAT: u8 = 2;
+/// The format that this version writes.
+pub(super) const FORMAT: u8 = Format::Columns as u8;
+
+/// The oldest format that this version reads.
+pub(super) const OLDEST_FORMAT: u8 = Format::Rows as u8;
+
+/// The formats that this version reads: they differ in the parts of a delta. In format 1 a replica wrote under one id for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    Rows = 2,
+    Columns = 3,
+}
+
+impl Format {
+    fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        match byte {
+            2 => Ok(Self::Rows),
+            3 => Ok(Self::Columns),
+            other => Err(DecodeError::Format(other)),
+        }
+    }
+}
 
 const CHECKSUM: std::ops::Range<usize> = 7..15;
 const HEAD: usize = 15;
@@ -82,7 +102,15 @@ pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
     message
 }
 
-pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
+/// What is in an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Opened<'a> {
+    pub(super) format: Format,
+    pub(super) kind: Kind,
+    pub(super) body: &'a [u8],
+}
+
+pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
     let magic = bytes.iter().zip(&MAGIC).take_while(|(a, b)| a == b).count();
     if magic < MAGIC.len().min(bytes.len()) {
         return Err(DecodeError::Magic);
@@ -90,9 +118,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
     let Some(head) = bytes.get(..HEAD) else {
         return Err(DecodeError::Truncated { missing: (HEAD + 1 - bytes.len()) as u64 });
     };
-    if head[4] != FORMAT {
-        return Err(DecodeError::Format(head[4]));
-    }
+    let format = Format::from_byte(head[4])?;
     let (length, rest) = read_number(&bytes[HEAD..])?;
     let have = rest.len() as u64;
     if have < length {
@@ -106,15 +132,13 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Kind, &[u8]), DecodeError> {
     if head[6] != 0 {
         return Err(DecodeError::Flags(head[6]));
     }
-    Ok((Kind::from_byte(head[5])?, rest))
+    Ok(Opened { format, kind: Kind::from_byte(head[5])?, body: rest })
 }
 
 /// Opens a message that must be of one kind.
-pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<&[u8], DecodeError> {
-    match open(bytes)? {
-        (found, body) if found == kind => Ok(body),
-        (found, _) => Err(found.instead_of(kind.name())),
-    }
+pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<Opened<'_>, DecodeError> {
+    let opened = open(bytes)?;
+    if opened.kind == kind { Ok(opened) } else { Err(opened.kind.instead_of(kind.name())) }
 }
 
 /// A number as LEB128, in its shortest form.
@@ -198,7 +222,8 @@ mod tests {
         for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
             let body = vec![5; len];
             let message = seal(Kind::Complete, body.clone());
-            assert_eq!(open(&message), Ok((Kind::Complete, &body[..])));
+            let opened = Opened { format: Format::Columns, kind: Kind::Complete, body: &body };
+            assert_eq!(open(&message), Ok(opened));
         }
     }
 
@@ -212,7 +237,7 @@ mod tests {
         };
         assert_eq!(open(&with(0, b'X')), Err(DecodeError::Magic));
         assert_eq!(open(b"XY"), Err(DecodeError::Magic));
-        assert_eq!(open(&with(4, FORMAT - 1)), Err(DecodeError::Format(FORMAT - 1)));
+        assert_eq!(open(&with(4, 1)), Err(DecodeError::Format(1)));
         assert_eq!(open(&with(4, FORMAT + 1)), Err(DecodeError::Format(FORMAT + 1)));
         assert_eq!(open(&with(9, !good[9])), Err(DecodeError::Checksum));
         assert_eq!(open(&with(17, b'!')), Err(DecodeError::Checksum));

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::codec::envelope::FORMAT;
+use crate::codec::envelope::{FORMAT, OLDEST_FORMAT};
 use crate::escape::Escaped;
 
 /// Why bytes were not read. Nothing has changed.
@@ -14,8 +14,8 @@ pub enum DecodeError {
     Magic,
     /// A later version of the format, or an earlier one that is no longer read.
     #[error(
-        "format version {0} cannot be read: this version of driftless reads format {FORMAT} alone; update whichever side has \
-         the older version"
+        "format version {0} cannot be read: this version of driftless reads formats {OLDEST_FORMAT} to {FORMAT}; update \
+         whichever side has the older version"
     )]
     Format(u8),
     /// A file of a shared folder in a format that this version cannot read.
@@ -63,6 +63,18 @@ pub enum DecodeError {
     /// Not the one way in which this content is written.
     #[error("malformed: the content is not in canonical form")]
     NotCanonical,
+    /// Decoding may take more memory than the caller allows. Messages of similar contents take few bytes for what they hold, so
+    /// this may be no mistake.
+    #[error(
+        "decoding may take {needed} bytes of memory, and {limit} are allowed; if the message comes from a source that is \
+         trusted, read it with `Delta::from_bytes_within` and a higher limit"
+    )]
+    Memory {
+        /// Upper bound of the memory that decoding takes, in bytes.
+        needed: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A named limit is exceeded.
     #[error("{what} is too large: {found}, at most {limit}")]
     TooLarge {

@@ -1,19 +1,22 @@
 //! Bytes: what deltas and saved states look like outside memory.
 //!
 //! An envelope (magic, format version, kind, flags, checksum, length) around a sequence of MessagePack values; `wire`
-//! lists them. The same cells, version and pruned version always make the same bytes, and only those bytes are read:
+//! lists them. The last holds the parts of a delta as [`columns`]. The same cells, version and pruned version always make the same bytes, and only those bytes are read:
 //! what was decoded is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another
 //! order.
 //!
-//! What a stranger's bytes can do is return a [`DecodeError`]. Memory while decoding stays within eight times the input
-//! and 64 KiB, and within 16 times what the heads and births in it take; nothing is reserved because a length field says so unless as many bytes are there. A [slice](encode_slice)
-//! is read with versions that both sides know: memory is within that and a few times these versions. A list of devices, each
-//! of which may be four bytes, takes up to 48 times the input; so does opening a saved state, since it is built beside what was
-//! decoded.
+//! The worst that a stranger's bytes can do is to return a [`DecodeError`]. Memory while decoding stays within a limit of the caller's
+//! ([`MAX_MEMORY`]), which is compared with what a message can need before anything large is reserved. Beside it, heads and births
+//! take 16 times their bytes, and 64 KiB may be taken in any case. Versions and sets of dots take eight times their bytes. A
+//! [slice](encode_slice) is read with versions that both sides know: memory is a few times these versions more. A list of devices,
+//! each of which may be four bytes, takes up to 48 times the input.
 
+mod columns;
+mod contents;
 mod cursor;
 mod envelope;
 mod error;
+mod rows;
 mod seen;
 mod slice;
 mod versions;
@@ -29,11 +32,22 @@ pub(crate) use slice::{decode_slice, encode_slice};
 
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
+#[cfg(feature = "testing")]
+pub(crate) use wire::spell_parts;
 
 use crate::id::WriterId;
 use crate::kernel::{Delta, DeltaKind};
 
-use envelope::Kind;
+use envelope::{Kind, Opened};
+use wire::{Layout, Reading};
+
+/// Bytes of memory that [`Delta::from_bytes`] takes at most: 1 GiB, enough for a million nodes with a few properties each.
+///
+/// Equal kinds of data take few bytes in a message, so decoding may take up to 700 times the length of a message, though as a rule it takes
+/// ten to twenty times as much. What it can take is known from the head of the message, before anything is reserved.
+/// [`Delta::from_bytes_within`] takes another limit: a lower one for messages of strangers, or a higher one for messages that are known
+/// to be large.
+pub const MAX_MEMORY: u64 = 1 << 30;
 
 /// A state as `save` writes it.
 pub(crate) struct SavedState {
@@ -47,7 +61,7 @@ impl Delta {
     /// The delta as bytes, the same for the same delta. O(|delta|).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        wire::write_delta(&mut body, self, &Reference::default());
+        wire::write_delta(&mut body, self, &Reference::default(), Layout::Columns(None));
         envelope::seal(kind_of(self), body)
     }
 
@@ -63,44 +77,61 @@ impl Delta {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (kind, body) = envelope::open(bytes)?;
-        decode_delta(kind, body, &Reference::default())
+        Self::from_bytes_within(bytes, MAX_MEMORY)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote, within so many bytes of memory: see [`MAX_MEMORY`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Memory`] if decoding may take more. Nothing large has been reserved by then.
+    pub fn from_bytes_within(bytes: &[u8], mut memory_limit: u64) -> Result<Self, DecodeError> {
+        decode_delta(envelope::open(bytes)?, &Reference::default(), &mut memory_limit)
     }
 }
 
 /// Reads a body that holds a delta and nothing else.
-fn decode_delta(kind: Kind, body: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
+fn decode_delta(opened: Opened<'_>, reference: &Reference, memory_left: &mut u64) -> Result<Delta, DecodeError> {
+    let Opened { format, kind, body } = opened;
     match kind {
         Kind::Incremental | Kind::Complete | Kind::Reconciled => {}
         other => return Err(other.instead_of("a delta")),
     }
-    let delta = wire::read_delta(&mut wire::Reader::new(body), kind, reference)?;
-    envelope::check_canonical(body, |out| wire::write_delta(out, &delta, reference))?;
-    Ok(delta)
+    let reading = Reading { format, kind, reference, memory_left };
+    let (delta, told) = wire::read_delta(&mut wire::Reader::new(body), reading)?;
+    wire::finish(delta, told, |delta, layout| {
+        envelope::check_canonical(body, |out| wire::write_delta(out, delta, reference, layout))
+    })
 }
 
 pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
     let mut body = Vec::new();
-    write_state(&mut body, state);
+    write_state(&mut body, state.owner, &state.delta, Layout::Columns(None));
     envelope::seal(Kind::State, body)
 }
 
 pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedState, DecodeError> {
-    let body = envelope::open_as(bytes, Kind::State)?;
+    let Opened { format, body, .. } = envelope::open_as(bytes, Kind::State)?;
     let mut reader = wire::Reader::new(body);
     let owner = wire::read_owner(&mut reader)?;
-    let delta = wire::read_delta(&mut reader, Kind::Complete, &Reference::default())?;
+    // A saved state is the app's own: one that was saved can be opened.
+    let reference = &Reference::default();
+    let mut unlimited = u64::MAX;
+    let reading = Reading { format, kind: Kind::Complete, reference, memory_left: &mut unlimited };
+    let (delta, told) = wire::read_delta(&mut reader, reading)?;
+    let delta = wire::finish(delta, told, |delta, layout| {
+        envelope::check_canonical(body, |out| write_state(out, owner, delta, layout))
+    })?;
     let state = SavedState { delta, owner };
-    envelope::check_canonical(body, |out| write_state(out, &state))?;
     if state.delta.schema() != schema {
         return Err(DecodeError::Schema { found: state.delta.schema().to_owned(), expected: schema });
     }
     Ok(state)
 }
 
-fn write_state(out: &mut impl std::io::Write, state: &SavedState) {
-    wire::write_owner(out, state.owner);
-    wire::write_delta(out, &state.delta, &Reference::default());
+fn write_state(out: &mut impl std::io::Write, owner: Option<WriterId>, delta: &Delta, layout: Layout<'_>) {
+    wire::write_owner(out, owner);
+    wire::write_delta(out, delta, &Reference::default(), layout);
 }
 
 /// The beginning of a delta that broke off: a byte for what it was sent for, then the delta as a message.
@@ -110,11 +141,17 @@ pub(crate) fn encode_staged(delta: &Delta, is_repair: bool) -> Vec<u8> {
 }
 
 pub(crate) fn decode_staged(bytes: &[u8]) -> Result<(Delta, bool), DecodeError> {
-    let body = envelope::open_as(bytes, Kind::Staged)?;
+    let body = envelope::open_as(bytes, Kind::Staged)?.body;
     match body.split_first() {
-        Some((is_repair @ (0 | 1), delta)) => Ok((Delta::from_bytes(delta)?, *is_repair == 1)),
+        Some((is_repair @ (0 | 1), delta)) => Ok((Delta::from_bytes_within(delta, u64::MAX)?, *is_repair == 1)),
         _ => Err(DecodeError::Malformed("the beginning of a delta for an unknown purpose")),
     }
+}
+
+/// An envelope around any body, for tests.
+#[cfg(feature = "testing")]
+pub(crate) fn seal_message(kind: u8, body: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+    Ok(envelope::seal(Kind::from_byte(kind)?, body))
 }
 
 fn kind_of(delta: &Delta) -> Kind {

@@ -63,7 +63,7 @@ impl Version {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let body = envelope::open_as(bytes, Kind::Version)?;
+        let body = envelope::open_as(bytes, Kind::Version)?.body;
         let mut reader = Reader::new(body);
         let table = read_ids(&mut reader)?;
         let heads = read_version(&mut reader, &Self::new(), &table, "a head")?;
@@ -117,7 +117,7 @@ impl DotSet {
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let body = envelope::open_as(bytes, Kind::Dots)?;
+        let body = envelope::open_as(bytes, Kind::Dots)?.body;
         let mut reader = Reader::new(body);
         let count: u64 = reader.read("the number of writers")?;
         let mut writers = reader.room(count, least::DOTS + least::WORD)?;
@@ -154,7 +154,7 @@ pub(crate) fn encode_devices(devices: &BTreeMap<String, Standing>) -> Vec<u8> {
 }
 
 pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>, DecodeError> {
-    let body = envelope::open_as(bytes, Kind::Devices)?;
+    let body = envelope::open_as(bytes, Kind::Devices)?.body;
     let mut reader = Reader::new(body);
     let count: u64 = reader.read("the number of devices")?;
     reader.share::<()>(count, least::DEVICE)?;

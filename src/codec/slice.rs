@@ -4,7 +4,7 @@
 //! and need not say it with each. Whoever frames a slice has a checksum and a length, so there is no envelope.
 
 use crate::codec::decode_delta;
-use crate::codec::envelope::Kind;
+use crate::codec::envelope::{Format, Kind, Opened};
 use crate::codec::error::DecodeError;
 use crate::codec::{kind_of, wire};
 use crate::kernel::Delta;
@@ -24,15 +24,16 @@ pub(crate) struct Reference {
 /// A byte for the kind and the body. O(|delta| + writers).
 pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
     let mut bytes = vec![kind_of(delta) as u8];
-    wire::write_delta(&mut bytes, delta, reference);
+    wire::write_delta(&mut bytes, delta, reference, wire::Layout::Columns(None));
     bytes
 }
 
 /// Reads what [`encode_slice`] wrote with the same reference. Any other bytes are an error, and with another reference
-/// these are an error or another delta. O(|bytes| + writers).
-pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
+/// these are an error or another delta. Takes what it needs from the memory that is left. O(|bytes| + writers).
+pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference, memory_left: &mut u64) -> Result<Delta, DecodeError> {
     let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
-    decode_delta(Kind::from_byte(*kind)?, body, reference)
+    let opened = Opened { format: Format::Columns, kind: Kind::from_byte(*kind)?, body };
+    decode_delta(opened, reference, memory_left)
 }
 
 #[cfg(test)]
@@ -46,6 +47,10 @@ mod tests {
     use crate::kernel::{DeltaKind, Environment, MergeError};
     use crate::version::Birth;
     use crate::{Dot, Graph, NodeId, Prune, Replica, WriterId};
+
+    fn read_slice(bytes: &[u8], reference: &Reference) -> Result<Delta, DecodeError> {
+        decode_slice(bytes, reference, &mut 1_000_000_000)
+    }
 
     struct Seeded(u8);
 
@@ -145,12 +150,12 @@ mod tests {
             let delta = &deltas()[which];
             let (known, other) = (differing(delta, &known), differing(delta, &other));
             let bytes = encode_slice(delta, &known);
-            prop_assert_eq!(&decode_slice(&bytes, &known), &Ok(delta.clone()));
+            prop_assert_eq!(&read_slice(&bytes, &known), &Ok(delta.clone()));
             // What is empty is told from `since`.
             let least = encode_slice(delta, &versions(delta)).len();
             prop_assert!(delta.pruned.is_empty() || bytes.len() >= least);
             // With another reference it is refused, or is a delta that those bytes spell, valid as any.
-            if let Ok(read) = decode_slice(&bytes, &other) {
+            if let Ok(read) = read_slice(&bytes, &other) {
                 misread.set(misread.get() + usize::from(&read != delta));
                 prop_assert_eq!(encode_slice(&read, &other), bytes);
                 prop_assert_eq!(Delta::from_bytes(&read.to_bytes()), Ok(read));
@@ -172,20 +177,20 @@ mod tests {
             let bytes = encode_slice(delta, &known);
             assert_eq!(bytes[0], kind);
             for i in 0..bytes.len() {
-                assert!(decode_slice(&bytes[..i], &known).is_err(), "{i}");
+                assert!(read_slice(&bytes[..i], &known).is_err(), "{i}");
                 for value in [0, 1, 2, 0x7f, 0x80, 0x90, 0xc4, 0xcf, 0xff, bytes[i] ^ 1, bytes[i] ^ 2, bytes[i] ^ 0x10]
                 {
                     let mut damaged = bytes.clone();
                     damaged[i] = value;
                     all += u32::from(damaged != bytes);
-                    let Ok(delta) = decode_slice(&damaged, &known) else { continue };
+                    let Ok(delta) = read_slice(&damaged, &known) else { continue };
                     read += u32::from(damaged != bytes);
                     assert_eq!(encode_slice(&delta, &known), damaged, "byte {i} = {value}");
                     assert_eq!(Delta::from_bytes(&delta.to_bytes()), Ok(delta), "byte {i} = {value}");
                 }
             }
             let trailing = [&bytes[..], &[0]].concat();
-            assert_eq!(decode_slice(&trailing, &known), Err(DecodeError::NotCanonical));
+            assert_eq!(read_slice(&trailing, &known), Err(DecodeError::NotCanonical));
         }
         assert!(read * 50 > all, "only {read} of {all} were read");
     }
@@ -198,7 +203,7 @@ mod tests {
         let read = |change: &dyn Fn(&mut Reference)| {
             let mut known = good.clone();
             change(&mut known);
-            decode_slice(&bytes, &known)
+            read_slice(&bytes, &known)
         };
         assert_eq!(read(&|_| {}), Ok(incremental.clone()));
         // What a kind does not have is not taken from the reference either.
@@ -222,8 +227,8 @@ mod tests {
         let head = incremental.upto.heads()[0];
         less.upto = with(&less.upto, head.writer, head.counter + 1);
         let listed = encode_slice(&incremental, &less);
-        assert_eq!(decode_slice(&listed, &less), Ok(incremental));
-        assert_eq!(decode_slice(&listed, &known), Err(DecodeError::NotCanonical));
+        assert_eq!(read_slice(&listed, &less), Ok(incremental));
+        assert_eq!(read_slice(&listed, &known), Err(DecodeError::NotCanonical));
     }
 
     #[test]
@@ -253,7 +258,7 @@ mod tests {
                 let bytes = encode_slice(&delta, known);
                 println!("{} bytes", bytes.len());
                 assert!(bytes.len() < 150, "{}", bytes.len());
-                assert_eq!(decode_slice(&bytes, known), Ok(delta.clone()));
+                assert_eq!(read_slice(&bytes, known), Ok(delta.clone()));
             }
         }
     }

@@ -8,11 +8,13 @@
 //! 5. births, in chains;
 //! 6. `fields` × binary, sorted: the names of cells;
 //! 7. in a reconciled delta only, `dead` × ([`DeadWriter`], its `words` × [`DeadWord`]);
-//! 8. `parts` × ([`WirePart`], its `known` × [`WireKnown`], its `writes` × [`WireWrite`]), by entity.
+//! 8. the parts, as [`columns`] in one binary. More than a GiB of columns is cut: further binaries follow one of exactly a GiB, up to a
+//!    shorter one. In format 2 the parts are [`rows`].
 //!
 //! Fields and writers are named by their places in the tables. Numbers that grow with time are differences, modulo 2⁶⁴,
 //! from the one before.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -20,26 +22,30 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use crate::bugs::{Bug, is};
-use crate::clock::Stamp;
-use crate::codec::envelope::Kind;
+use crate::codec::columns::{self, Announced, Told};
+use crate::codec::envelope::{Format, Kind};
 use crate::codec::error::DecodeError;
+use crate::codec::rows;
 use crate::codec::slice::Reference;
 use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
 use crate::id::WriterId;
-use crate::kernel::{
-    Delta, DeltaKind, DeltaWrite, DotSet, Entity, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_PAYLOAD_LEN,
-    MAX_SCHEMA_LEN, Part, Payload,
-};
+use crate::kernel::{Delta, DeltaKind, DotSet, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_SCHEMA_LEN};
 use crate::version::{HeadsChange, Version};
 
 /// Siblings are counted in 32 bits while reading. Four thousand million would need 256 GiB of memory.
 const MAX_SIBLINGS: u64 = u32::MAX as u64;
 
+/// The longest binary of columns: MessagePack counts the bytes of one in 32 bits.
+const MAX_BINARY: usize = 1 << 30;
+
+/// Bytes of memory for each byte of rows, at most: the smallest write takes eight bytes, and 48 in memory.
+const ROWS_MEMORY: u64 = 8;
+
 /// How deep the values above nest, with one to spare; rmp-serde's own limit of 1024 would need a large stack.
 const MAX_NESTING: usize = 3;
 
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+pub(super) struct Head<'a> {
     #[serde(borrow)]
     schema: &'a str,
     #[serde(borrow)]
@@ -47,9 +53,17 @@ struct Head<'a> {
     news: u64,
     fields: u64,
     dead: u64,
-    parts: u64,
-    known: u64,
-    writes: u64,
+    pub(super) parts: u64,
+    pub(super) known: u64,
+    pub(super) writes: u64,
+}
+
+/// The layout in which parts are written.
+#[derive(Clone, Copy)]
+pub(super) enum Layout<'a> {
+    Rows,
+    /// With what was found out when they were read, if they were.
+    Columns(Option<&'a Told>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,43 +79,11 @@ struct DeadWord {
     word: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct WirePart<'a> {
-    kind: u8,
-    #[serde(borrow)]
-    id: &'a Bytes,
-    whole: bool,
-    known: u64,
-    writes: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireKnown {
-    field: u32,
-    writer: u32,
-    counter: i64,
-}
-
-/// `kind` is 0 for a tombstone and one more than the payload's kind else.
-#[derive(Serialize, Deserialize)]
-struct WireWrite<'a> {
-    field: u32,
-    writer: u32,
-    counter: i64,
-    stamp: i64,
-    kind: u16,
-    #[serde(borrow)]
-    content: &'a Bytes,
-}
-
 /// The fewest bytes that the values above take: a count is believed only if so many are there.
 mod least {
     pub(super) const FIELD: u64 = 2;
     pub(super) const DEAD_WRITER: u64 = 3;
     pub(super) const DEAD_WORD: u64 = 3;
-    pub(super) const PART: u64 = 23;
-    pub(super) const KNOWN: u64 = 4;
-    pub(super) const WRITE: u64 = 8;
 }
 
 /// Differences between numbers, modulo 2⁶⁴: any two numbers have one, small for near ones.
@@ -141,7 +123,7 @@ fn base_of_pruned<'a>(reference: &'a Reference, since: &'a Version) -> &'a Versi
     if reference.since.is_empty() { base(&reference.pruned, since) } else { &reference.pruned }
 }
 
-pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference) {
+pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference, layout: Layout<'_>) {
     let none = (Version::new(), DotSet::new());
     let (at, dead) = match delta.kind() {
         DeltaKind::Reconciled { at, dead } => (Some(at), dead),
@@ -188,36 +170,65 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
             write(out, &DeadWord { block: blocks.encode(*block), word: *word });
         }
     }
-    let (mut known_counters, mut counters, mut stamps) =
-        (Differences::default(), Differences::default(), Differences::default());
-    for part in delta.parts() {
-        write(
-            out,
-            &WirePart {
-                kind: part.entity.kind(),
-                id: Bytes::new(part.entity.id()),
-                whole: part.whole,
-                known: part.known.len() as u64,
-                writes: part.writes.len() as u64,
-            },
-        );
-        for known in part.known {
-            let counter = known_counters.encode(known.counter);
-            write(out, &WireKnown { field: known.field, writer: known.writer, counter });
+    match layout {
+        Layout::Rows => rows::write_parts(out, delta),
+        Layout::Columns(told) => write_binaries(out, &columns::write_parts(delta, told), MAX_BINARY),
+    }
+}
+
+/// The parts of a delta as the end of its body, for tests: nothing of it needs to make sense.
+#[cfg(feature = "testing")]
+pub(crate) fn spell_parts(delta: &Delta) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_binaries(&mut out, &columns::write_parts(delta, None), MAX_BINARY);
+    out
+}
+
+/// Writes bytes as MessagePack binaries of `most` bytes each, the last of which is shorter.
+fn write_binaries(out: &mut impl Write, pieces: &[Vec<u8>], most: usize) {
+    let mut left: usize = pieces.iter().map(Vec::len).sum();
+    let (mut pieces, mut piece) = (pieces.iter(), &[][..]);
+    loop {
+        let len = left.min(most);
+        write_binary_head(out, len as u32);
+        let mut of_binary = len;
+        while of_binary > 0 {
+            if piece.is_empty() {
+                piece = pieces.next().map_or(&[], |piece| piece);
+                continue;
+            }
+            let (now, later) = piece.split_at(piece.len().min(of_binary));
+            // Neither a vector nor a comparison fails to take bytes.
+            let _ = out.write_all(now);
+            (piece, of_binary) = (later, of_binary - now.len());
         }
-        for sibling in part.writes {
-            let payload = sibling.payload.as_ref();
-            write(
-                out,
-                &WireWrite {
-                    field: sibling.field,
-                    writer: sibling.writer,
-                    counter: counters.encode(sibling.counter),
-                    stamp: stamps.encode(sibling.stamp.to_bits()),
-                    kind: payload.map_or(0, |p| if is(Bug::KindLost) { 1 } else { u16::from(p.kind()) + 1 }),
-                    content: Bytes::new(payload.map_or(&[], Payload::bytes)),
-                },
-            );
+        left -= len;
+        if len < most {
+            return;
+        }
+    }
+}
+
+fn write_binary_head(out: &mut impl Write, len: u32) {
+    let [.., high, low] = len.to_be_bytes();
+    let _ = match len {
+        0..=0xff => out.write_all(&[0xc4, low]),
+        0x100..=0xffff => out.write_all(&[0xc5, high, low]),
+        _ => out.write_all(&[&[0xc6][..], &len.to_be_bytes()].concat()),
+    };
+}
+
+/// Reads what [`write_binaries`] wrote.
+fn read_binaries<'a>(reader: &mut Reader<'a>, most: usize) -> Result<Cow<'a, [u8]>, DecodeError> {
+    let mut all = Cow::Borrowed(&[][..]);
+    loop {
+        let next: &'a Bytes = reader.read("the parts")?;
+        match all.is_empty() {
+            true => all = Cow::Borrowed(&next[..]),
+            false => all.to_mut().extend_from_slice(next),
+        }
+        if next.len() < most {
+            return Ok(all);
         }
     }
 }
@@ -273,7 +284,7 @@ pub(super) fn check(conditions: impl IntoIterator<Item = (bool, &'static str)>) 
     broken.map_or(Ok(()), |(_, what)| Err(DecodeError::Malformed(what)))
 }
 
-fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
+pub(super) fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
     let (found, limit) = (found as u64, limit as u64);
     if found > limit { Err(DecodeError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
@@ -283,7 +294,20 @@ pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<Option<WriterId>, De
     owner.map(|id| writer_id(id)).transpose()
 }
 
-pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Reference) -> Result<Delta, DecodeError> {
+/// Where and how a delta is read.
+pub(super) struct Reading<'a> {
+    pub(super) format: Format,
+    pub(super) kind: Kind,
+    pub(super) reference: &'a Reference,
+    /// Bytes of memory that decoding may take; less by what was needed afterwards.
+    pub(super) memory_left: &'a mut u64,
+}
+
+/// Reads a delta that is yet to be [finished](finish). The second result is `None` for rows.
+pub(super) fn read_delta(
+    reader: &mut Reader<'_>,
+    Reading { format, kind, reference, memory_left }: Reading<'_>,
+) -> Result<(Delta, Option<Told>), DecodeError> {
     let head: Head<'_> = reader.read("the head")?;
     within("the name of the type", head.schema.len(), MAX_SCHEMA_LEN)?;
     let siblings = head.known.saturating_add(head.writes);
@@ -291,15 +315,22 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
         return Err(DecodeError::TooLarge { what: "the number of siblings", found: siblings, limit: MAX_SIBLINGS });
     }
     // All at once, or each count could claim the whole body for itself.
+    let announced = Announced { parts: head.parts, known: head.known, writes: head.writes };
+    let of_parts = match format {
+        Format::Rows => [rows::least::PART, rows::least::KNOWN, rows::least::WRITE],
+        // A part is the number of its shape, and a known sibling its dot; how many writes there may be is asked below.
+        Format::Columns => [1, 1, 0],
+    };
     let counts = [
         (head.fields, least::FIELD),
         (head.dead, least::DEAD_WRITER + least::DEAD_WORD),
-        (head.parts, least::PART),
-        (head.known, least::KNOWN),
-        (head.writes, least::WRITE),
+        (head.parts, of_parts[0]),
+        (head.known, of_parts[1]),
+        (head.writes, of_parts[2]),
     ];
-    let announced = counts.iter().map(|(count, least)| u128::from(*count) * u128::from(*least)).sum::<u128>();
-    check([(announced <= u128::from(reader.len), "more is announced than the body can hold")])?;
+    let least = counts.iter().map(|(count, least)| u128::from(*count) * u128::from(*least)).sum::<u128>();
+    let is_possible = format == Format::Rows || columns::is_possible(announced, reader.len);
+    check([(least <= u128::from(reader.len) && is_possible, "more is announced than the body can hold")])?;
 
     let fingerprint = head.fingerprint.map(|bytes| {
         let bytes = <[u8; 16]>::try_from(&bytes[..]);
@@ -342,8 +373,34 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, kind: Kind, reference: &Refere
         _ => DeltaKind::Complete,
     };
     check_kind(&delta, &head)?;
-    read_parts(reader, &head, &mut delta)?;
-    check([(delta.has_distinct_dots(), "one dot in two places")])?;
+    let told = match format {
+        Format::Rows => {
+            columns::take_memory(memory_left, reader.len.saturating_mul(ROWS_MEMORY))?;
+            rows::read_parts(reader, &head, &mut delta)?;
+            None
+        }
+        Format::Columns => {
+            let bytes = read_binaries(reader, MAX_BINARY)?;
+            Some(columns::read_parts(&mut delta, &bytes, announced, memory_left)?)
+        }
+    };
+    Ok((delta, told))
+}
+
+/// Checks what was read, puts its parts in order, and checks that it was spelled as `write` does: the last step of reading.
+pub(super) fn finish(
+    mut delta: Delta,
+    told: Option<Told>,
+    is_canonical: impl FnOnce(&Delta, Layout<'_>) -> Result<(), DecodeError>,
+) -> Result<Delta, DecodeError> {
+    let are_distinct = told.as_ref().is_some_and(|told| told.are_dots_distinct);
+    let layout = told.as_ref().map_or(Layout::Rows, |told| Layout::Columns(Some(told)));
+    is_canonical(&delta, layout)?;
+    if told.is_some() {
+        columns::sort(&mut delta);
+    }
+    check_parts(&delta)?;
+    check([(are_distinct || delta.has_distinct_dots(), "one dot in two places")])?;
     Ok(delta)
 }
 
@@ -390,76 +447,50 @@ fn check_kind(delta: &Delta, head: &Head<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn read_parts(reader: &mut Reader<'_>, head: &Head<'_>, delta: &mut Delta) -> Result<(), DecodeError> {
-    delta.parts = reader.room(head.parts, least::PART)?;
-    delta.known = reader.room(head.known, least::KNOWN)?;
-    delta.writes = reader.room(head.writes, least::WRITE)?;
-    let (mut used, mut writes) = (vec![false; delta.fields.len()], vec![false; delta.writers.len()]);
+/// What holds of the parts of any delta, in whatever layout they came.
+fn check_parts(delta: &Delta) -> Result<(), DecodeError> {
+    let (mut fields, mut writers) = (vec![false; delta.fields.len()], vec![false; delta.writers.len()]);
     let complete = delta.kind == DeltaKind::Complete;
-    let (mut known_counters, mut counters, mut stamps) =
-        (Differences::default(), Differences::default(), Differences::default());
-    for _ in 0..head.parts {
-        let part: WirePart<'_> = reader.read("an entity")?;
-        let id = <[u8; 16]>::try_from(&part.id[..]);
-        let id = id.map_err(|_| DecodeError::Malformed("an entity whose id is not 16 bytes long"))?;
-        let entity = Entity::new(part.kind, id);
-        let (known_start, writes_start) = (delta.known.len(), delta.writes.len());
+    let mut last = None;
+    for part in delta.parts() {
         check([
-            (delta.parts.last().is_none_or(|last| last.entity < entity), "entities out of order"),
+            (last.is_none_or(|last| last < part.entity), "entities out of order"),
             (part.whole || !complete, "a part of an entity in a complete delta"),
-            (part.known <= head.known - known_start as u64, "more known siblings than were announced"),
-            (part.writes <= head.writes - writes_start as u64, "more siblings than were announced"),
-            (part.known > 0 || part.writes > 0 || part.whole && !complete, "an entity without siblings"),
+            (
+                !part.known.is_empty() || !part.writes.is_empty() || part.whole && !complete,
+                "an entity without siblings",
+            ),
         ])?;
-        for _ in 0..part.known {
-            let WireKnown { field, writer, counter } = reader.read("a known sibling")?;
-            let known = Known { field, writer, counter: known_counters.decode(counter) };
-            use_place(&mut used, field, "a field that is not listed")?;
-            use_place(&mut writes, writer, "a writer that is not listed")?;
+        last = Some(part.entity);
+        let mut before = None;
+        for known in part.known {
+            use_place(&mut fields, known.field, "a field that is not listed")?;
+            use_place(&mut writers, known.writer, "a writer that is not listed")?;
             check([
-                (delta.known[known_start..].last().is_none_or(|last| *last < known), "known siblings out of order"),
+                (before.is_none_or(|before: &Known| before < known), "known siblings out of order"),
                 (known.counter > 0, "a sibling without its content"),
             ])?;
-            delta.known.push(known);
+            before = Some(known);
         }
-        for _ in 0..part.writes {
-            let wire: WireWrite<'_> = reader.read("a sibling")?;
-            use_place(&mut used, wire.field, "a field that is not listed")?;
-            use_place(&mut writes, wire.writer, "a writer that is not listed")?;
-            let write = read_write(&wire, counters.decode(wire.counter), stamps.decode(wire.stamp))?;
-            let key = |w: &DeltaWrite| (w.field, w.writer, w.counter);
-            let last = delta.writes[writes_start..].last();
+        let mut before = None;
+        for write in part.writes {
+            use_place(&mut fields, write.field, "a field that is not listed")?;
+            use_place(&mut writers, write.writer, "a writer that is not listed")?;
+            let key = (write.field, write.writer, write.counter);
             check([
-                (last.is_none_or(|last| key(last) < key(&write)), "siblings out of order"),
+                (before.is_none_or(|before| before < key), "siblings out of order"),
                 (write.counter > 0, "a sibling that no write made"),
             ])?;
-            delta.writes.push(write);
+            before = Some(key);
         }
-        let (known_end, writes_end) = (delta.known.len(), delta.writes.len());
-        delta.parts.push(Part { entity, whole: part.whole, known_end, writes_end });
     }
     check([
-        (delta.known.len() as u64 == head.known, "fewer known siblings than were announced"),
-        (delta.writes.len() as u64 == head.writes, "fewer siblings than were announced"),
-        (used.iter().all(|used| *used), "a field that nothing uses"),
-        (writes.iter().all(|used| *used), "a writer that nothing uses"),
+        (fields.iter().all(|used| *used), "a field that nothing uses"),
+        (writers.iter().all(|used| *used), "a writer that nothing uses"),
     ])
 }
 
 fn use_place(used: &mut [bool], place: u32, what: &'static str) -> Result<(), DecodeError> {
     *used.get_mut(place as usize).ok_or(DecodeError::Malformed(what))? = true;
     Ok(())
-}
-
-fn read_write(wire: &WireWrite<'_>, counter: u64, stamp: u64) -> Result<DeltaWrite, DecodeError> {
-    within("a value", wire.content.len(), MAX_PAYLOAD_LEN)?;
-    let payload = match wire.kind.checked_sub(1) {
-        Some(kind) => {
-            let kind = u8::try_from(kind).map_err(|_| DecodeError::Malformed("a kind past 255"))?;
-            Some(Payload::new(kind, wire.content))
-        }
-        None if wire.content.is_empty() => None,
-        None => return Err(DecodeError::Malformed("a tombstone with content")),
-    };
-    Ok(DeltaWrite { field: wire.field, writer: wire.writer, counter, stamp: Stamp::from_bits(stamp), payload })
 }

@@ -61,7 +61,7 @@ pub use state::{Contest, State, Touched};
 
 pub(crate) use cell::Cell;
 pub(crate) use compare::entity_differences;
-pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part};
+pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part, PartRef};
 pub(crate) use doubled::once;
 pub(crate) use edit::{Author, Go, Log, Own};
 pub(crate) use merge::{Checked, Merging};

@@ -174,7 +174,72 @@ pub fn repair_checksum(message: &mut [u8]) {
     crate::codec::repair_checksum(message);
 }
 
-/// The same for a frame of a [`Session`](crate::sync::Session).
+/// A part of a delta that a test spells by hand: nothing of it needs to make sense. Fields and writers are places in the tables of
+/// the delta.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SpelledPart {
+    /// Kind and id of the entity.
+    pub entity: (u8, [u8; 16]),
+    /// True if it says that all cells of the entity are here.
+    pub whole: bool,
+    /// Siblings without content: field, writer, counter.
+    pub known: Vec<(u32, u32, u64)>,
+    /// Writes.
+    pub writes: Vec<SpelledWrite>,
+}
+
+/// A write that a test spells by hand.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SpelledWrite {
+    /// Place of the field.
+    pub field: u32,
+    /// Place of the writer.
+    pub writer: u32,
+    /// Counter of the dot.
+    pub counter: u64,
+    /// Bits of the stamp.
+    pub stamp: u64,
+    /// Kind and bytes of the payload; `None` for a tombstone.
+    pub payload: Option<(u8, Vec<u8>)>,
+}
+
+/// The parts of a delta with these fields, in the spelling of the format: the end of the body of a message.
+pub fn spell_parts(fields: &[Vec<u8>], parts: &[SpelledPart]) -> Vec<u8> {
+    use crate::kernel::{DeltaWrite, Entity, Known, Part, Payload};
+    let replica = crate::replica::Replica::<Raw>::with_environment(TestEnvironment::new(0));
+    let mut delta = replica.complete();
+    fields.iter().for_each(|field| delta.fields.push(field));
+    for part in parts {
+        let known = part.known.iter().map(|(field, writer, counter)| Known {
+            field: *field,
+            writer: *writer,
+            counter: *counter,
+        });
+        delta.known.extend(known);
+        delta.writes.extend(part.writes.iter().map(|write| DeltaWrite {
+            field: write.field,
+            writer: write.writer,
+            counter: write.counter,
+            stamp: crate::clock::Stamp::from_bits(write.stamp),
+            payload: write.payload.as_ref().map(|(kind, bytes)| Payload::new(*kind, bytes)),
+        }));
+        let (known_end, writes_end) = (delta.known.len(), delta.writes.len());
+        let entity = Entity::new(part.entity.0, part.entity.1);
+        delta.parts.push(Part { entity, whole: part.whole, known_end, writes_end });
+    }
+    crate::codec::spell_parts(&delta)
+}
+
+/// A message of this kind around any body, with the length and the checksum that fit.
+///
+/// # Errors
+///
+/// [`DecodeError`](crate::DecodeError) if no message has this kind.
+pub fn seal_message(kind: u8, body: Vec<u8>) -> Result<Vec<u8>, crate::codec::DecodeError> {
+    crate::codec::seal_message(kind, body)
+}
+
+/// Makes the checksum of a frame of a [`Session`](crate::sync::Session) fit its other bytes.
 pub fn repair_frame_checksum(frame: &mut [u8]) {
     crate::sync::repair_frame_checksum(frame);
 }

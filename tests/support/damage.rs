@@ -8,14 +8,21 @@ use driftless::testing::{repair_checksum, repair_frame_checksum};
 /// The bytes of an envelope before the length of its body.
 pub(crate) const HEAD: usize = 15;
 /// The version of the format that is written.
-pub(crate) const FORMAT_VERSION: u8 = 2;
+pub(crate) const FORMAT_VERSION: u8 = 3;
+/// The version of the format that is read beside it, with rows of parts.
+pub(crate) const ROWS_VERSION: u8 = 2;
 const FORMAT: usize = 4;
 const KIND: usize = 5;
 const FLAGS: usize = 6;
 
 /// An envelope around any body, whose length and checksum fit.
 pub(crate) fn seal(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut message = [&b"DRFT"[..], &[FORMAT_VERSION, kind, 0], &[0; 8], &leb128(body.len() as u64)].concat();
+    seal_as(FORMAT_VERSION, kind, body)
+}
+
+/// The same in any format.
+pub(crate) fn seal_as(format: u8, kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = [&b"DRFT"[..], &[format, kind, 0], &[0; 8], &leb128(body.len() as u64)].concat();
     message.extend_from_slice(body);
     repair_checksum(&mut message);
     message
@@ -173,6 +180,7 @@ pub(crate) fn damage_envelope(message: &[u8], visit: Visit<'_>) {
     let (kind, body) = open(message);
     damage_bytes(body, &mut |sort, damaged| visit(sort, &seal(kind, damaged)));
     damage_values(body, &mut |sort, damaged| visit(sort, &seal(kind, damaged)));
+    damage_columns(body, &mut |sort, damaged| visit(sort, &seal(kind, damaged)));
 
     damage_as_it_is(message, visit);
     let mut repaired = |mut damaged: Vec<u8>| {
@@ -195,6 +203,21 @@ pub(crate) fn damage_envelope(message: &[u8], visit: Visit<'_>) {
     for trailing in [&[0][..], &[0xc0], &message[..HEAD], message] {
         repaired([message, trailing].concat());
     }
+}
+
+/// Damage to the columns that end a body, in a binary whose length fits.
+fn damage_columns(body: &[u8], visit: Visit<'_>) {
+    let all = values(body);
+    let Some(last) = all.iter().rfind(|value| value.depth == 0).filter(|value| value.sort == Sort::Bytes) else {
+        return;
+    };
+    let columns = &body[last.head.end..last.end];
+    let mut in_place = |sort, damaged: &[u8]| {
+        let head = &heads(Sort::Bytes, damaged.len() as u64)[0];
+        visit(sort, &[&body[..last.head.start], head, damaged].concat());
+    };
+    damage_bytes(columns, &mut in_place);
+    damage_numbers(columns, &mut in_place);
 }
 
 /// Of a message of many parts: cut off anywhere, or one bit of any byte flipped.

@@ -16,8 +16,14 @@ use crate::sync::folder::report::{FolderError, FolderReport};
 use crate::sync::replicated::Replicated;
 
 /// The longest file that is read or written, unless [`Folder::with_file_limit`] says otherwise. A file is read as a whole, and
-/// decoding takes up to eight times its size: two GiB, which the machines that hold such states have.
+/// decoding takes up to sixteen times this limit: 4 GiB, which the machines that hold such states have.
 pub const MAX_FILE_LEN: u64 = 256 << 20;
+
+/// Bytes of memory that decoding may take for each byte of the limit of a file's length.
+pub(super) const MEMORY_PER_BYTE: u64 = 16;
+
+/// Bytes of memory that decoding may take however low that limit is: what a few thousand writes take.
+pub(super) const LEAST_MEMORY: u64 = 1 << 20;
 
 /// How many files follow a checkpoint at most: so many are listed and read in well under a second.
 pub const MAX_CHAIN_FILES: usize = 256;
@@ -117,7 +123,7 @@ impl<T: Crdt> Folder<T> {
         })
     }
 
-    /// Reads and writes files of up to `bytes`, instead of [`MAX_FILE_LEN`]. Decoding one takes up to eight times as much.
+    /// Reads and writes files of up to `bytes`, instead of [`MAX_FILE_LEN`]. Decoding one takes up to sixteen times as much.
     ///
     /// A delta that is longer is written in parts, up to [`MAX_PARTS`](crate::sync::MAX_PARTS) files that are read together:
     /// reading such a delta takes the memory of all its parts.

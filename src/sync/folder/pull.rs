@@ -15,7 +15,7 @@ use crate::kernel::{Crdt, Delta, MergeError, RepairError};
 use crate::replica::Replica;
 use crate::sync::folder::files::{self, Listing, Mark, Unit};
 use crate::sync::folder::format::{self, Summary};
-use crate::sync::folder::handle::Folder;
+use crate::sync::folder::handle::{Folder, LEAST_MEMORY, MEMORY_PER_BYTE};
 use crate::sync::folder::report::{Diverged, FolderError, FolderReport, MergedFile, SkipReason, SkippedFile};
 use crate::sync::replicated::Replicated;
 
@@ -234,7 +234,8 @@ impl<T: Crdt> Folder<T> {
             let body = format::open(&bytes, &file.mark.header)?;
             all.extend_from_slice(body.delta);
         }
-        let delta = format::decode(&all, statement)?;
+        let longest = self.limit.max(all.len() as u64);
+        let delta = format::decode(&all, statement, longest.saturating_mul(MEMORY_PER_BYTE).max(LEAST_MEMORY))?;
         Ok((Summary::of(&delta, statement), delta))
     }
 

@@ -132,6 +132,17 @@ pub enum SkipReason {
         /// The longest there may be.
         limit: u64,
     },
+    /// Decoding it may take more memory than the limit of a file's length allows for.
+    #[error(
+        "decoding it may take {needed} bytes of memory, and {limit} are allowed; raise the limit with `with_file_limit` if \
+         this is no mistake"
+    )]
+    Memory {
+        /// Upper bound of the memory that decoding takes, in bytes.
+        needed: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Some of the files that hold one delta are not here.
     #[error("{have} of the {of} files that belong together are here; the others have not arrived")]
     PartsMissing {

@@ -176,7 +176,7 @@ pub(super) struct DueFrames {
 
 impl<T: Crdt> Session<T> {
     /// The oldest and the newest version of the protocol that this version of the crate speaks.
-    pub const PROTOCOLS: (u8, u8) = (1, 1);
+    pub const PROTOCOLS: (u8, u8) = (2, 2);
 
     /// One end of a session. The seed is 16 random bytes, fresh for each.
     ///

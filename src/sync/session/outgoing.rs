@@ -33,13 +33,10 @@ impl Outgoing {
         receiver: &Standing,
     ) -> Self {
         let reference = reference(receiver);
-        let slices = |delta: &Delta| -> Vec<Vec<u8>> {
-            delta.slices(SLICE_LEN).map(|slice| encode_slice(&slice, &reference)).collect()
-        };
-        let changes = changes.map(slices).unwrap_or_default();
+        let changes = changes.map(|changes| slices(changes, &reference)).unwrap_or_default();
         let mut bytes = Vec::new();
         Header { changes: changes.len() as u64, ..*header }.write(&mut bytes);
-        for slice in changes.into_iter().chain(slices(delta)) {
+        for slice in changes.into_iter().chain(slices(delta, &reference)) {
             write_number(&mut bytes, slice.len() as u64);
             bytes.extend(slice);
         }
@@ -94,4 +91,38 @@ impl Outgoing {
 pub(super) fn reference(receiver: &Standing) -> Reference {
     let Standing { version, pruned } = receiver.clone();
     Reference { since: version.clone(), upto: version.clone(), pruned, at: version }
+}
+
+/// A delta in slices as bytes.
+///
+/// The length of a slice is estimated before it is encoded, and similar contents take fewer bytes than that. A receiver refuses
+/// [slices that are too short](crate::sync::session::stream::read), so short ones are joined until they are half as long as a slice is meant to be. Of two
+/// neighbours at least one is.
+fn slices(delta: &Delta, reference: &Reference) -> Vec<Vec<u8>> {
+    const SHORT: usize = SLICE_LEN / 2;
+    let (mut slices, mut waiting, mut len, mut enough) = (Vec::new(), Vec::new(), 0, SHORT);
+    for slice in delta.slices(SLICE_LEN) {
+        let bytes = encode_slice(&slice, reference);
+        let is_short = bytes.len() < SHORT;
+        if is_short {
+            len += bytes.len();
+            waiting.push(slice);
+        }
+        if is_short && len < enough {
+            continue;
+        }
+        // Joined they may take fewer bytes than apart. They are encoded again only as often as their length doubles.
+        waiting = Delta::concat(waiting).into_iter().collect();
+        let joined: Vec<_> = waiting.iter().map(|joined| encode_slice(joined, reference)).collect();
+        if !is_short || joined.iter().all(|bytes| bytes.len() >= SHORT) {
+            slices.extend(joined);
+            slices.extend((!is_short).then_some(bytes));
+            waiting.clear();
+            (len, enough) = (0, SHORT);
+        } else {
+            enough = 2 * len;
+        }
+    }
+    slices.extend(Delta::concat(waiting).map(|rest| encode_slice(&rest, reference)));
+    slices
 }

@@ -110,9 +110,9 @@ impl<T: Crdt> Session<T> {
             StreamForm::Resumed => {
                 let staged = self.options.staged.take().ok_or(Refusal::Unfit)?;
                 is_repair = staged.is_repair;
-                resume(staged.delta, basis, &slices, replica.replica().version())?
+                resume(staged.delta, basis, &slices, replica.replica().version(), self.options.memory())?
             }
-            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
+            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices, &mut self.options.memory())?,
             StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,
         };
         let new_writers = self.check_claims(replica.replica(), &delta)?;
@@ -142,7 +142,7 @@ impl<T: Crdt> Session<T> {
     fn decode_reconciled(&self, name: RoundName, basis: &Basis, slices: &[&[u8]]) -> Result<Delta, Refusal> {
         let later = || self.reconciled.iter().find(|(of, _)| *of == name).map(|(_, dead)| dead);
         let dead = basis.dead.as_ref().or_else(later).ok_or(Refusal::Unfit)?;
-        let delta = decode(basis, slices)?;
+        let delta = decode(basis, slices, &mut self.options.memory())?;
         // Dead are those that both know of, and those that have died at the peer since.
         let DeltaKind::Reconciled { dead: since, .. } = delta.kind() else { return Err(Refusal::Unfit) };
         let dead = dead.iter().chain(since.iter()).collect();
@@ -212,12 +212,13 @@ impl<T: Crdt> Session<T> {
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
         let (mut is_repair, mut len) = (basis.header.form == StreamForm::Repair, incoming.have());
         let delta = match basis.header.form {
-            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices)?,
+            StreamForm::Whole | StreamForm::Repair => decode(basis, &slices, &mut self.options.memory())?,
             StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,
             StreamForm::Resumed => {
                 let before = self.options.staged.as_deref().ok_or(Refusal::Unfit)?;
                 (is_repair, len) = (before.is_repair, len + before.bytes);
-                resume(before.delta.clone(), basis, &slices, self.said.last().point.standing.version())?
+                let version = self.said.last().point.standing.version();
+                resume(before.delta.clone(), basis, &slices, version, self.options.memory())?
             }
         };
         // Breaking off again and again must not gather more than one stream may bring.
@@ -225,21 +226,28 @@ impl<T: Crdt> Session<T> {
     }
 }
 
-fn decode(basis: &Basis, slices: &[&[u8]]) -> Result<Delta, Refusal> {
+/// Decodes slices within so much memory, and takes what they need from it.
+fn decode(basis: &Basis, slices: &[&[u8]], memory: &mut u64) -> Result<Delta, Refusal> {
     let reference = reference(&basis.standing);
     // Each slice that is decoded holds all versions, so only some are at a time.
     let some = slices.len().isqrt().max(1);
     let joined = slices.chunks(some).map(|some| {
-        let decoded = some.iter().map(|slice| decode_slice(slice, &reference));
+        let decoded = some.iter().map(|slice| decode_slice(slice, &reference, memory));
         Delta::concat(decoded.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
     });
     Delta::concat(joined.collect::<Result<_, _>>()?).ok_or(Refusal::Unfit)
 }
 
 /// Joins what was staged, what has changed since, and what follows. The last may not be empty.
-fn resume(staged: Delta, basis: &Basis, slices: &[&[u8]], receiver: &Version) -> Result<Delta, Refusal> {
+fn resume(
+    staged: Delta,
+    basis: &Basis,
+    slices: &[&[u8]],
+    receiver: &Version,
+    mut memory: u64,
+) -> Result<Delta, Refusal> {
     let changes = usize::try_from(basis.header.changes).ok().filter(|changes| *changes < slices.len());
     let (changes, rest) = slices.split_at(changes.ok_or(Refusal::Unfit)?);
-    let (changes, rest) = (decode(basis, changes)?, decode(basis, rest)?);
+    let (changes, rest) = (decode(basis, changes, &mut memory)?, decode(basis, rest, &mut memory)?);
     Delta::resume(staged, &changes, rest, receiver).ok_or(Refusal::Unfit)
 }
