@@ -1368,5 +1368,6 @@ fn figures_of_a_years_use() {
         report.merged.len()
     );
     assert!(held.iter().sum::<u64>() <= 5 * state, "each of two devices keeps at most twice the state, and versions");
-    assert!(written < 12 * state);
+    // Each file has a header and versions, some 300 bytes, while the state takes 14 bytes a note.
+    assert!(written < 16 * state && written < 450_000);
 }

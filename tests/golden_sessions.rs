@@ -10,6 +10,8 @@
 
 #[path = "support/frames.rs"]
 mod frames;
+#[path = "support/letters.rs"]
+mod letters;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use driftless::sync::{self, Devices, Options, Session};
 use driftless::testing::{TestEnvironment, twin};
 use driftless::{Edit, Graph, NodeId, Prune, Replica};
 use frames::{session_file, session_in_file};
+use letters::letters;
 
 /// Two replicas, what their sessions are told, and after how many frames the connection breaks.
 struct Scene {
@@ -106,11 +109,10 @@ fn scenes() -> Vec<Scene> {
     add(&mut strangers.replicas[0], 50..53);
     // Long enough that a part of it can be kept.
     let mut resumed = scene("resumed", new(), &[PART, ANNOUNCE]);
-    let text = "of some length ".repeat(200);
     let lengthen = |g: &mut Edit<'_, Graph>| {
         (0..70).try_for_each(|n| {
             let node = g.add_node(&format!("long {n}"))?;
-            g.set(node, "/text", &text)
+            g.set(node, "/text", &letters(n, 3_000))
         })
     };
     resumed.replicas[0].edit(lengthen).unwrap();

@@ -307,7 +307,7 @@ fn absurd_hellos_end_with_an_error_that_says_why_or_do_no_harm() {
     let no_sense = Ok(());
 
     assert_eq!(hello(&|_| {}), (Ok(()), 0));
-    for range in [(0, 0), (2, 2), (2, 255), (2, 1), (255, 0)] {
+    for range in [(0, 0), (1, 1), (3, 3), (3, 255), (2, 1), (255, 0)] {
         let (result, _) = hello(&|hello| (hello.oldest, hello.newest) = range);
         assert_eq!(
             result,
@@ -634,8 +634,8 @@ fn heard_of(writers: u16) -> Vec<u8> {
         _ => slice.extend([&[0xcd][..], &n.to_be_bytes()].concat()),
     };
     let mut slice = slice(&replica(2).edit(|_| Ok(())).unwrap().1);
-    // Six numbers, of which the first is that of writes; two tables of ids, three versions and no births.
-    slice.truncate(slice.len() - 6 - 2 * 2 - 3 * 2 - 1);
+    // Six numbers, of which the first is that of writes; two tables of ids, three versions, no births and no parts.
+    slice.truncate(slice.len() - 6 - 2 * 2 - 3 * 2 - 1 - NO_PARTS.len());
     number(&mut slice, writers);
     slice.extend([0; 5]);
     let ids: Vec<[u8; 10]> =
@@ -656,8 +656,12 @@ fn heard_of(writers: u16) -> Vec<u8> {
         slice.extend(id);
         slice.extend([0, 0]);
     }
+    slice.extend(NO_PARTS);
     slice
 }
+
+/// The columns of a delta that holds none.
+const NO_PARTS: [u8; 2] = [0xc4, 0];
 
 #[test]
 fn a_delta_of_many_slices_does_not_take_a_version_for_each() {

@@ -1,5 +1,8 @@
 //! The drivers of sessions: what they write, what they make durable, and what their errors tell; and the pump.
 
+#[path = "support/letters.rs"]
+mod letters;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -8,6 +11,7 @@ use std::time::Duration;
 use driftless::sync::{self, Checkpoint, Event, Options, Parting, Pump, Session, SessionError, SyncErrorReason};
 use driftless::testing::TestEnvironment;
 use driftless::{Graph, NodeId, Prune, Replica};
+use letters::letters;
 
 fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))
@@ -18,10 +22,9 @@ fn add(replica: &mut Replica<Graph>, name: &str) {
 }
 
 fn fill(replica: &mut Replica<Graph>, name: &str, nodes: usize) {
-    let text = "x".repeat(1_000);
     let add = |n: usize, g: &mut driftless::Edit<'_, Graph>| {
         let node = g.add_node(&format!("{name} {n}"))?;
-        g.set(node, "/text", &text)
+        g.set(node, "/text", &letters(n as u64, 1_000))
     };
     replica.edit(|g| (0..nodes).try_for_each(|n| add(n, g))).unwrap();
 }

@@ -2,12 +2,15 @@
 
 #[path = "support/frames.rs"]
 mod frames;
+#[path = "support/letters.rs"]
+mod letters;
 #[path = "support/line.rs"]
 mod line;
 
 use driftless::sync::{Options, SessionError};
 use driftless::{Graph, NodeId, Prune};
 use frames::{ANNOUNCE, PART, kind};
+use letters::letters;
 use line::{Line, replica};
 
 /// Two that edit twice a second each, for this many seconds.
@@ -151,11 +154,10 @@ fn a_reconciliation_ends_though_forty_edits_are_made_on_each_side_in_a_round_tri
 #[test]
 fn a_long_stream_is_merged_though_its_receiver_announces_a_hundred_times_meanwhile() {
     let (mut a, b) = (replica(1), replica(2));
-    let text = "x".repeat(1_000);
     let fill = |g: &mut driftless::Edit<'_, Graph>| {
         (0..3_000).try_for_each(|n| {
             let node = g.add_node(&format!("long {n}"))?;
-            g.set(node, "/text", &text)
+            g.set(node, "/text", &letters(n, 1_000))
         })
     };
     a.edit(fill).unwrap();

@@ -791,6 +791,8 @@ fn acquainted_with(writers: u64, with_long: u64) -> Replica<Graph> {
     for id in ids.chunks(WriterId::LEN) {
         body.extend([&[NONE, 0xc4, WriterId::LEN as u8][..], id, &[0, 0]].concat());
     }
+    // No parts.
+    body.extend([0xc4, 0]);
     let mut replica = replica(1);
     replica.merge(&Delta::from_bytes(&damage::seal(1, &body)).unwrap()).unwrap();
     replica

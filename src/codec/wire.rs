@@ -494,3 +494,22 @@ fn use_place(used: &mut [bool], place: u32, what: &'static str) -> Result<(), De
     *used.get_mut(place as usize).ok_or(DecodeError::Malformed(what))? = true;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_longer_than_a_binary_may_be_are_cut_and_put_together() {
+        for lens in [&[][..], &[0], &[3], &[4], &[5], &[8], &[9, 0, 2], &[1, 2, 3, 4, 5], &[300, 70_000, 1]] {
+            let pieces: Vec<Vec<u8>> = lens.iter().zip(1..).map(|(len, byte)| vec![byte; *len]).collect();
+            for most in [4, 300, MAX_BINARY] {
+                let mut out = Vec::new();
+                write_binaries(&mut out, &pieces, most);
+                let mut reader = Reader::new(&out);
+                assert_eq!(&read_binaries(&mut reader, most).unwrap()[..], &pieces.concat(), "{lens:?} by {most}");
+                assert!(reader.read::<u64>("nothing").is_err(), "{lens:?} by {most}: more follows");
+            }
+        }
+    }
+}

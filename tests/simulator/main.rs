@@ -11,6 +11,8 @@
 //! | `tally` | how much of each hazard there was |
 
 mod frame;
+#[path = "../support/letters.rs"]
+mod letters;
 mod plan;
 mod random;
 mod site;

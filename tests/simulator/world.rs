@@ -12,6 +12,7 @@ use driftless::sync::{Checkpoint, DeviceName, Event, Options, Session, SessionEr
 use driftless::{Budget, Crdt, Delta, Graph, Prune, Version};
 
 use crate::frame::{self, Begins};
+use crate::letters::letters;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::site::{Save, Site, base_name, write};
@@ -135,14 +136,14 @@ impl World {
     /// What all know from the beginning, written by as many writers as the plan says.
     fn begin(&mut self) -> Result<(), String> {
         let (nodes, writers) = (self.plan.nodes, self.plan.writers);
-        let text = "0123456789".repeat(self.plan.text_len / 10);
+        let text_len = self.plan.text_len;
         for n in 0..writers.max(usize::from(nodes > 0)) {
             let who = n % self.sites.len();
             self.record(who, |site, _| {
                 let edit = site.replica.edit(|g| {
                     (n..nodes.max(n + 1)).step_by(writers.max(1)).try_for_each(|n| {
                         let node = g.add_node(&base_name(n))?;
-                        g.set(node, "/text", &text)
+                        g.set(node, "/text", &letters(n as u64, text_len))
                     })
                 });
                 edit.map(|(_, delta)| delta).map_err(|e| e.to_string())

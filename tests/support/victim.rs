@@ -1,11 +1,15 @@
 //! A replica with its session, to which a peer that is made by hand says what it likes.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+#[path = "letters.rs"]
+mod letters;
+
 use std::time::Duration;
 
 use driftless::sync::{Event, Options, Session, SessionError};
 use driftless::testing::TestEnvironment;
 use driftless::{Crdt, Graph, Replica, Version, WriterId};
+use letters::letters;
 
 use crate::frames::{self, Hello, Told};
 
@@ -23,7 +27,7 @@ pub(crate) fn filled(seed: u64, nodes: usize, text: usize) -> Replica<Graph> {
 pub(crate) fn add(replica: &mut Replica<Graph>, nodes: std::ops::Range<usize>, text: usize) {
     let add = |n: usize, g: &mut driftless::Edit<'_, Graph>| {
         let node = g.add_node(&format!("node {n}"))?;
-        g.set(node, "/text", &"x".repeat(text))
+        g.set(node, "/text", &letters(n as u64, text))
     };
     replica.edit(|g| nodes.clone().try_for_each(|n| add(n, g))).unwrap();
 }
@@ -72,7 +76,7 @@ impl Victim {
 
     pub(crate) fn hello_of(&self, told: Told) -> Hello {
         let (schema, device) = (self.schema, b"mallory".to_vec());
-        Hello { oldest: 1, newest: 1, schema, nonce: MALLORY, device, staging_limit: 28, told }
+        Hello { oldest: 2, newest: 2, schema, nonce: MALLORY, device, staging_limit: 28, told }
     }
 
     pub(crate) fn hear(&mut self, frame: &[u8]) -> Result<(), SessionError> {

@@ -157,11 +157,12 @@ mod tests {
     async fn large_deltas_in_both_directions_do_not_block_each_other() {
         let (one, other) = (Shared::<Graph>::new(Replica::new()), Shared::<Graph>::new(Replica::new()));
         for (shared, side) in [(&one, "one"), (&other, "other")] {
-            let text = "text ".repeat(400);
             shared
                 .edit(|g| {
                     for n in 0..5_000 {
                         let node = g.add_node(&format!("{side}:{n}"))?;
+                        // One that is not like the others, so that it is sent at its length.
+                        let text: String = (0..350).map(|word| format!("{:x} ", (word + 7) * (n + 1))).collect();
                         g.set(node, "/text", &*text)?;
                     }
                     Ok(())

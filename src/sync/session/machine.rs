@@ -469,7 +469,7 @@ impl<T: Crdt> Session<T> {
             SessionError::Jump { jump } => Some(Parting::Jump { jump: *jump }),
             SessionError::Writers(writers) => Some(Parting::Writers(*writers as u64)),
             SessionError::Merge(MergeError::Refused(_)) => Some(Parting::Refused),
-            SessionError::Merge(_) => Some(Parting::NotMergeable),
+            SessionError::Merge(_) | SessionError::Memory { .. } => Some(Parting::NotMergeable),
             SessionError::NotDurable(_) => Some(Parting::NotDurable),
             SessionError::Contradiction => Some(Parting::Contradiction),
             SessionError::Nonsense(_) => Some(Parting::Nonsense),

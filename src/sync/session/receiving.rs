@@ -24,8 +24,12 @@ enum Refusal {
 }
 
 impl From<DecodeError> for Refusal {
-    fn from(_: DecodeError) -> Self {
-        Self::Unfit
+    fn from(error: DecodeError) -> Self {
+        match error {
+            // To begin again would not help.
+            DecodeError::Memory { needed, limit } => Self::End(SessionError::Memory { needed, limit }),
+            _ => Self::Unfit,
+        }
     }
 }
 

@@ -85,6 +85,17 @@ pub enum SessionError {
         /// The limit.
         limit: u64,
     },
+    /// Decoding a delta of the peer's may take more memory than the staging limit allows for: sixteen times as many bytes.
+    #[error(
+        "the peer has a delta for us whose decoding may take {needed} bytes of memory, and {limit} are allowed; raise \
+         `Options::with_staging_limit`"
+    )]
+    Memory {
+        /// Upper bound of the memory that decoding takes, in bytes.
+        needed: u64,
+        /// The limit, or what is left of it.
+        limit: u64,
+    },
     /// A delta of ours is longer than the peer stages.
     #[error(
         "we have a delta of {len} bytes for the peer and it stages {limit}; raise its `Options::with_staging_limit`"

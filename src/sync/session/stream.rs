@@ -9,8 +9,8 @@ use crate::kernel::Fingerprint;
 /// About how many bytes of a delta are a slice: what is lost at most when a stream breaks off.
 pub(super) const SLICE_LEN: usize = 128 << 10;
 
-/// The fewest bytes that slices have on average: a length is estimated at no more than twice what it is, and two
-/// neighbours are longer than one may be. A receiver pays for each what it pays for a version.
+/// The fewest bytes that slices have on average: of two neighbours at least one is half as long as a slice is meant to be, because the
+/// sender joins shorter ones. A receiver pays for each what it pays for a version.
 const LEAST_LEN: usize = SLICE_LEN / 4;
 
 /// Slices beyond those: the last of what has changed, and the last of the rest.
