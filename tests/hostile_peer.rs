@@ -516,7 +516,8 @@ fn needs_make_us_cut_again_once_in_a_while_and_one_delta_is_held() {
     victim.says();
     let (peak, (took, sent)) = peak_of(|| flood(&mut victim, |_, to| frames::need(to), 10));
     println!("10 needs of {whole} bytes: {took:?}, {sent} bytes sent, {peak} at the peak");
-    assert!(sent <= whole + 4_096, "{sent} bytes");
+    // Each slice has tables and shapes of its own.
+    assert!(sent <= whole + 8_192, "{sent} bytes");
     assert!(peak <= 4 * whole, "{peak} bytes for {whole}");
     victim.survives(&before);
 }
@@ -581,7 +582,7 @@ fn what_is_staged_stays_within_the_limit_wherever_the_parts_lie() {
     }
 }
 
-/// What is staged is decoded as a whole, which takes up to eight times as much.
+/// What is staged is decoded as a whole: here within eight times its bytes.
 fn staged_and_decoded(replica: Replica<Graph>, bytes: &[u8]) -> (usize, Victim) {
     let version = stands(replica.version());
     let print = print(&replica);
