@@ -283,7 +283,10 @@ fn dots_are_told_by_what_differs_and_parts_stand_in_their_order() {
     // In a run though another stamp is told; not in the run though it could be.
     not_canonical(&dots(&[&[4, 0xc8, 1], &[0], &[0], &[0], &[6, 16, 0xc8, 1]]));
     // The least is not the first in its run; two places are one.
-    not_canonical(&good.with(|d| d.shapes[0] = shape(1, NAMED, &[[0, NAME, 2], [1, UNIT, 3], [1, TEXT, 4]])));
+    not_canonical(&good.with(|d| {
+        d.shapes[0] = shape(1, NAMED, &[[0, NAME, 2], [1, UNIT, 3], [1, TEXT, 4]]);
+        d.dots[4] = vec![6, 20, 0xca, 1];
+    }));
     refused(
         &good.with(|d| d.shapes[0] = shape(1, NAMED, &[[0, NAME, 1], [1, UNIT, 1], [1, TEXT, 3]])),
         "one dot in two places",

@@ -485,14 +485,6 @@ impl Change {
     }
 }
 
-fn leb128(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
 /// MessagePack, as short as can be.
 struct Pack(Vec<u8>);
 
@@ -503,10 +495,6 @@ impl Pack {
 
     fn nil(&mut self) {
         self.0.push(0xc0);
-    }
-
-    fn flag(&mut self, flag: bool) {
-        self.0.push(0xc2 | u8::from(flag));
     }
 
     fn uint(&mut self, number: u64) {
