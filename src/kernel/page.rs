@@ -56,14 +56,11 @@ impl Page {
         }
     }
 
-    fn entity_bytes(&self, place: usize) -> &[u8; ENTITY] {
-        let at = COUNT + self.len() * END + place * ENTITY;
-        self.bytes[at..].first_chunk().expect("as many entities as records")
-    }
-
     pub(super) fn entity(&self, place: usize) -> Entity {
-        let [kind, id @ ..] = *self.entity_bytes(place);
-        Entity::new(kind, id)
+        let at = COUNT + self.len() * END + place * ENTITY;
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.bytes[at + 1..at + ENTITY]);
+        Entity::new(self.bytes[at], id)
     }
 
     fn records_start(&self) -> usize {

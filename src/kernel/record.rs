@@ -125,26 +125,30 @@ pub(super) fn pack_many(many: &Arc<Many>, bytes: &mut Vec<u8>, objects: &mut Vec
 impl<'a> Record<'a> {
     pub(super) fn contents(self, tables: &'a Tables) -> Contents<'a> {
         let mut rest = self;
-        match rest.number() {
-            MANY => match rest.objects {
-                [Object::Many(many), ..] => Contents::Many(many),
-                _ => unreachable!("a record of many cells without them"),
-            },
-            OWN_SHAPE => match rest.objects {
-                [Object::Shape(shape), objects @ ..] => {
-                    rest.objects = objects;
-                    Contents::Few(Few { shape, tables, rest })
+        let shape = match rest.number() {
+            MANY | OWN_SHAPE => match rest.object() {
+                Some(Object::Many(many)) => return Contents::Many(many),
+                Some(Object::Shape(shape)) => shape,
+                other => {
+                    debug_assert!(false, "{other:?} in place of cells or fields");
+                    &[]
                 }
-                _ => unreachable!("a record without its fields"),
             },
-            place => Contents::Few(Few { shape: tables.fields(place - SHAPES), tables, rest }),
-        }
+            place => tables.fields(place - SHAPES),
+        };
+        Contents::Few(Few { shape, tables, rest })
+    }
+
+    fn object(&mut self) -> Option<&'a Object> {
+        let (object, rest) = self.objects.split_first()?;
+        self.objects = rest;
+        Some(object)
     }
 
     fn byte(&mut self) -> u8 {
-        let (byte, rest) = self.bytes.split_first().expect("records end with their last sibling");
-        self.bytes = rest;
-        *byte
+        let byte = self.bytes[0];
+        self.bytes = &self.bytes[1..];
+        byte
     }
 
     fn take(&mut self, len: usize) -> &'a [u8] {
@@ -254,15 +258,12 @@ impl<'a> FewIter<'a> {
         let kind = self.rest.byte();
         match len {
             AS_FIRST => Some(PayloadRef::packed(kind, self.first)),
-            SHARED => match self.rest.objects {
-                [Object::Content(bytes), objects @ ..] => {
-                    self.rest.objects = objects;
-                    if self.place == 0 {
-                        self.first = bytes;
-                    }
-                    Some(PayloadRef::shared(kind, bytes))
+            SHARED => match self.rest.object() {
+                Some(Object::Content(bytes)) => Some(PayloadRef::shared(kind, bytes)),
+                other => {
+                    debug_assert!(false, "{other:?} in place of a long content");
+                    None
                 }
-                _ => unreachable!("a long content that does not lie beside its record"),
             },
             len => {
                 let bytes = self.rest.take(usize::from(len));
