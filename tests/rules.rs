@@ -254,7 +254,7 @@ fn a_clock_far_ahead_is_merged_and_reported_and_not_followed() {
     assert_eq!(report.ahead().len(), 1);
     assert!(holds(&b, "f"));
     write(&mut b, "f");
-    let winner = b.state().state().cells(THING).unwrap().winner(b"f").unwrap().clone();
+    let winner = b.state().state().cells(THING).unwrap().winner(b"f").unwrap();
     // Having seen it, the later write wins with the earlier stamp.
     assert_eq!((winner.dot.writer, winner.stamp.millis()), (b.writer().unwrap(), 1_000_000));
 }

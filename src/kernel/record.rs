@@ -125,7 +125,7 @@ pub(super) fn pack_many(many: &Arc<Many>, bytes: &mut Vec<u8>, objects: &mut Vec
 impl<'a> Record<'a> {
     pub(super) fn contents(self, tables: &'a Tables) -> Contents<'a> {
         let mut rest = self;
-        let shape = match rest.number() {
+        let shape: &[Field] = match rest.number() {
             MANY | OWN_SHAPE => match rest.object() {
                 Some(Object::Many(many)) => return Contents::Many(many),
                 Some(Object::Shape(shape)) => shape,
