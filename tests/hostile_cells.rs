@@ -715,7 +715,7 @@ fn fail(replica: &mut Replica<Graph>, writes: &[(usize, usize, u8)], seen: &Seen
 fn hostile_cells_among_honest_edits_lead_what_is_derived_astray() {
     let seen = Seen::default();
     let times: u32 = std::env::var("DRIFTLESS_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let cases = times.saturating_mul(300);
+    let cases = times.saturating_mul(1_200);
     let config = ProptestConfig { cases, source_file: Some(file!()), ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&steps(), |steps| {
         bump(&seen.cases);
