@@ -203,7 +203,7 @@ pub(crate) fn live_cells<T: Crdt>(value: &T) -> LiveCells {
     let mut cells = LiveCells::new();
     for (entity, field, sibling) in value.state().live_siblings() {
         let cell = cells.entry((format!("{entity:?}"), field.as_bytes().to_vec())).or_default();
-        cell.insert(format!("{sibling:?}"));
+        cell.insert(format!("{:?}", sibling.to_sibling()));
     }
     cells
 }
