@@ -24,7 +24,7 @@ pub(super) struct Entities {
     opened: Option<Box<Opened>>,
 }
 
-/// The entity that is open. Its page holds it as it was before.
+/// The entity that is open. Its page holds it as it was before, if it was small.
 #[derive(Clone)]
 struct Opened {
     /// None while the next one is looked for.
@@ -108,6 +108,11 @@ impl Entities {
                 None => Open::Few(list),
             };
             opened.entity = Some(entity);
+            if matches!(opened.cells, Open::Many(_)) {
+                // Its page lets go of it until it is closed: what nothing shares is changed in place.
+                self.pages.remove(entity);
+                opened.is_changed = true;
+            }
             self.opened = Some(opened);
         }
         let Opened { cells, is_changed, .. } = &mut **self.opened.get_or_insert_default();
@@ -306,6 +311,32 @@ mod tests {
         (0..20_000).for_each(|n| write(&mut entities, n, None));
         entities.finish();
         assert_eq!((entities.iter().count(), entities.pages.leaves_from(FIRST).count()), (0, 0));
+    }
+
+    #[test]
+    fn a_large_entity_is_changed_in_place() {
+        let mut entities = Entities::default();
+        let write = |entities: &mut Entities, field: u8| {
+            let Opening { cells, is_changed } = entities.change(Entity::SELF);
+            cells.replace(&Field::new(&[field]), Cell::single(sibling(field.into(), 3)));
+            *is_changed = true;
+            let Open::Many(many) = cells else { return 0 };
+            Arc::strong_count(many)
+        };
+        for field in 0..100 {
+            write(&mut entities, field);
+        }
+        entities.finish();
+        assert_eq!(write(&mut entities, 7), 1);
+        entities.finish();
+        let before = entities.clone();
+        assert_eq!(write(&mut entities, 200), 1);
+        let len = |entities: &Entities| entities.get(Entity::SELF).map(|cells| cells.len());
+        // Whether it is open or not, there it is, once.
+        assert_eq!((len(&before), len(&entities), entities.iter().count()), (Some(100), Some(101), 1));
+        entities.finish();
+        assert_eq!((len(&before), len(&entities), entities.iter().count()), (Some(100), Some(101), 1));
+        assert_eq!(before.unshared(&entities), [Entity::SELF]);
     }
 
     #[test]
