@@ -150,7 +150,7 @@ impl Derived for Keys {
 
 #[test]
 fn what_is_right_passes_and_its_schedules_hold_all_that_can_happen() {
-    let report = judge::<Judged<Keys>>(ops(), 150);
+    let report = judge::<Judged<Keys>>(ops(), 450);
     println!("{report}");
     let shares = [
         ("concurrency", report.cases.of("concurrency"), 0.6),
