@@ -76,7 +76,7 @@ impl Environment for Copied {
 }
 
 fn alive(replica: &Replica<Raw>) -> BTreeSet<Vec<u8>> {
-    let payloads = replica.state().state().live_siblings().filter_map(|(.., sibling)| sibling.payload.as_ref());
+    let payloads = replica.state().state().live_siblings().filter_map(|(.., sibling)| sibling.payload);
     payloads.map(|payload| payload.bytes().to_vec()).collect()
 }
 
