@@ -358,7 +358,7 @@ pub struct ParseConflictIdError;
 mod tests {
     use super::*;
 
-    /// By Python's `uuid.uuid5`.
+    /// Values computed by Python's `uuid.uuid5`.
     #[test]
     fn names_give_the_ids_that_version_5_of_uuids_gives() {
         let id = |name| NodeId::named(name).to_string();

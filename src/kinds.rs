@@ -38,7 +38,7 @@ pub(crate) mod payload {
     pub(crate) const PRESENT: u8 = 33;
     /// False, where that is a state and not absence.
     pub(crate) const OFF: u8 = 34;
-    /// True, likewise.
+    /// True, where that is a state and not presence.
     pub(crate) const ON: u8 = 35;
     /// The totals of a counter.
     pub(crate) const TOTALS: u8 = 36;

@@ -280,7 +280,7 @@ fn dots_are_told_by_what_differs_and_parts_stand_in_their_order() {
     refused(&dots(&[&[4, 0xc8, 1], &[0], &[0], &[0], &[6, 4, 0xca, 1]]), "parts out of order");
     // A dot 0.
     refused(&dots(&[&[6, 1, 0xc8, 1], &[2, 2], &[0], &[0], &[6, 16, 0xca, 1]]), "a sibling that no write made");
-    // In a run though another stamp is told; not in the run though it could be.
+    // One write is in a run though another stamp is told; another is not though it could be.
     not_canonical(&dots(&[&[4, 0xc8, 1], &[0], &[0], &[0], &[6, 16, 0xc8, 1]]));
     // The least is not the first in its run; two places are one.
     not_canonical(&good.with(|d| {
@@ -423,7 +423,7 @@ fn error_of(bytes: &[u8], limit: u64) -> Option<DecodeError> {
     Delta::from_bytes_within(bytes, limit).err()
 }
 
-/// What is read in earnest stays within what was foreseen, too.
+/// Decoding a real message stays within the memory that was foreseen, too.
 #[test]
 fn the_memory_that_is_foreseen_is_enough() {
     let _alone = alone();

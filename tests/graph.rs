@@ -40,7 +40,7 @@ fn ops() -> impl Strategy<Value = Op> {
 fn whatever_three_replicas_do_each_reads_what_it_has_seen() {
     let report = judge::<Small>(ops(), 250);
     println!("{report}");
-    // Of 250 cases a third has conflicts, give or take a tenth of that.
+    // A third of 250 cases has conflicts, give or take a tenth of that.
     for (what, least) in [("concurrency", 0.5), ("conflicts", 0.2), ("hidden survivors", 0.2), ("dangling edges", 0.3)]
     {
         let share = report.cases.of(what);

@@ -582,7 +582,7 @@ fn what_is_staged_stays_within_the_limit_wherever_the_parts_lie() {
     }
 }
 
-/// What is staged is decoded as a whole: here within eight times its bytes.
+/// A staged delta is decoded as a whole: here within eight times its bytes.
 fn staged_and_decoded(replica: Replica<Graph>, bytes: &[u8]) -> (usize, Victim) {
     let version = stands(replica.version());
     let print = print(&replica);

@@ -91,7 +91,7 @@ fn judge<M: 'static>(
     check: impl Fn(&M) -> Result<(), String> + 'static,
 ) -> Judge {
     Box::new(move |bytes, peak| match peak.of(bytes, per_byte, read)? {
-        // In the format before, all but the parts of deltas is spelled alike.
+        // The format before spells all but the parts of deltas alike.
         Ok(message) if in_format(bytes[4], write(&message)) == bytes => check(&message).map(|()| true),
         Ok(_) => Err("read, but other bytes spell it".into()),
         Err(_) => Ok(false),

@@ -140,13 +140,13 @@ impl Spelled {
         out
     }
 
-    /// With the parts as columns, which have no numbers of siblings of their own.
+    /// The parts as columns, which have no numbers of siblings of their own.
     fn body(&self) -> Vec<u8> {
         let parts: Vec<_> = self.parts.iter().map(SpelledPart::in_columns).collect();
         [self.tables(), spell_parts(&self.fields, &parts)].concat()
     }
 
-    /// With the parts as rows.
+    /// The parts as rows.
     fn rows(&self) -> Vec<u8> {
         let mut out = self.tables();
         let (mut known_counters, mut counters, mut stamps) = (0, 0, 0);
@@ -184,7 +184,7 @@ impl Spelled {
         let bytes = seal_as(ROWS_VERSION, self.kind, &self.rows());
         let read = Delta::from_bytes(&bytes);
         if let Ok(delta) = &read {
-            // What is written of it is of the present format.
+            // Written again, it is of the present format.
             let written = delta.to_bytes();
             assert_eq!((written[4], Delta::from_bytes(&written).as_ref()), (FORMAT_VERSION, Ok(delta)));
         }
@@ -324,13 +324,13 @@ fn refused(spelled: &Spelled, why: &'static str) {
     assert_eq!(spelled.read(), Err(DecodeError::Malformed(why)));
 }
 
-/// What rows alone can say wrongly.
+/// Errors that rows alone can spell.
 #[track_caller]
 fn refused_in_rows(spelled: &Spelled, why: &'static str) {
     assert_eq!(spelled.read_rows(), Err(DecodeError::Malformed(why)));
 }
 
-/// What columns say in another way than rows.
+/// Errors that columns spell in another way than rows.
 #[track_caller]
 fn refused_in_columns(spelled: &Spelled, why: &'static str) {
     assert_eq!(spelled.read_columns(), Err(DecodeError::Malformed(why)));
@@ -439,7 +439,7 @@ fn what_is_announced_is_believed_up_to_the_least_that_it_can_take() {
         }
         assert!(believed > 0 && refused > 0, "{place}: {believed} and {refused}");
     }
-    // In columns a part takes a byte and a known sibling too; writes are few in a shape that parts share, or take three bytes each.
+    // A part takes a byte in columns, and a known sibling too; writes are few in a shape that parts share, or take three bytes each.
     let held: u64 = 3 * 2 + 2 * 6 + 2 + 3;
     for (place, least) in [(0, 2), (1, 6), (2, 1), (3, 1)] {
         let (mut believed, mut refused) = (0, 0);
@@ -790,7 +790,7 @@ fn each_kind_holds_what_it_may() {
 #[test]
 fn entities_are_sorted_and_hold_something() {
     let good_one = good(INCREMENTAL);
-    // In columns the order is that of the least dots, whatever the entities are.
+    // The order of columns is that of the least dots, whatever the entities are.
     for swapped in [good_one.with(|d| d.parts.swap(0, 1)), good_one.with(|d| d.parts[0].entity = (2, id(7)))] {
         refused_in_rows(&swapped, "entities out of order");
         assert!(swapped.read_columns().is_ok());

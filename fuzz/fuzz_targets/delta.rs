@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(delta) = Delta::from_bytes(&bytes) else { return };
     let written = delta.to_bytes();
     match bytes[4] {
-        // Of the format before, in which nothing is written.
+        // Nothing is written in the format before.
         2 => assert_eq!(Delta::from_bytes(&written).as_ref(), Ok(&delta)),
         _ => assert_eq!(written, bytes),
     }

@@ -39,19 +39,19 @@ pub(super) const MAX_SHARED: usize = 16;
 /// Number of shapes that are compared before the table is asked: graphs alternate between a few.
 const RECENT: usize = 4;
 
-/// How the id of a part is told.
+/// The way in which the id of a part is told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Naming {
-    /// By its bytes.
+    /// The bytes of the id.
     Spelled = 0,
-    /// By the first name in its root, from which the id is derived.
+    /// The first name in its root, from which the id is derived.
     Name = 1,
-    /// By the first ends in its root, from which the id is derived.
+    /// The first ends in its root, from which the id is derived.
     Ends = 2,
 }
 
-/// What a reader found out of a delta whose parts still stand in the order of the wire: it lets the check for canonical bytes hash no
-/// name twice and sort nothing.
+/// Facts that a reader has found about a delta whose parts still stand in the order of the wire. With them the check for canonical
+/// bytes hashes no name twice and sorts nothing.
 pub(crate) struct Told {
     /// The naming of each part.
     namings: Vec<Naming>,
@@ -253,7 +253,7 @@ fn is_root(field: u32, fields: &FieldTable) -> bool {
     field == 0 && fields.len() > 0 && fields.get(0).is_empty()
 }
 
-/// How the id of an entity is told.
+/// Chooses the way in which the id of an entity is told.
 fn naming(entity: Entity, writes: &[DeltaWrite], fields: &FieldTable) -> Naming {
     let naming = match entity.kind() {
         kinds::entity::NODE => Naming::Name,
@@ -311,7 +311,7 @@ struct Shapes {
     by_shape: HashMap<Shape, u32>,
     /// Those met last, the latest first.
     recent: Vec<u32>,
-    /// How many were told, shared or not.
+    /// The number of shapes told, shared or not.
     told: u64,
 }
 
@@ -346,7 +346,7 @@ impl Shapes {
     }
 }
 
-/// The parts of a delta as columns, in pieces that follow each other. What was found out when they were read makes this faster.
+/// Writes the parts of a delta as columns, in pieces that follow each other. Facts from reading the same delta make this faster.
 pub(super) fn write_parts(delta: &Delta, told: Option<&Told>) -> Vec<Vec<u8>> {
     if delta.parts.is_empty() {
         return Vec::new();
@@ -355,7 +355,7 @@ pub(super) fn write_parts(delta: &Delta, told: Option<&Told>) -> Vec<Vec<u8>> {
     let mut parts = Vec::with_capacity(delta.parts.len());
     let mut shapes = Shapes::default();
     let (mut of_parts, mut of_writes, mut of_known) = (Expected::default(), ByField::default(), ByField::default());
-    // What was just read stands in the order of the wire.
+    // A delta that was just read stands in the order of the wire already.
     let planned = if told.is_none() { Some(plan(delta)) } else { None };
     let place_of = |i: usize| planned.as_ref().map_or(i, |(order, _)| order[i] as usize);
     let len = delta.parts.len();
@@ -491,7 +491,7 @@ struct ReadShape {
     shape: Shape,
     columns: Vec<ColumnNumber>,
     run_len: u64,
-    /// All siblings are writes within the run, at places that differ.
+    /// True if all siblings are writes within the run, at places that differ.
     is_run: bool,
 }
 

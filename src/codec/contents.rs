@@ -123,7 +123,7 @@ fn whole_of(bytes: [u8; 8]) -> Option<i64> {
 
 /// The ends of an edge, in the bytes of its root.
 pub(super) struct Ends<'a> {
-    /// Of open ends, the byte that says which of them were seen.
+    /// The byte that says which ends were seen, in open ends.
     open: Option<u8>,
     pub(super) source: &'a [u8; 16],
     pub(super) target: &'a [u8; 16],
@@ -385,7 +385,7 @@ pub(super) struct ReadContents<'a> {
     /// Field and code of the form of each column, sorted.
     names: Vec<(u32, u64)>,
     columns: Vec<ReadColumn<'a>>,
-    /// Where contents are put together.
+    /// Buffer in which contents are put together.
     buffer: Vec<u8>,
 }
 

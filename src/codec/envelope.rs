@@ -102,7 +102,7 @@ pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
     message
 }
 
-/// What is in an envelope.
+/// The parts of an opened envelope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Opened<'a> {
     pub(super) format: Format,

@@ -38,7 +38,7 @@ const MAX_SIBLINGS: u64 = u32::MAX as u64;
 /// The longest binary of columns: MessagePack counts the bytes of one in 32 bits.
 const MAX_BINARY: usize = 1 << 30;
 
-/// Bytes of memory for each byte of rows, at most: the smallest write takes eight bytes, and 48 in memory.
+/// The memory that a byte of rows takes at most, in bytes: the smallest write takes eight bytes, and 48 in memory.
 const ROWS_MEMORY: u64 = 8;
 
 /// How deep the values above nest, with one to spare; rmp-serde's own limit of 1024 would need a large stack.
@@ -62,7 +62,7 @@ pub(super) struct Head<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Layout<'a> {
     Rows,
-    /// With what was found out when they were read, if they were.
+    /// Columns, with the facts from reading them if the delta was read.
     Columns(Option<&'a Told>),
 }
 
@@ -198,7 +198,7 @@ fn write_binaries(out: &mut impl Write, pieces: &[Vec<u8>], most: usize) {
                 continue;
             }
             let (now, later) = piece.split_at(piece.len().min(of_binary));
-            // Neither a vector nor a comparison fails to take bytes.
+            // Writing to a vector or to a comparison cannot fail.
             let _ = out.write_all(now);
             (piece, of_binary) = (later, of_binary - now.len());
         }
@@ -294,12 +294,12 @@ pub(super) fn read_owner(reader: &mut Reader<'_>) -> Result<Option<WriterId>, De
     owner.map(|id| writer_id(id)).transpose()
 }
 
-/// Where and how a delta is read.
+/// The context in which a delta is read.
 pub(super) struct Reading<'a> {
     pub(super) format: Format,
     pub(super) kind: Kind,
     pub(super) reference: &'a Reference,
-    /// Bytes of memory that decoding may take; less by what was needed afterwards.
+    /// The memory that decoding may take, in bytes. Reading subtracts the memory that it may need.
     pub(super) memory_left: &'a mut u64,
 }
 
@@ -447,7 +447,7 @@ fn check_kind(delta: &Delta, head: &Head<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// What holds of the parts of any delta, in whatever layout they came.
+/// Checks the rules that the parts of a delta keep in every layout.
 fn check_parts(delta: &Delta) -> Result<(), DecodeError> {
     let (mut fields, mut writers) = (vec![false; delta.fields.len()], vec![false; delta.writers.len()]);
     let complete = delta.kind == DeltaKind::Complete;

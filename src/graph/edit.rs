@@ -48,7 +48,7 @@ impl<'a> Edit<'a, Graph> {
     /// all the same. Returns how many edges went. An edge that somebody hangs
     /// on it concurrently stays and dangles.
     ///
-    /// O(edges · log n), and as many tombstones: 11 to 14 µs and 150 bytes an edge. [`remove_node`](Self::remove_node)
+    /// O(edges · log n), and as many tombstones of some 65 bytes. [`remove_node`](Self::remove_node)
     /// is one write whatever hangs on the node.
     pub fn remove_node_with_edges(&mut self, id: NodeId) -> Result<usize, EditError> {
         let edges = self.edges_at(id);

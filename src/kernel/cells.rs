@@ -24,7 +24,7 @@ pub struct Cells<'a>(pub(super) Repr<'a>);
 #[derive(Clone, Copy)]
 pub(super) enum Repr<'a> {
     Packed(Few<'a>),
-    /// Open for change.
+    /// The list of an entity that is open for change.
     Open(&'a [Write]),
     Many(&'a Arc<Many>),
 }
@@ -214,7 +214,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Whether the field of any live sibling is such a one, if the siblings are few: to look at each is faster than to seek.
+    /// Returns whether any live sibling has such a field. `None` for a large entity, in which seeking is faster than looking at each.
     pub(crate) fn any_of_few(self, is_it: impl Fn(&'a Field) -> bool) -> Option<bool> {
         match self.0 {
             Repr::Packed(few) => {
@@ -305,7 +305,7 @@ impl std::fmt::Debug for Cells<'_> {
 enum Entries<'a> {
     Packed(FewIter<'a>),
     Open(slice::Iter<'a, Write>),
-    /// With what is left of the cell.
+    /// Cells that are to come, and the rest of the current one.
     Many(ordmap::RangedIter<'a, Field, Cell, DefaultSharedPtr>, Option<(&'a Field, CellSiblings<'a>)>),
 }
 
@@ -343,7 +343,7 @@ pub struct Siblings<'a>(SiblingsRepr<'a>);
 
 #[derive(Clone)]
 enum SiblingsRepr<'a> {
-    /// With how many are left of the cell.
+    /// An iterator over the record, and the number of siblings that are left of the cell.
     Packed(FewIter<'a>, usize),
     Open(slice::Iter<'a, Write>),
     Many(CellSiblings<'a>),

@@ -1,8 +1,8 @@
 //! The entities of a state and their cells.
 //!
 //! Entities lie by id in [pages](super::page), and the pages are the leaves of a [tree](crate::packed). One entity at a time is
-//! *open*: what is written to it changes a list, and it is packed into its page when another is opened. So four writes to a new node
-//! are one look-up and one copy of a page. Whoever reads meets the open one in its place.
+//! *open*: writes change a list of its siblings, which is packed into its page when another entity is opened. So four writes to a new
+//! node are one look-up and one copy of a page. Readers find the open entity in its place among the others.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::kernel::record::{pack_few, pack_many};
 use crate::kernel::tables::Tables;
 use crate::packed::{Leaf, Tree};
 
-/// Persistent: cloning is O(1).
+/// The entities of a state. Persistent: cloning is O(1).
 #[derive(Clone, Default)]
 pub(super) struct Entities {
     pages: Tree<Page>,
     tables: Arc<Tables>,
-    /// None between edits and merges: a snapshot takes next to nothing.
+    /// The entity that is open. `None` between edits and merges, so that a snapshot takes next to nothing.
     opened: Option<Box<Opened>>,
 }
 
 /// The entity that is open. Its page holds it as it was before, if it was small.
 #[derive(Clone)]
 struct Opened {
-    /// None while the next one is looked for.
+    /// The id; `None` while the next entity is looked up.
     entity: Option<Entity>,
     cells: Open,
     is_changed: bool,
-    /// Where the next record is made.
+    /// Buffer in which the next record is made.
     bytes: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ impl Entities {
         before.chain(open).chain(after.into_iter().flatten())
     }
 
-    /// What is packed from one entity to another.
+    /// The entities in pages from one to another, with their cells.
     fn packed_between(&self, first: Entity, last: Entity) -> impl Iterator<Item = (Entity, Cells<'_>)> {
         let in_pages = self.pages.leaves_from(first).flat_map(move |page| {
             (0..page.len()).map(move |place| (page.entity(place), Cells::of_record(page.record(place), &self.tables)))
@@ -109,7 +109,7 @@ impl Entities {
             };
             opened.entity = Some(entity);
             if matches!(opened.cells, Open::Many(_)) {
-                // Its page lets go of it until it is closed: what nothing shares is changed in place.
+                // The page drops its reference until the entity is closed, so that maps that nothing shares are changed in place.
                 self.pages.remove(entity);
                 opened.is_changed = true;
             }
@@ -332,7 +332,7 @@ mod tests {
         let before = entities.clone();
         assert_eq!(write(&mut entities, 200), 1);
         let len = |entities: &Entities| entities.get(Entity::SELF).map(|cells| cells.len());
-        // Whether it is open or not, there it is, once.
+        // Readers find it once, whether it is open or not.
         assert_eq!((len(&before), len(&entities), entities.iter().count()), (Some(100), Some(101), 1));
         entities.finish();
         assert_eq!((len(&before), len(&entities), entities.iter().count()), (Some(100), Some(101), 1));

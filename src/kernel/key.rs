@@ -369,12 +369,12 @@ pub struct SiblingRef<'a> {
 }
 
 impl SiblingRef<'_> {
-    /// Whether this is not a tombstone.
+    /// Returns whether this is not a tombstone.
     pub fn is_live(self) -> bool {
         self.payload.is_some()
     }
 
-    /// What decides between concurrent siblings: see [`Sibling::precedence`].
+    /// Returns the key that decides between concurrent siblings: see [`Sibling::precedence`].
     pub fn precedence(self) -> (Stamp, Dot) {
         (self.stamp, self.dot)
     }

@@ -12,7 +12,7 @@ use crate::kernel::key::{Field, Sibling};
 use crate::kernel::record::Write;
 use crate::version::Version;
 
-/// Persistent: cloning is O(1), and so is copying one cell's path for a change.
+/// The cells of a large entity. Persistent: cloning is O(1).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Many {
     /// No cell is empty.
@@ -23,7 +23,7 @@ pub(super) struct Many {
 }
 
 impl Many {
-    /// From the siblings of distinct dots, by field and dot.
+    /// Builds the maps from siblings of distinct dots, which are sorted by field and dot.
     pub(super) fn of(writes: &[Write]) -> Self {
         let mut many = Self::default();
         let lost = usize::from(is(Bug::ManyLosesCell));
@@ -97,7 +97,7 @@ pub(super) fn dots_between(writer: WriterId, after: u64, upto: u64) -> std::ops:
 /// The cells of one entity that is open for change.
 #[derive(Clone, Debug)]
 pub(super) enum Open {
-    /// By field, then dot.
+    /// A list, sorted by field and dot.
     Few(Vec<Write>),
     Many(Arc<Many>),
 }
@@ -140,7 +140,7 @@ impl Open {
 }
 
 fn replace_few(writes: &mut Vec<Write>, field: &Field, next: Cell) -> Cell {
-    // Equality is cheaper than order for so few.
+    // A search by equality is cheaper than one by order for so few.
     let start = writes.iter().position(|write| write.field == *field);
     let start = start.unwrap_or_else(|| writes.partition_point(|write| write.field < *field));
     let len = writes[start..].iter().take_while(|write| write.field == *field).count();

@@ -1,8 +1,8 @@
 //! A page: the records of some entities that are neighbours by id, in one run of bytes.
 //!
 //! The bytes are the number of records; for each where it ends, and where its objects end; for each its entity, ascending; and the
-//! records. There is no room between them: what changes is copied, a thousand bytes or so, so that a page takes what it holds and a
-//! snapshot needs no copy of its own.
+//! records. There is no room between them. A change copies the page, which is some thousand bytes; so a page takes no more than its
+//! records do, and a snapshot needs no copy of its own.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use crate::kernel::key::Entity;
 use crate::kernel::record::{Object, Record};
 use crate::packed::Leaf;
 
-/// What a page has at most, if it is of more than one record.
+/// The largest size of a page with more than one record, in bytes.
 const FULL: usize = 2048;
 
-/// A page of less than this is joined with a neighbour.
+/// A page of fewer bytes is joined with a neighbour.
 const SPARSE: usize = 512;
 
 const COUNT: usize = 2;
@@ -36,7 +36,7 @@ pub(super) struct NewRecord<'a> {
 }
 
 impl Page {
-    /// What it takes in memory.
+    /// The memory that the page takes, in bytes.
     fn size(&self) -> usize {
         self.bytes.len() + size_of_val(&self.objects[..])
     }
@@ -45,7 +45,7 @@ impl Page {
         u16::from_le_bytes([self.bytes[i], self.bytes[i + 1]])
     }
 
-    /// Where the records and the objects up to a place end.
+    /// The ends of the records and of the objects up to a place.
     fn end(&self, place: usize) -> (usize, usize) {
         match place.checked_sub(1) {
             None => (0, 0),
@@ -180,7 +180,7 @@ impl Leaf for Page {
         };
         let page = self.splice(range, Some(record));
         if is_last && !page.is_within_limit() {
-            // What comes in order fills its pages.
+            // Entities that come in order fill their pages.
             return page.split(page.len() - 1).into_iter().flat_map(Self::parts).collect();
         }
         page.parts()

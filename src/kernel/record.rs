@@ -7,8 +7,8 @@
 //! | mask | one bit for each further sibling: 0, it has the base's writer and stamp, and its counter is the base's and its place |
 //! | siblings | its own dot, if the mask says so; the length of its content, or what stands for it; kind and bytes |
 //!
-//! A *shape* is the list of the fields, one for each sibling. Entities that are made alike have the same, so no record spells its fields,
-//! and what one edit writes spells one dot. All numbers are LEB128. Long contents lie beside the bytes, where others share them.
+//! A *shape* is the list of the fields, one for each sibling. Entities that are made alike share a shape, so no record spells its fields;
+//! and the siblings that one edit writes spell one dot. All numbers are LEB128. Long contents lie beside the bytes, where others share them.
 
 use std::sync::Arc;
 
@@ -18,20 +18,21 @@ use crate::kernel::key::{Field, Payload, PayloadRef, Sibling, SiblingRef};
 use crate::kernel::many::Many;
 use crate::kernel::tables::Tables;
 
-/// The longest content that lies in the record. What is longer has an allocation of its own.
+/// The longest content that lies in the record, in bytes. A longer one has an allocation of its own.
 const INLINE: usize = 120;
 
-/// In place of a length: the content is one of the objects.
+/// Stands for a length: the content is one of the objects.
 const SHARED: u8 = 125;
-/// In place of a length: the content is that of the first sibling.
+/// Stands for a length: the content is that of the first sibling.
 const AS_FIRST: u8 = 126;
-/// In place of a length: a tombstone.
+/// Stands for a length: the sibling is a tombstone.
 const TOMBSTONE: u8 = 127;
 
-/// In place of a shape.
+/// Stands for a shape: the entity is large.
 const MANY: u64 = 0;
+/// Stands for a shape: the first object lists the fields.
 const OWN_SHAPE: u64 = 1;
-/// What the places of shapes begin at.
+/// The number of the shape with place 0.
 const SHAPES: u64 = 2;
 
 /// One write to one cell.
@@ -41,7 +42,7 @@ pub(super) struct Write {
     pub(super) sibling: Sibling,
 }
 
-/// What a record has outside its bytes.
+/// A part of a record that lies outside its bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Object {
     Shape(Arc<[Field]>),
@@ -56,7 +57,7 @@ pub(super) struct Record<'a> {
     pub(super) objects: &'a [Object],
 }
 
-/// What a record holds.
+/// The cells in a record.
 pub(super) enum Contents<'a> {
     Few(Few<'a>),
     Many(&'a Arc<Many>),
@@ -199,7 +200,7 @@ pub(super) struct FewIter<'a> {
     place: usize,
 }
 
-/// What the first sibling was written by, and when.
+/// The dot and the stamp of the first sibling.
 #[derive(Clone, Copy)]
 struct Base {
     /// Its place in the table.
@@ -220,7 +221,7 @@ impl<'a> FewIter<'a> {
         }
     }
 
-    /// Whether the next sibling is live, which takes a look at two bytes.
+    /// Returns whether the next sibling is live, by two bytes of it.
     pub(super) fn is_live(&mut self) -> bool {
         if self.has_own_dot() {
             self.skip_dot();

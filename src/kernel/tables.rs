@@ -1,8 +1,8 @@
-//! What records share: the writers of their dots and the lists of their fields.
+//! The tables that records share: writers of dots, and lists of fields.
 //!
 //! Both tables grow at the end alone, so a place means the same in a state and in all its snapshots. A place means
 //! nothing in another state, and none leaves it. The shapes are bounded; a record whose shape does not fit spells it. A state that
-//! is loaded begins with new tables, so what has fallen out of use does not stay for ever.
+//! is loaded begins with new tables, so entries that have fallen out of use do not stay for ever.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::kernel::record::Write;
 /// The most bytes that the table of shapes takes, names of fields among them: a thousand ways to combine a dozen fields fit many times.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Persistent: cloning is O(1). Shared with snapshots until something new comes.
+/// The tables of a state. Persistent: cloning is O(1). A snapshot shares them until a new entry comes.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Tables {
     writers: Vector<WriterId>,
     places_of_writers: HashMap<WriterId, u32>,
     shapes: Vector<Arc<[Field]>>,
-    /// What the shapes take, as if none shared a name.
+    /// The memory that the shapes take as if none shared a name, in bytes.
     bytes: usize,
     places_of_shapes: HashMap<Arc<[Field]>, u32>,
     /// The places that were asked for last: neighbours are alike.
@@ -38,7 +38,7 @@ impl Tables {
         }
         let Self { writers, places_of_writers, recent_writers, .. } = Arc::make_mut(this);
         let place = *places_of_writers.entry(writer).or_insert_with(|| {
-            // As many as the versions of a state name: a count of 32 bits.
+            // A state names fewer writers than 32 bits can count.
             let place = writers.len() as u32;
             writers.push_back(writer);
             place

@@ -1,4 +1,4 @@
-//! Persistent collections whose leaves are packed: what `im` has takes up to twice the memory of its items, and has no quick
+//! Persistent collections whose leaves are packed. The maps of `im` take up to twice the memory of their items, and have no quick
 //! look-up of the greatest key up to another.
 //!
 //! | file | idea |

@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::packed::tree::{Leaf, Tree};
 
-/// Sorted. Cloning is O(1); adding and removing is O(log n), and a copy of a thousand bytes or two.
+/// A sorted set. Cloning is O(1); adding and removing is O(log n), and copies a thousand bytes or two.
 #[derive(Clone)]
 pub(crate) struct Set<const N: usize> {
     tree: Tree<Keys<N>>,
@@ -95,7 +95,7 @@ impl<const N: usize> Leaf for Keys<N> {
         if self.len() < Self::FULL {
             return smallvec![Self([before, &[*item], after].concat().into())];
         }
-        // What comes in order fills its leaves.
+        // Keys that come in order fill their leaves.
         if after.is_empty() {
             return smallvec![self.clone(), Self::single(item)];
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// What a tree holds its items in: some neighbours by key, in one piece.
+/// A leaf of a tree: some neighbours by key, in one piece.
 pub(crate) trait Leaf: Clone {
     type Key: Copy + Ord + fmt::Debug;
-    /// What is put into a leaf.
+    /// An item to put into a leaf.
     type Item<'a>;
 
     fn key_of(item: &Self::Item<'_>) -> Self::Key;
@@ -29,17 +29,17 @@ pub(crate) trait Leaf: Clone {
     /// The same without what is at a place.
     fn without(&self, place: usize) -> Self;
 
-    /// Whether it is to be joined with a neighbour.
+    /// Returns whether the leaf is to be joined with a neighbour.
     fn is_sparse(&self) -> bool;
 
-    /// With the items of a leaf that come after, if both fit into one.
+    /// Joins the leaf with the one after it, if both fit into one.
     fn join(&self, after: &Self) -> Option<Self>;
 
     /// Checks what the leaf says of itself: for tests.
     #[cfg(any(test, feature = "testing"))]
     fn check(&self) -> Result<(), String>;
 
-    /// Where a key stands, or would.
+    /// Finds the place of a key, or the place where it would be.
     fn find(&self, key: Self::Key) -> Result<usize, usize> {
         let mut range = 0..self.len();
         while !range.is_empty() {
@@ -60,7 +60,7 @@ const WIDE: usize = 32;
 /// A branch of fewer children is joined with a neighbour.
 const NARROW: usize = 8;
 
-/// Persistent: cloning is O(1).
+/// A persistent B+ tree: cloning is O(1).
 #[derive(Clone)]
 pub(crate) struct Tree<L: Leaf> {
     root: Option<Arc<Node<L>>>,
@@ -68,17 +68,17 @@ pub(crate) struct Tree<L: Leaf> {
 
 #[derive(Clone)]
 enum Node<L: Leaf> {
-    /// Boxed, so that a leaf takes no more room than it needs.
+    /// A branch is boxed, so that a leaf takes no more room than it needs.
     Branch(Box<Branch<L>>),
     Leaf(L),
 }
 
 #[derive(Clone)]
 struct Branch<L: Leaf> {
-    /// How many steps lead down to the leaves.
+    /// The number of steps down to the leaves.
     height: u8,
-    /// What is not less than the first key of a child, and less than that of the next, is in the child; what is less than all, in
-    /// the first.
+    /// The first key of each child. A child holds the keys from its own first key up to that of the next child; the first child holds
+    /// smaller keys, too.
     firsts: Vec<L::Key>,
     children: Vec<Arc<Node<L>>>,
 }
@@ -123,7 +123,7 @@ impl<L: Leaf> Tree<L> {
         };
         let next = put(root, item);
         if let Some((first, _)) = next.first() {
-            // What is less than all is in the first, so any key will do.
+            // The first child holds all smaller keys, so any key will do.
             let first = (*first).min(L::key_of(item));
             let height = root.height() + 1;
             let (firsts, children) = [(first, root.clone())].into_iter().chain(next).unzip();
@@ -159,7 +159,7 @@ impl<L: Leaf> Tree<L> {
             if height == 0 {
                 break;
             }
-            // The highest first, so that what is shared meets itself whatever lies above it.
+            // The highest nodes are opened first, so that shared nodes meet themselves whatever lies above them.
             for nodes in [&mut ours, &mut theirs] {
                 let opened = nodes.iter().flat_map(|node| match &***node {
                     Node::Branch(branch) if branch.height == height => branch.children.iter().collect(),
@@ -257,7 +257,7 @@ impl<L: Leaf> Branch<L> {
                 (Node::Branch(a), Node::Branch(b)) if a.children.len() + b.children.len() <= WIDE => {
                     let mut joined = a.clone();
                     joined.firsts.extend_from_slice(&b.firsts);
-                    // What was less than all of `b` is not.
+                    // The first key of `b` is not known by `b` itself, since a first child holds smaller keys.
                     joined.firsts[a.firsts.len()] = self.firsts[left + 1];
                     joined.children.extend_from_slice(&b.children);
                     Some(Arc::new(Node::Branch(joined)))
@@ -298,14 +298,14 @@ fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L
     branch.children.splice(child + 1..child + 1, children);
     let mut next = SmallVec::new();
     while branch.children.len() > WIDE {
-        // What comes in order fills its branches.
+        // Keys that come in order fill their branches.
         let at = if child + 2 >= branch.children.len() { branch.children.len() - 2 } else { branch.children.len() / 2 };
         next.insert(0, branch.split_off(at));
     }
     next
 }
 
-/// What went out of a node.
+/// The effect of a removal on a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Removed {
     Nothing,
@@ -348,7 +348,7 @@ fn remove<L: Leaf>(node: &mut Arc<Node<L>>, key: L::Key) -> Removed {
 
 /// Leaves in order.
 pub(crate) struct Leaves<'a, L: Leaf> {
-    /// From the root down, each with the child that comes next.
+    /// The path from the root down, each branch with the child that comes next.
     branches: Vec<(&'a Branch<L>, usize)>,
     leaf: Option<&'a L>,
 }

@@ -180,7 +180,7 @@ pub fn repair_checksum(message: &mut [u8]) {
 pub struct SpelledPart {
     /// Kind and id of the entity.
     pub entity: (u8, [u8; 16]),
-    /// True if it says that all cells of the entity are here.
+    /// True if the part claims to hold all cells of the entity.
     pub whole: bool,
     /// Siblings without content: field, writer, counter.
     pub known: Vec<(u32, u32, u64)>,

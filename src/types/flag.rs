@@ -57,7 +57,7 @@ macro_rules! flag {
 flag! {
     /// A flag in which enabling wins: enabled and disabled concurrently, it is on.
     ///
-    /// Off at first. Lost is a disabling that had not seen the enabling. One cell of 64 bytes while on; off it is nothing
+    /// Off at first. Lost is a disabling that had not seen the enabling. One cell of some 90 bytes while on; off it is nothing
     /// but a tombstone.
     ///
     /// ```
@@ -90,7 +90,7 @@ impl Edit<'_, EwFlag> {
 flag! {
     /// A flag in which disabling wins: enabled and disabled concurrently, it is off.
     ///
-    /// Off at first. Lost is an enabling that had not seen the disabling. One cell of 64 bytes, on or off: being off is
+    /// Off at first. Lost is an enabling that had not seen the disabling. One cell of some 90 bytes, on or off: being off is
     /// something that stays to be seen.
     ///
     /// ```

@@ -98,7 +98,7 @@ register! {
     /// until somebody writes who has seen them. A set that is concurrent with a clear survives it. Lost is what a writer saw
     /// and replaced.
     ///
-    /// One cell (64 bytes and the value), and the value decoded.
+    /// Takes one cell (some 90 bytes and the value), and the value decoded.
     ///
     /// ```
     /// use driftless::{LwwRegister, Replica};
@@ -140,7 +140,7 @@ register! {
     /// Nothing is decided: as long as nobody who has seen them all writes again, all are there. Lost is what a writer saw
     /// and replaced.
     ///
-    /// One cell of 64 bytes and the value for each concurrent write, nearly always one, and the values decoded.
+    /// Takes one cell (some 90 bytes and the value), some 40 bytes and the value for each other concurrent write, and the values decoded.
     ///
     /// ```
     /// use driftless::{MvRegister, Replica};
@@ -185,7 +185,7 @@ register! {
     /// Of concurrent values the greatest shows, and a value that is not greater than what shows is not written. Nothing is
     /// lost but what is smaller. A clear removes what it saw, so a smaller value set concurrently with it then shows.
     ///
-    /// One cell (64 bytes and the value), and the value decoded.
+    /// Takes one cell (some 90 bytes and the value), and the value decoded.
     ///
     /// ```
     /// use driftless::{MaxRegister, Replica};

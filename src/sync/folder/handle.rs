@@ -19,10 +19,10 @@ use crate::sync::replicated::Replicated;
 /// decoding takes up to sixteen times this limit: 4 GiB, which the machines that hold such states have.
 pub const MAX_FILE_LEN: u64 = 256 << 20;
 
-/// Bytes of memory that decoding may take for each byte of the limit of a file's length.
+/// The memory that decoding may take for each byte of the limit of a file's length, in bytes.
 pub(super) const MEMORY_PER_BYTE: u64 = 16;
 
-/// Bytes of memory that decoding may take however low that limit is: what a few thousand writes take.
+/// The memory that decoding may take however low that limit is, in bytes: enough for a few thousand writes.
 pub(super) const LEAST_MEMORY: u64 = 1 << 20;
 
 /// How many files follow a checkpoint at most: so many are listed and read in well under a second.

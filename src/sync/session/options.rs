@@ -11,11 +11,11 @@ use crate::sync::session::staged::Staged;
 /// whole, which takes up to sixteen times as much: four GiB, which the machines that hold such states have.
 pub const MAX_STAGED_LEN: u64 = 256 << 20;
 
-/// Bytes of memory that may be taken for each byte of the staging limit. A stream that is as long as may be takes this much as a
+/// The memory that decoding may take for each byte of the staging limit, in bytes. A stream that is as long as may be takes this much as a
 /// rule; one of very similar contents takes more for its length, and is shorter.
 const MEMORY_PER_BYTE: u64 = 16;
 
-/// Bytes of memory that may be taken however low the staging limit is: what a few thousand writes take.
+/// The memory that decoding may take however low the staging limit is, in bytes: enough for a few thousand writes.
 const LEAST_MEMORY: u64 = 1 << 20;
 
 /// How many writes of one writer a delta may be ahead of us, unless [`Options::with_jump_limit`] says otherwise: a replica that writes
@@ -174,7 +174,7 @@ impl Options {
         self
     }
 
-    /// Bytes of memory that the slices of one stream may take while they are decoded.
+    /// Returns the memory that decoding the slices of one stream may take, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.staging_limit.saturating_mul(MEMORY_PER_BYTE).max(LEAST_MEMORY)
     }

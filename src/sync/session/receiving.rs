@@ -26,7 +26,7 @@ enum Refusal {
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         match error {
-            // To begin again would not help.
+            // A new stream would need as much memory.
             DecodeError::Memory { needed, limit } => Self::End(SessionError::Memory { needed, limit }),
             _ => Self::Unfit,
         }
