@@ -20,11 +20,12 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use crate::codec::{Cursor, DecodeError, write_number};
+use crate::codec::{Cursor, DecodeError};
 use crate::error::EditError;
 use crate::id::{Dot, WriterId};
 use crate::kernel::{Crdt, Edit, Payload, Sibling, SiblingRef};
 use crate::kinds::payload::TOTALS;
+use crate::numbers::write_number;
 
 /// Number of earlier openings that a cell notes, beside the first and those between which other branches are known to part.
 const EARLIER: usize = 32;

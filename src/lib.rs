@@ -21,6 +21,7 @@ mod id;
 mod journal;
 mod kind;
 mod kinds;
+mod numbers;
 mod packed;
 mod replica;
 mod report;

@@ -14,6 +14,7 @@ const RANKS: &[(&str, u8)] = &[
     ("escape", 1),
     ("kind", 1),
     ("kinds", 1),
+    ("numbers", 1),
     ("packed", 1),
     ("kernel", 2),
     ("codec", 3),

@@ -23,15 +23,13 @@
 use std::collections::HashMap;
 
 use crate::clock::Stamp;
-use crate::codec::contents::{
-    ColumnNumber, Form, Places, ReadContents, WriteContents, at_distance, ends_of, unzigzag, zigzag,
-};
+use crate::codec::contents::{ColumnNumber, Form, Places, ReadContents, WriteContents, at_distance, ends_of, unzigzag};
 use crate::codec::cursor::Cursor;
-use crate::codec::envelope::write_number;
 use crate::codec::error::DecodeError;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Delta, DeltaWrite, Entity, FieldTable, Known, Part, PartRef, Payload};
 use crate::kinds;
+use crate::numbers::{write_number, zigzag};
 
 /// Largest number of siblings of a shape that several parts share.
 pub(super) const MAX_SHARED: usize = 16;

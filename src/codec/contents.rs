@@ -19,11 +19,11 @@ use smallvec::SmallVec;
 
 use crate::bugs::{Bug, is};
 use crate::codec::cursor::Cursor;
-use crate::codec::envelope::write_number;
 use crate::codec::error::DecodeError;
 use crate::kernel::{Delta, MAX_PAYLOAD_LEN, Part, Payload};
 use crate::kinds::entity::{EDGE, NODE};
 use crate::kinds::payload::{ENDS, FLOAT, INT, OPEN_ENDS};
+use crate::numbers::{self, write_number, zigzag};
 
 /// Number of earlier contents that can be referred to.
 const RECENT: usize = 8;
@@ -145,13 +145,9 @@ pub(super) fn ends_of(payload: &Payload) -> Option<Ends<'_>> {
     (edge_type.len() <= MAX_SHARED_LEN).then_some(ends)
 }
 
-/// Maps a number to one that is small if the number is near 0.
-pub(super) fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
+/// Reads a difference.
 pub(super) fn unzigzag(number: u64) -> i64 {
-    let number = (number >> 1) as i64 ^ -((number & 1) as i64);
+    let number = numbers::unzigzag(number);
     if is(Bug::SignLost) { number.wrapping_abs() } else { number }
 }
 

@@ -1,8 +1,9 @@
 //! Reading bytes from the front, for formats that are too small for MessagePack.
 
-use crate::codec::envelope::{read_number, write_number};
+use crate::codec::envelope::read_number;
 use crate::codec::error::DecodeError;
 use crate::id::{Dot, WriterId};
+use crate::numbers::write_number;
 use crate::version::HeadsChange;
 
 /// What is left of some bytes.

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::bugs::{Bug, is};
 use crate::codec::error::DecodeError;
+use crate::numbers::write_number;
 
 const MAGIC: [u8; 4] = *b"DRFT";
 
@@ -139,15 +140,6 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
 pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<Opened<'_>, DecodeError> {
     let opened = open(bytes)?;
     if opened.kind == kind { Ok(opened) } else { Err(opened.kind.instead_of(kind.name())) }
-}
-
-/// A number as LEB128, in its shortest form.
-pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 /// A LEB128 number in its shortest form, and what follows it.

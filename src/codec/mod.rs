@@ -25,7 +25,7 @@ mod wire;
 pub use error::DecodeError;
 
 pub(crate) use cursor::{Cursor, read_change, read_dots, write_change, write_dots};
-pub(crate) use envelope::{read_number, write_number};
+pub(crate) use envelope::read_number;
 pub(crate) use seen::{decode_devices, encode_devices};
 pub(crate) use slice::Reference;
 pub(crate) use slice::{decode_slice, encode_slice};

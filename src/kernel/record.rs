@@ -17,6 +17,7 @@ use crate::id::Dot;
 use crate::kernel::key::{Field, Payload, PayloadRef, Sibling, SiblingRef};
 use crate::kernel::many::Many;
 use crate::kernel::tables::Tables;
+use crate::numbers::{unzigzag, write_number, zigzag};
 
 /// The longest content that lies in the record, in bytes. A longer one has an allocation of its own.
 const INLINE: usize = 120;
@@ -95,7 +96,7 @@ pub(super) fn pack_few(writes: &[Write], tables: &mut Arc<Tables>, bytes: &mut V
         if i > 0 && mask >> (i - 1) & 1 == 1 {
             write_number(bytes, Tables::writer(tables, sibling.dot.writer).into());
             write_number(bytes, sibling.dot.counter);
-            write_number(bytes, zigzag(sibling.stamp.to_bits().wrapping_sub(base.stamp.to_bits())));
+            write_number(bytes, zigzag(sibling.stamp.to_bits().wrapping_sub(base.stamp.to_bits()) as i64));
         }
         let Some(payload) = &sibling.payload else {
             bytes.push(TOMBSTONE);
@@ -245,7 +246,7 @@ impl<'a> FewIter<'a> {
             false => (writer, counter.wrapping_add(self.place as u64), stamp),
             true => {
                 let (writer, counter) = (self.rest.number(), self.rest.number());
-                (writer, counter, stamp.wrapping_add(unzigzag(self.rest.number())))
+                (writer, counter, stamp.wrapping_add_signed(unzigzag(self.rest.number())))
             }
         };
         (Dot { writer: self.tables.writer_at(writer), counter }, Stamp::from_bits(stamp))
@@ -295,24 +296,6 @@ impl<'a> Iterator for FewIter<'a> {
 }
 
 impl ExactSizeIterator for FewIter<'_> {}
-
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// A difference modulo 2⁶⁴, so that small ones of either sign are small numbers.
-fn zigzag(difference: u64) -> u64 {
-    let signed = difference as i64;
-    (signed << 1 ^ signed >> 63) as u64
-}
-
-fn unzigzag(number: u64) -> u64 {
-    number >> 1 ^ (number & 1).wrapping_neg()
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::codec::write_number;
 use crate::kernel::{Crdt, Environment, SystemEnvironment};
+use crate::numbers::write_number;
 use crate::replica::Replica;
 use crate::report::{MergeReport, Repair};
 use crate::standing::Standing;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::codec::write_number;
 use crate::kernel::{Crdt, Environment, SystemEnvironment};
+use crate::numbers::write_number;
 use crate::replica::Replica;
 use crate::sync::replicated::Replicated;
 use crate::sync::session::{Event, MAX_FRAME_LEN, Options, Parting, Session, SessionError};

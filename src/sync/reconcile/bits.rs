@@ -1,6 +1,7 @@
 //! Sparse sets of numbers, in the fewest bytes: gaps where they are few, words where they are many.
 
-use crate::codec::{DecodeError, read_number, write_number};
+use crate::codec::{DecodeError, read_number};
+use crate::numbers::write_number;
 
 /// Bits in a word.
 const WORD: u64 = 64;

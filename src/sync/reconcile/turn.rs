@@ -13,7 +13,8 @@
 //!
 //! Numbers are little-endian or LEB128. There is no envelope: whoever frames the turn has a length and a checksum.
 
-use crate::codec::{Cursor, DecodeError, read_change, write_change, write_number};
+use crate::codec::{Cursor, DecodeError, read_change, write_change};
+use crate::numbers::write_number;
 use crate::sync::reconcile::bits::Bits;
 use crate::version::HeadsChange;
 

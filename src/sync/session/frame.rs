@@ -22,8 +22,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::codec::{Cursor, DecodeError, read_change, read_dots, write_change, write_dots, write_number};
+use crate::codec::{Cursor, DecodeError, read_change, read_dots, write_change, write_dots};
 use crate::kernel::{Broken, BrokenKind, Entity, Fingerprint};
+use crate::numbers::write_number;
 use crate::standing::{Standing, StandingChange};
 use crate::sync::device::DeviceName;
 use crate::version::{HeadsChange, Version};

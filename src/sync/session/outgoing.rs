@@ -1,7 +1,8 @@
 //! A delta on its way out.
 
-use crate::codec::{Reference, encode_slice, write_number};
+use crate::codec::{Reference, encode_slice};
 use crate::kernel::Delta;
+use crate::numbers::write_number;
 use crate::standing::Standing;
 use crate::sync::session::report::Amount;
 use crate::sync::session::stream::{Header, SLICE_LEN};

@@ -3,8 +3,9 @@
 //! A slice is a stretch of the delta's entities, encoded by itself: so whoever has the beginning of a stream has something
 //! to go on from when it breaks off.
 
-use crate::codec::{Cursor, DecodeError, write_number};
+use crate::codec::{Cursor, DecodeError};
 use crate::kernel::Fingerprint;
+use crate::numbers::write_number;
 
 /// About how many bytes of a delta are a slice: what is lost at most when a stream breaks off.
 pub(super) const SLICE_LEN: usize = 128 << 10;
