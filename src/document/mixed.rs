@@ -92,6 +92,9 @@ impl Mixed {
 
     /// Follows cells of one entity. O(depth · log cells) each.
     pub(crate) fn follow(&mut self, state: &State, touched: &[Touched]) {
+        if self.has_none_in(state, touched) {
+            return;
+        }
         let mut found = None;
         for touched in touched {
             if touched.field.as_bytes().first() != Some(&PROPERTY) {
@@ -104,6 +107,16 @@ impl Mixed {
             let cells = *found.get_or_insert_with(|| state.cells(touched.entity));
             self.follow_one(cells, touched, is_live);
         }
+    }
+
+    /// Returns whether the cells are all that their entity has, with properties side by side, as a node that a merge brings has
+    /// them: then no path holds several kinds.
+    fn has_none_in(&self, state: &State, touched: &[Touched]) -> bool {
+        let [first, _, ..] = touched else { return false };
+        let siblings: usize = touched.iter().map(|touched| touched.cell_now().len()).sum();
+        are_side_by_side(touched)
+            && self.within(first.entity, []).next().is_none()
+            && state.cells(first.entity).is_none_or(|cells| cells.len() == siblings)
     }
 
     /// Follows a cell that has come to life, or died.
@@ -155,6 +168,19 @@ impl Mixed {
         }
         if *self == fresh { Ok(()) } else { Err("paths of several kinds do not follow from the cells".into()) }
     }
+}
+
+/// Returns whether the cells come in order and the paths of all properties begin with segments that differ. May say no where they do.
+fn are_side_by_side(touched: &[Touched]) -> bool {
+    // The beginning of all that lies at or below the first segment of the property before.
+    let mut before: Option<&[u8]> = None;
+    let fields = touched.iter().map(|touched| touched.field.as_bytes());
+    fields.filter(|field| field.first() == Some(&PROPERTY)).all(|field| {
+        let Some(end) = field.iter().position(|byte| *byte == 0).filter(|end| *end > 1) else { return false };
+        let follows = before.is_none_or(|before| before < field && !field.starts_with(before));
+        before = Some(&field[..=end]);
+        follows
+    })
 }
 
 fn is_mixed(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {

@@ -118,6 +118,14 @@ impl Cell {
         }
     }
 
+    /// The only sibling; else the cell as it is.
+    pub(crate) fn into_single(self) -> Result<Sibling, Self> {
+        match self.0 {
+            Repr::One(sibling) => Ok(sibling),
+            repr => Err(Self(repr)),
+        }
+    }
+
     /// The siblings, to keep.
     pub(crate) fn into_siblings(self) -> impl Iterator<Item = Sibling> {
         let siblings: SmallVec<[Sibling; 1]> = match self.0 {
@@ -320,8 +328,14 @@ impl Cell {
             }
             return;
         }
-        if was.is_empty() {
-            return now.iter().for_each(|come| each(Change::Come(come)));
+        match (was.few(), now.few()) {
+            // Nearly always.
+            ([], [come]) if was.is_empty() => return each(Change::Come(come)),
+            ([gone], [come]) if gone.dot != come.dot => {
+                each(Change::Gone(gone));
+                return each(Change::Come(come));
+            }
+            _ => {}
         }
         was.iter().filter(|sibling| now.get(sibling.dot) != Some(sibling)).for_each(|gone| each(Change::Gone(gone)));
         now.iter().filter(|sibling| was.get(sibling.dot) != Some(sibling)).for_each(|come| each(Change::Come(come)));

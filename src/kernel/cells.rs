@@ -64,14 +64,10 @@ impl<'a> Cells<'a> {
     /// The concurrent siblings of a cell, tombstones among them, in the order of their dots.
     pub fn siblings(self, field: &[u8]) -> Siblings<'a> {
         let few = match self.0 {
-            Repr::Packed(few) => {
-                let is_it = |of: &Field| of.as_bytes() == field;
-                let Some(start) = few.fields().iter().position(is_it) else { return Siblings::default() };
-                let len = few.fields()[start..].iter().take_while(|of| is_it(of)).count();
-                let mut siblings = few.iter();
-                siblings.skip_siblings(start);
-                SiblingsRepr::Packed(siblings, len)
-            }
+            Repr::Packed(few) => match few.siblings(field) {
+                Some((siblings, len)) => SiblingsRepr::Packed(siblings, len),
+                None => SiblingsRepr::default(),
+            },
             Repr::Open(writes) => {
                 let is_it = |write: &Write| write.field.as_bytes() == field;
                 let start = writes.iter().position(is_it).unwrap_or(writes.len());
@@ -97,7 +93,14 @@ impl<'a> Cells<'a> {
     pub fn winner(self, field: &[u8]) -> Option<SiblingRef<'a>> {
         match self.0 {
             Repr::Many(many) => many.cells.get(field).and_then(Cell::latest).map(Sibling::as_ref),
-            _ => self.live(field).max_by_key(|sibling| sibling.precedence()),
+            Repr::Packed(few) => {
+                let (mut siblings, len) = few.siblings(field)?;
+                let (_, first) = siblings.next()?;
+                let rest = siblings.take(len - 1).map(|(_, sibling)| sibling);
+                let live = std::iter::once(first).chain(rest).filter(|sibling| sibling.is_live());
+                if len == 1 { Some(first).filter(|first| first.is_live()) } else { live.max_by_key(|s| s.precedence()) }
+            }
+            Repr::Open(_) => self.live(field).max_by_key(|sibling| sibling.precedence()),
         }
     }
 
@@ -145,7 +148,7 @@ impl<'a> Cells<'a> {
             // The root sorts first, so this looks at no name.
             Repr::Packed(few) => {
                 let roots = few.fields().iter().take_while(|field| field.is_root()).count();
-                (0..roots).any(|place| is_live_at(few, place))
+                (0..roots).any(|place| few.is_live_at(place))
             }
             Repr::Open(writes) => writes.iter().take_while(|w| w.field.is_root()).any(|w| w.sibling.is_live()),
         }
@@ -219,7 +222,7 @@ impl<'a> Cells<'a> {
         match self.0 {
             Repr::Packed(few) => {
                 let mut fields = few.fields().iter().enumerate();
-                Some(fields.any(|(place, field)| is_it(field) && is_live_at(few, place)))
+                Some(fields.any(|(place, field)| is_it(field) && few.is_live_at(place)))
             }
             Repr::Open(writes) => Some(writes.iter().any(|write| write.sibling.is_live() && is_it(&write.field))),
             Repr::Many(_) => None,
@@ -286,12 +289,6 @@ impl<'a> Cells<'a> {
         }
         changed
     }
-}
-
-fn is_live_at(few: Few<'_>, place: usize) -> bool {
-    let mut siblings = few.iter();
-    siblings.skip_siblings(place);
-    siblings.is_live()
 }
 
 impl std::fmt::Debug for Cells<'_> {

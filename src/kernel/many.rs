@@ -144,6 +144,16 @@ fn replace_few(writes: &mut Vec<Write>, field: &Field, next: Cell) -> Cell {
     let start = writes.iter().position(|write| write.field == *field);
     let start = start.unwrap_or_else(|| writes.partition_point(|write| write.field < *field));
     let len = writes[start..].iter().take_while(|write| write.field == *field).count();
+    let next = match next.into_single() {
+        // Nearly always one sibling comes, or replaces another.
+        Ok(sibling) if len == 0 => {
+            writes.insert(start, Write { field: field.clone(), sibling });
+            return Cell::new();
+        }
+        Ok(sibling) if len == 1 => return Cell::single(std::mem::replace(&mut writes[start].sibling, sibling)),
+        Ok(sibling) => Cell::single(sibling),
+        Err(next) => next,
+    };
     let next = next.into_siblings().map(|sibling| Write { field: field.clone(), sibling });
     writes.splice(start..start + len, next).map(|write| write.sibling).collect()
 }

@@ -250,6 +250,9 @@ impl<'a> Merging<'a> {
         interner: &mut Interner,
         changes: &mut Vec<(Field, Cell)>,
     ) {
+        if ours.is_empty() {
+            return self.take_all(part.writes, interner, changes);
+        }
         let PartRef { mut known, mut writes, .. } = part;
         let buried = if part.whole { self.buried_by_writer(part, ours) } else { None };
         let by_pass = part.whole && buried.is_none();
@@ -270,8 +273,7 @@ impl<'a> Merging<'a> {
             let bytes = self.delta.fields.get(field);
             visits::count(1);
             if let Some(cell) = self.merge_cell(ours, bytes, known_here, writes_here) {
-                let handle = self.fields[field as usize].get_or_insert_with(|| interner.intern(bytes));
-                changes.push((handle.clone(), cell));
+                changes.push((self.field(field, interner), cell));
             }
             (last, first) = (bytes, false);
         }
@@ -279,6 +281,28 @@ impl<'a> Merging<'a> {
             changes.extend(buried);
             changes.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
+    }
+
+    /// Finds what the cells of an entity become of which we hold nothing: all siblings that we have not seen.
+    fn take_all(&mut self, mut writes: &[DeltaWrite], interner: &mut Interner, changes: &mut Vec<(Field, Cell)>) {
+        while let Some(field) = writes.first().map(|write| write.field) {
+            visits::count(1);
+            let of_field = take_while(&mut writes, |write| write.field == field).iter();
+            let news = of_field.filter(|write| self.had[write.writer as usize] < write.counter || is(Bug::Revives));
+            let cell: Cell = news.map(|write| self.sibling(write)).collect();
+            if !cell.is_empty() {
+                changes.push((self.field(field, interner), cell));
+            }
+        }
+    }
+
+    /// A field of the delta as a handle.
+    fn field(&mut self, field: u32, interner: &mut Interner) -> Field {
+        self.fields[field as usize].get_or_insert_with(|| interner.intern(self.delta.fields.get(field))).clone()
+    }
+
+    fn sibling(&self, write: &DeltaWrite) -> Sibling {
+        Sibling { dot: self.delta.write_dot(write), stamp: write.stamp, payload: write.payload.clone() }
     }
 
     /// Does what [`bury`](Self::bury) does for all cells that a whole entity of the delta leaves out, by the dots of the
@@ -330,7 +354,7 @@ impl<'a> Merging<'a> {
             if is(Bug::KeepOurs) && cell.iter().any(|s| s.stamp == write.stamp) {
                 continue;
             }
-            cell.insert(Sibling { dot: delta.write_dot(write), stamp: write.stamp, payload: write.payload.clone() });
+            cell.insert(self.sibling(write));
             changed = true;
         }
         changed.then_some(cell)

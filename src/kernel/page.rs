@@ -41,26 +41,28 @@ impl Page {
         self.bytes.len() + size_of_val(&self.objects[..])
     }
 
-    fn u16_at(&self, i: usize) -> u16 {
-        u16::from_le_bytes([self.bytes[i], self.bytes[i + 1]])
-    }
-
     /// The ends of the records and of the objects up to a place.
     fn end(&self, place: usize) -> (usize, usize) {
         match place.checked_sub(1) {
             None => (0, 0),
             Some(before) => {
-                let at = COUNT + before * END;
-                (self.u16_at(at).into(), self.u16_at(at + 2).into())
+                let [a, b, c, d] = self.ends()[before];
+                (u16::from_le_bytes([a, b]).into(), u16::from_le_bytes([c, d]).into())
             }
         }
     }
 
+    fn ends(&self) -> &[[u8; END]] {
+        self.bytes[COUNT..COUNT + self.len() * END].as_chunks().0
+    }
+
+    fn entities(&self) -> &[[u8; ENTITY]] {
+        self.bytes[COUNT + self.len() * END..self.records_start()].as_chunks().0
+    }
+
     pub(super) fn entity(&self, place: usize) -> Entity {
-        let at = COUNT + self.len() * END + place * ENTITY;
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.bytes[at + 1..at + ENTITY]);
-        Entity::new(self.bytes[at], id)
+        let [kind, id @ ..] = self.entities()[place];
+        Entity::new(kind, id)
     }
 
     fn records_start(&self) -> usize {
@@ -71,17 +73,6 @@ impl Page {
         let (start, (from, objects_from), (to, objects_to)) =
             (self.records_start(), self.end(place), self.end(place + 1));
         Record { bytes: &self.bytes[start + from..start + to], objects: &self.objects[objects_from..objects_to] }
-    }
-
-    /// Overwrites a record with one of the same length, if neither has objects. Returns whether it did.
-    fn overwrite_at(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
-        let (start, (from, objects_from), (to, objects_to)) =
-            (self.records_start(), self.end(place), self.end(place + 1));
-        let fits = to - from == with.bytes.len() && objects_from == objects_to && with.objects.is_empty();
-        if fits {
-            self.bytes[start + from..start + to].copy_from_slice(with.bytes);
-        }
-        fits
     }
 
     /// A copy with a record in place of a range, or without the range.
@@ -166,15 +157,19 @@ impl Leaf for Page {
     }
 
     fn len(&self) -> usize {
-        usize::from(self.u16_at(0))
+        usize::from(u16::from_le_bytes([self.bytes[0], self.bytes[1]]))
     }
 
     fn key(&self, place: usize) -> Entity {
         self.entity(place)
     }
 
-    fn with(&self, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {
-        let (range, is_last) = match self.find(record.entity) {
+    fn find(&self, key: Entity) -> Result<usize, usize> {
+        self.entities().binary_search_by(|[kind, id @ ..]| Entity::new(*kind, *id).cmp(&key))
+    }
+
+    fn with(&self, place: Result<usize, usize>, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {
+        let (range, is_last) = match place {
             Ok(place) => (place..place + 1, false),
             Err(place) => (place..place, place == self.len()),
         };
@@ -186,8 +181,15 @@ impl Leaf for Page {
         page.parts()
     }
 
-    fn overwrite(&mut self, record: &NewRecord<'_>) -> bool {
-        self.find(record.entity).is_ok_and(|place| self.overwrite_at(place, record))
+    /// Does it if the old record has the same length and neither has objects.
+    fn overwrite(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
+        let (start, (from, objects_from), (to, objects_to)) =
+            (self.records_start(), self.end(place), self.end(place + 1));
+        let fits = to - from == with.bytes.len() && objects_from == objects_to && with.objects.is_empty();
+        if fits {
+            self.bytes[start + from..start + to].copy_from_slice(with.bytes);
+        }
+        fits
     }
 
     fn without(&self, place: usize) -> Self {

@@ -61,7 +61,7 @@ impl Derived {
     }
 
     fn flush(&mut self, batch: &mut Vec<(Dot, Entity, bool)>) {
-        batch.sort_unstable();
+        batch.sort_unstable_by_key(|(dot, ..)| *dot);
         batch.drain(..).for_each(|(dot, entity, is_live)| self.index(dot, entity, is_live));
     }
 

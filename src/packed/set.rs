@@ -89,8 +89,8 @@ impl<const N: usize> Leaf for Keys<N> {
         self.0.binary_search(&key)
     }
 
-    fn with(&self, item: &[u8; N]) -> SmallVec<[Self; 1]> {
-        let Err(place) = self.find(*item) else { return smallvec![self.clone()] };
+    fn with(&self, place: Result<usize, usize>, item: &[u8; N]) -> SmallVec<[Self; 1]> {
+        let Err(place) = place else { return smallvec![self.clone()] };
         let (before, after) = self.0.split_at(place);
         if self.len() < Self::FULL {
             return smallvec![Self([before, &[*item], after].concat().into())];
@@ -104,8 +104,8 @@ impl<const N: usize> Leaf for Keys<N> {
         smallvec![Self(first.into()), Self(second.into())]
     }
 
-    fn overwrite(&mut self, item: &[u8; N]) -> bool {
-        self.find(*item).is_ok()
+    fn overwrite(&mut self, _: usize, _: &[u8; N]) -> bool {
+        true
     }
 
     fn without(&self, place: usize) -> Self {

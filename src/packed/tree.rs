@@ -20,11 +20,12 @@ pub(crate) trait Leaf: Clone {
 
     fn key(&self, place: usize) -> Self::Key;
 
-    /// The same with an item in its place, as one leaf or, if it is too much for one, as several.
-    fn with(&self, item: &Self::Item<'_>) -> SmallVec<[Self; 1]>;
+    /// The same with an item in its [place](Self::find), as one leaf or, if it is too much for one, as several.
+    fn with(&self, place: Result<usize, usize>, item: &Self::Item<'_>) -> SmallVec<[Self; 1]>;
 
-    /// Puts an item in its place without moving another. Returns whether that was possible; if not, nothing has changed.
-    fn overwrite(&mut self, item: &Self::Item<'_>) -> bool;
+    /// Puts an item in place of one of the same key without moving another. Returns whether that was possible; if not, nothing has
+    /// changed.
+    fn overwrite(&mut self, place: usize, item: &Self::Item<'_>) -> bool;
 
     /// The same without what is at a place.
     fn without(&self, place: usize) -> Self;
@@ -40,18 +41,7 @@ pub(crate) trait Leaf: Clone {
     fn check(&self) -> Result<(), String>;
 
     /// Finds the place of a key, or the place where it would be.
-    fn find(&self, key: Self::Key) -> Result<usize, usize> {
-        let mut range = 0..self.len();
-        while !range.is_empty() {
-            let middle = range.start + range.len() / 2;
-            match self.key(middle).cmp(&key) {
-                std::cmp::Ordering::Less => range.start = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Greater => range.end = middle,
-            }
-        }
-        Err(range.start)
-    }
+    fn find(&self, key: Self::Key) -> Result<usize, usize>;
 }
 
 /// The most children of a branch. Copying one that a snapshot shares counts references to each.
@@ -277,13 +267,16 @@ impl<L: Leaf> Branch<L> {
 /// Puts an item into a node. Returns the nodes that come after it now.
 fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L>; 1]> {
     if let Node::Leaf(_) = &**node {
-        if let Some(Node::Leaf(leaf)) = Arc::get_mut(node)
-            && leaf.overwrite(item)
+        let Node::Leaf(old) = &**node else { return SmallVec::new() };
+        let place = old.find(L::key_of(item));
+        if let Ok(place) = place
+            && let Some(Node::Leaf(leaf)) = Arc::get_mut(node)
+            && leaf.overwrite(place, item)
         {
             return SmallVec::new();
         }
         let Node::Leaf(old) = &**node else { return SmallVec::new() };
-        let mut leaves = old.with(item);
+        let mut leaves = old.with(place, item);
         set(node, leaves.remove(0));
         return leaves.into_iter().map(|new| (new.key(0), leaf(new))).collect();
     }
