@@ -102,6 +102,7 @@ fn shorten(column: &mut Vec<u8>) {
 
 const NAMED: u8 = 1 | 1 << 1;
 const BY_ENDS: u8 = 1 | 2 << 1;
+const BESIDE: u8 = 1 | 3 << 1;
 
 /// The nodes "ada" and "bob", each with a label and a text; an edge between them; and a node with an id that no name gives, whose
 /// number was set later.
@@ -217,7 +218,8 @@ fn a_shape_is_told_once_when_it_is_first_met() {
     not_canonical(&many(true));
     // An unknown way of naming, and one that the kind does not have.
     let unknown = "an id that is told in an unknown way";
-    refused(&good.with(|d| d.shapes[0][1] = 7), unknown);
+    refused(&good.with(|d| d.shapes[0][1] = 9), unknown);
+    refused(&good.with(|d| d.shapes[1][1] = BESIDE), unknown);
     refused(&good.with(|d| d.shapes[0][1] = BY_ENDS), unknown);
     refused(&good.with(|d| d.shapes[1][1] = NAMED), unknown);
     refused(&good.with(|d| d.shapes[0][0] = 7), unknown);
@@ -254,6 +256,58 @@ fn an_id_is_told_by_a_name_if_it_can_be_and_else_by_its_bytes() {
     );
     // Two that are named alike: see `bomb` for such without an edge.
     assert!(good.with(|d| d.contents[0] = [text(0, "ada"), vec![0]].concat()).read().is_err());
+}
+
+#[test]
+fn a_name_beside_a_part_stands_for_its_id() {
+    let beside = |name: &str| {
+        good().with(|d| {
+            d.shapes[2][1] = BESIDE;
+            d.ids = text(0, name);
+        })
+    };
+    let eve = fine(&beside("eve"));
+    let node = eve.state().node(NodeId::named("eve")).unwrap();
+    // The name stands for the id in the delta alone: the root does not tell it.
+    assert_eq!((node.name(), node.get("/n").is_some()), (None, true));
+    fine(&beside(""));
+    fine(&beside(&"x".repeat(32)));
+    refused(&beside(&"x".repeat(33)), "a name that is too long to stand for an id");
+    truncated(&beside("eve").with(|d| shorten(&mut d.ids)));
+    refused(&beside("eve").with(|d| d.ids.push(0)), "a column that goes on");
+    refused(&beside("eve").with(|d| d.ids = text(1, "ve")), "a content that did not come before");
+    // Two parts of one node.
+    assert!(beside("ada").read().is_err());
+    // Beside though the root tells it; beside though the root tells of another.
+    let both = |names: [&str; 2]| {
+        good().with(|d| {
+            d.shapes[0][1] = BESIDE;
+            d.ids = [&text(0, names[0])[..], &text(0, names[1]), &[7; 16]].concat();
+            d.contents[1] = [&[1, 3, 0][..], &text(0, "knows")].concat();
+        })
+    };
+    not_canonical(&both(["ada", "bob"]));
+    fine(&both(["cyd", "dan"]));
+}
+
+#[test]
+fn a_number_at_the_end_of_a_text_is_told_by_its_difference() {
+    let names = |first: &str, second: &[u8]| good().with(|d| d.contents[0] = [&text(0, first), second].concat());
+    let read = fine(&names("n007", &[73, 2]));
+    assert!(["n007", "n008"].iter().all(|name| read.state().contains_node(NodeId::named(name))));
+    fine(&names("n007", &[73, 1]));
+    not_canonical(&names("n007", &text(3, "8")));
+    not_canonical(&names("n007", &[73, 0]));
+    let before = "a content that did not come before";
+    refused(&names("n007", &[73, 15]), before);
+    refused(&names("n9", &[73, 2]), before);
+    refused(&names("name", &[73, 2]), before);
+    refused(&good().with(|d| d.contents[0] = [&[73, 2][..], &text(0, "n1")].concat()), before);
+    // Too much before the number, or too many digits.
+    refused(&names(&format!("{}1", "x".repeat(65)), &[73, 2]), before);
+    refused(&names(&"1".repeat(19), &[73, 2]), before);
+    fine(&names(&"1".repeat(18), &[73, 2]));
+    fine(&names("n9", &text(1, "10")));
 }
 
 #[test]

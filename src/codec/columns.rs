@@ -9,7 +9,8 @@
 //!    *place* of a write is explained with the dots.
 //! 2. **parts**: the number of each part's shape, counted from 0. A number that is one past those told so far says that the next shape
 //!    of the table follows.
-//! 3. **ids**: sixteen bytes for each part whose id nothing else tells.
+//! 3. **ids**: of each part whose id its writes do not tell, the name that stands for it, as bytes are spelled among contents, or
+//!    sixteen bytes.
 //! 4. **dots** of writes. The least dot of a part begins the part's *run*: a write with the same writer and stamp has as its place
 //!    one plus the distance of its counter from the least. Its dot takes no further bytes. A write with place 0 is not in the
 //!    run, and its dot stands after the least. A dot is told as the difference from an [expected](Expected) one: that after the
@@ -23,11 +24,13 @@
 use std::collections::HashMap;
 
 use crate::clock::Stamp;
-use crate::codec::contents::{ColumnNumber, Form, Places, ReadContents, WriteContents, at_distance, ends_of, unzigzag};
+use crate::codec::contents::{
+    ColumnNumber, Form, Places, Read, ReadContents, WriteContents, Written, at_distance, ends_of, unzigzag,
+};
 use crate::codec::cursor::Cursor;
 use crate::codec::error::DecodeError;
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Delta, DeltaWrite, Entity, FieldTable, Known, Part, PartRef, Payload};
+use crate::kernel::{Delta, DeltaWrite, Entity, FieldTable, Known, MAX_NAME_LEN, Part, PartRef, Payload};
 use crate::kinds;
 use crate::numbers::{write_number, zigzag};
 
@@ -46,6 +49,8 @@ pub(super) enum Naming {
     Name = 1,
     /// The first ends in its root, from which the id is derived.
     Ends = 2,
+    /// A name that is kept [beside the part](crate::kernel::Names), from which the id is derived.
+    Beside = 3,
 }
 
 /// Facts that a reader has found about a delta whose parts still stand in the order of the wire. With them the check for canonical
@@ -129,6 +134,7 @@ impl Shape {
             (0, _) => Naming::Spelled,
             (1, kinds::entity::NODE) => Naming::Name,
             (2, kinds::entity::EDGE) => Naming::Ends,
+            (3, kinds::entity::NODE) => Naming::Beside,
             _ => return Err(DecodeError::Malformed("an id that is told in an unknown way")),
         };
         let (known, writes) = (cursor.count(1)?, cursor.count(3)?);
@@ -251,14 +257,18 @@ fn is_root(field: u32, fields: &FieldTable) -> bool {
     field == 0 && fields.len() > 0 && fields.get(0).is_empty()
 }
 
-/// Chooses the way in which the id of an entity is told.
-fn naming(entity: Entity, writes: &[DeltaWrite], fields: &FieldTable) -> Naming {
+/// Chooses the way in which the id of an entity is told. `beside` tells whether a name is kept beside the part.
+fn naming(entity: Entity, writes: &[DeltaWrite], fields: &FieldTable, beside: impl FnOnce() -> bool) -> Naming {
     let naming = match entity.kind() {
         kinds::entity::NODE => Naming::Name,
         kinds::entity::EDGE => Naming::Ends,
         _ => return Naming::Spelled,
     };
-    if told_id(naming, writes, fields).as_ref() == Some(entity.id()) { naming } else { Naming::Spelled }
+    match told_id(naming, writes, fields) {
+        Some(id) if id == *entity.id() => naming,
+        _ if beside() => Naming::Beside,
+        _ => Naming::Spelled,
+    }
 }
 
 /// The id that the first name or the first ends of a root tell.
@@ -266,7 +276,7 @@ fn told_id(naming: Naming, writes: &[DeltaWrite], fields: &FieldTable) -> Option
     let root = writes.iter().take_while(|write| is_root(write.field, fields));
     let mut root = root.filter_map(|write| write.payload.as_ref());
     match naming {
-        Naming::Spelled => None,
+        Naming::Spelled | Naming::Beside => None,
         Naming::Name => {
             let name = root.find(|payload| payload.kind() == kinds::payload::NAME)?;
             Some(*NodeId::named_in_bytes(name.bytes()).as_bytes())
@@ -292,7 +302,7 @@ fn plan(delta: &Delta) -> (Vec<u32>, Vec<Naming>) {
     // One number each, since numbers are sorted fastest. Parts without dots are told apart by their places, which are in the order of
     // entities.
     let key = |(i, part): (u32, PartRef<'_>)| {
-        namings.push(naming(part.entity, part.writes, &delta.fields));
+        namings.push(naming(part.entity, part.writes, &delta.fields, || delta.names.get(part.entity).is_some()));
         let (writer, counter) = least_dot(part.known, part.writes).unwrap_or_default();
         u128::from(writer) << 96 | u128::from(counter) << 32 | u128::from(i)
     };
@@ -358,6 +368,7 @@ pub(super) fn write_parts(delta: &Delta, told: Option<&Told>) -> Vec<Vec<u8>> {
     let place_of = |i: usize| planned.as_ref().map_or(i, |(order, _)| order[i] as usize);
     let len = delta.parts.len();
     let mut contents = WriteContents::new(Places::of(delta, (0..len).map(place_of)));
+    let (mut written_names, mut names_in_order) = (Written::default(), delta.names.iter());
     let mut own;
     for i in (0..len).map(place_of) {
         let part = delta.part(i);
@@ -366,10 +377,17 @@ pub(super) fn write_parts(delta: &Delta, told: Option<&Told>) -> Vec<Vec<u8>> {
             // The reader took the id from the name or the ends, so that need not be done once more.
             (_, Some(naming @ (Naming::Name | Naming::Ends))) => naming,
             (Some((_, namings)), _) => namings[i],
-            (None, _) => naming(part.entity, part.writes, &delta.fields),
+            (None, told) => naming(part.entity, part.writes, &delta.fields, || told == Some(Naming::Beside)),
         };
-        if naming == Naming::Spelled {
-            ids.extend_from_slice(part.entity.id());
+        let name = match (naming, &planned) {
+            (Naming::Beside, Some(_)) => delta.names.get(part.entity),
+            (Naming::Beside, None) => names_in_order.next(),
+            _ => None,
+        };
+        match name {
+            Some(name) => written_names.write(&mut ids, name.bytes()),
+            None if naming == Naming::Spelled => ids.extend_from_slice(part.entity.id()),
+            None => {}
         }
         let is_shared = part.known.len() + part.writes.len() <= MAX_SHARED;
         let mut known_shape = if is_shared { shapes.find_recent(&part, naming, base) } else { None };
@@ -443,7 +461,7 @@ pub(super) struct Announced {
 ///
 /// Few bytes can stand for many: a part takes two or three if its shape is shared and its id is told by a name. The bound is
 /// known before anything large is reserved.
-fn memory(announced: Announced, shapes_len: usize, contents_len: usize, body_len: u64) -> u64 {
+fn memory(announced: Announced, [shapes_len, ids_len, contents_len]: [usize; 3], body_len: u64) -> u64 {
     // Parts are held twice while they are sorted, then beside their namings and the places of nodes.
     const PART: u64 = 2 * size_of::<Part>() as u64 + 64;
     const KNOWN: u64 = 2 * size_of::<Known>() as u64;
@@ -454,10 +472,12 @@ fn memory(announced: Announced, shapes_len: usize, contents_len: usize, body_len
     const SHAPE: u64 = 400;
     // A column of contents belongs to a write of a shape, which takes three bytes.
     const COLUMN: u64 = 256;
+    // A name beside a part takes at least two bytes.
+    const NAME: u64 = 2 * size_of::<(Entity, Payload)>() as u64 + 64;
     // The contents, and the columns that are written again to be compared.
     const COPIES: u64 = 3;
     let Announced { parts, known, writes } = announced;
-    let [shapes, contents] = [shapes_len, contents_len].map(|len| len as u64);
+    let [shapes, ids, contents] = [shapes_len, ids_len, contents_len].map(|len| len as u64);
     let counts = [
         (parts, PART),
         (parts.min(shapes / 4), SHAPE),
@@ -465,6 +485,7 @@ fn memory(announced: Announced, shapes_len: usize, contents_len: usize, body_len
         (writes, WRITE),
         (writes.min(contents / 2), CONTENT),
         (writes.min(shapes / 3), COLUMN),
+        (parts.min(ids / 2), NAME),
         (body_len, COPIES),
     ];
     counts.iter().map(|(count, each)| count.saturating_mul(*each)).fold(0, u64::saturating_add)
@@ -519,7 +540,8 @@ pub(super) fn read_parts(
     let [mut shapes, mut parts, mut ids] = [column()?, column()?, column()?];
     let [mut dots, mut known, contents] = [column()?, column()?, column()?];
     rest.end()?;
-    take_memory(memory_left, memory(announced, shapes.rest().len(), contents.rest().len(), bytes.len() as u64))?;
+    let lens = [&shapes, &ids, &contents].map(|column| column.rest().len());
+    take_memory(memory_left, memory(announced, lens, bytes.len() as u64))?;
 
     let (mut table, mut numbers) = (Vec::new(), Vec::with_capacity(parts.rest().len().min(parts_len as usize)));
     let (mut known_left, mut writes_left) = (known_len, writes_len);
@@ -552,6 +574,7 @@ pub(super) fn read_parts(
     // The end of the run before, while no run has reached into another.
     let mut run_end = Some((0, 0));
     let mut least_before = None;
+    let mut read_names = Read::default();
     // Ends name nodes by their places, which may come later: they are read once the ids of all nodes are known.
     let mut ends = Vec::new();
     for number in &numbers {
@@ -585,6 +608,15 @@ pub(super) fn read_parts(
         let id = match shape.naming {
             Naming::Spelled => ids.array()?,
             Naming::Name => told_id(shape.naming, of_part, &delta.fields).ok_or(NOT_TOLD)?,
+            Naming::Beside => {
+                let name = read_names.read(&mut ids, kinds::payload::NAME)?;
+                let id = *NodeId::named_in_bytes(name.bytes()).as_bytes();
+                if name.bytes().len() > MAX_NAME_LEN {
+                    return Err(DecodeError::Malformed("a name that is too long to stand for an id"));
+                }
+                delta.names.push(Entity::new(shape.kind, id), name.clone());
+                id
+            }
             // See below.
             Naming::Ends => [0; 16],
         };
@@ -636,6 +668,7 @@ pub(super) fn read_parts(
 
 /// Puts the parts into the order of entities, in which they lie in memory.
 pub(super) fn sort(delta: &mut Delta) {
+    delta.names.sort();
     if delta.parts.is_sorted_by_key(|part| part.entity) {
         return;
     }

@@ -29,7 +29,7 @@ use crate::codec::rows;
 use crate::codec::slice::Reference;
 use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
 use crate::id::WriterId;
-use crate::kernel::{Delta, DeltaKind, DotSet, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_SCHEMA_LEN};
+use crate::kernel::{Delta, DeltaKind, DotSet, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_SCHEMA_LEN, Names};
 use crate::version::{HeadsChange, Version};
 
 /// Siblings are counted in 32 bits while reading. Four thousand million would need 256 GiB of memory.
@@ -361,6 +361,7 @@ pub(super) fn read_delta(
         writers,
         fields: FieldTable::default(),
         parts: Vec::new(),
+        names: Names::default(),
         known: Vec::new(),
         writes: Vec::new(),
     };

@@ -200,7 +200,9 @@ impl State {
                 let send = |field: &Field, sibling: SiblingRef<'_>| delta.push(field, sibling);
                 visits::count(cells.changed_since(&mut is_new, &news, send));
             }
-            delta.part(entity, whole);
+            if delta.part(entity, whole) && !whole {
+                delta.name(entity, cells);
+            }
         }
         delta.finish()
     }

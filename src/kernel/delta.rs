@@ -7,9 +7,11 @@ use std::sync::Arc;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::id::{Dot, WriterId};
+use crate::kernel::cells::Cells;
 use crate::kernel::dots::DotSet;
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::key::{Entity, Field, Payload, SiblingRef};
+use crate::kernel::names::Names;
 use crate::version::{Birth, Version};
 
 /// The part of a state that a version lacks (Almeida, Shoker, Baquero 2018). A value: keep it, send it, merge it as
@@ -40,6 +42,8 @@ pub struct Delta {
     pub(crate) fields: FieldTable,
     /// Sorted by entity.
     pub(crate) parts: Vec<Part>,
+    /// Names of parts that hold no root to tell them.
+    pub(crate) names: Names,
     /// Part after part; within one sorted by field, then dot.
     pub(crate) known: Vec<Known>,
     /// Part after part; within one sorted by field, then dot.
@@ -336,6 +340,7 @@ impl DeltaBuilder {
             writers: Vec::new(),
             fields: FieldTable::default(),
             parts: Vec::new(),
+            names: Names::default(),
             known: Vec::new(),
             writes: Vec::new(),
         };
@@ -391,6 +396,16 @@ impl DeltaBuilder {
         }
         self.delta.parts.push(Part { entity, whole, known_end, writes_end });
         true
+    }
+
+    /// Keeps the name of the entity that has just been ended, if its root tells one.
+    pub(super) fn name(&mut self, entity: Entity, cells: Cells<'_>) {
+        self.delta.names.add(entity, cells);
+    }
+
+    /// Keeps the names of the entities among those of other deltas.
+    pub(super) fn names_of<'a>(&mut self, deltas: impl IntoIterator<Item = &'a Delta>) {
+        self.delta.names = Names::of_parts(deltas.into_iter().map(|delta| &delta.names), &self.delta.parts);
     }
 
     /// Sorts the fields and the writers, so that the same content makes the same delta.

@@ -69,6 +69,7 @@ impl Delta {
             let y = if order.is_ge() { b.next() } else { None };
             self.join_parts(later, (x, y), &mut joined, |_| false);
         }
+        joined.names_of([self, later]);
         Ok(joined.finish())
     }
 

@@ -18,6 +18,7 @@
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
 //! | `delta` | the part of a state that a version lacks |
 //! | `cut`, `merge`, `join` | making deltas, applying them, chaining them |
+//! | `names` | names that stand for ids in a delta |
 //! | `slice`, `resume` | a delta in stretches of entities; going on with one that was broken off |
 //! | `prune` | forgetting tombstones |
 //! | `doubled`, `repair` | one dot with two contents; making two states of one version equal that are not |
@@ -43,6 +44,7 @@ mod join;
 mod key;
 mod many;
 mod merge;
+mod names;
 mod page;
 mod prune;
 mod record;
@@ -72,6 +74,7 @@ pub(crate) use delta::{DeltaWrite, FieldTable, Known, Part, PartRef};
 pub(crate) use doubled::once;
 pub(crate) use edit::{Author, Go, Log, Own};
 pub(crate) use merge::{Checked, Merging};
+pub(crate) use names::{MAX_NAME_LEN, Names};
 pub(crate) use repair::Repairing;
 pub(crate) use resume::{Broken, BrokenKind};
 pub(crate) use state::Before;

@@ -113,6 +113,7 @@ impl Delta {
         order.extend(std::iter::repeat_n((from_prefix, true), prefix.parts.len() - next));
         order.extend(std::iter::repeat_n((from_rest, true), rest.parts.len()));
 
+        joined.names_of([&prefix, changes]);
         let head = rest.head(kind);
         let gathered = head.gather(vec![prefix, joined.finish(), rest], order.into_iter());
         let resumed = gathered.with_used_fields().with_used_writers();

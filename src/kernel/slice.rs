@@ -3,6 +3,7 @@
 //! A slice is a delta in form alone. It bears the versions of the whole and holds a part of it, so to merge one would be to
 //! take what the others hold for dead. Slices are put together first.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::vec;
 
@@ -11,6 +12,7 @@ use crate::id::WriterId;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, FieldTable, Known, Part};
 use crate::kernel::dots::DotSet;
 use crate::kernel::key::Entity;
+use crate::kernel::names::Names;
 
 /// About how many bytes things take once they are encoded, names and payloads aside: as long as they are not much alike. What is alike takes
 /// fewer.
@@ -84,6 +86,7 @@ impl Delta {
             writers: Vec::new(),
             fields: FieldTable::default(),
             parts: Vec::new(),
+            names: Names::default(),
             known: Vec::new(),
             writes: Vec::new(),
         }
@@ -91,7 +94,7 @@ impl Delta {
 
     /// Fills an empty delta from others: `order` says from which the next part comes, and whether
     /// it is kept. O(all).
-    pub(super) fn gather(mut self, sources: Vec<Self>, order: impl Iterator<Item = (usize, bool)>) -> Self {
+    pub(super) fn gather(mut self, mut sources: Vec<Self>, order: impl Iterator<Item = (usize, bool)>) -> Self {
         let tables: Vec<Vec<&[u8]>> = sources.iter().map(|delta| delta.fields.iter().collect()).collect();
         let (fields, places) = merge_tables(&tables);
         fields.into_iter().for_each(|field| self.fields.push(field));
@@ -101,6 +104,7 @@ impl Delta {
         self.parts.reserve_exact(sources.iter().map(|source| source.parts.len()).sum());
         self.known.reserve_exact(sources.iter().map(|source| source.known.len()).sum());
         self.writes.reserve_exact(sources.iter().map(|source| source.writes.len()).sum());
+        let names: Vec<Names> = sources.iter_mut().map(|source| take(&mut source.names)).collect();
         let places = places.into_iter().zip(of_writers);
         let mut sources: Vec<_> = sources.into_iter().zip(places).map(|(delta, p)| Source::new(delta, p)).collect();
         for (source, kept) in order {
@@ -119,6 +123,7 @@ impl Delta {
             self.writes.extend(writes.map(|w| DeltaWrite { field: place(w.field), writer: of(w.writer), ..w }));
             self.parts.push(Part { known_end: self.known.len(), writes_end: self.writes.len(), ..part });
         }
+        self.names = Names::of_parts(&names, &self.parts);
         self
     }
 }
@@ -172,6 +177,7 @@ impl Iterator for Slices<'_> {
             writes_end: part.writes_end - writes,
             ..*part
         }));
+        slice.names = Names::of_parts([&delta.names], &slice.parts);
         let (known, writes) = (&delta.known[known..known_end], &delta.writes[writes..writes_end]);
         let mut used: Vec<u32> = known.iter().map(|k| k.writer).chain(writes.iter().map(|w| w.writer)).collect();
         used.sort_unstable();
