@@ -390,8 +390,26 @@ fn contents_have_the_form_that_is_theirs_and_the_shortest_spelling() {
     // Floats: whole ones below 2⁵³ as whole numbers, −0 and others as they are.
     let fixed = |float: f64| as_form(FIXED, &float.to_be_bytes());
     fine(&as_form(WHOLE, &[9]));
-    fine(&fixed(0.5));
-    fine(&fixed(-0.0));
+    fine(&fixed(0.1));
+    not_canonical(&fixed(0.5));
+    // Those that end in zero bytes without these.
+    let short = |bytes: &[u8]| {
+        good.with(|d| {
+            let len = u64::try_from(bytes.len()).unwrap();
+            d.shapes[2].splice(8..9, leb128(1 + 4 * 256 + len));
+            // The code of the form is greater than that of texts.
+            d.contents.remove(2);
+            d.contents.push(bytes.to_vec());
+        })
+    };
+    fine(&short(&[0x80]));
+    fine(&short(&0.5f64.to_be_bytes()[..2]));
+    fine(&short(&0.1f64.to_be_bytes()[..6]));
+    not_canonical(&short(&0.5f64.to_be_bytes()[..3]));
+    not_canonical(&short(&5f64.to_be_bytes()[..2]));
+    truncated(&short(&[0x80]).with(|d| d.contents[3].clear()));
+    refused(&short(&0.1f64.to_be_bytes()[..7]), "a kind past 255");
+    refused(&short(&[]), "a kind past 255");
     not_canonical(&fixed(-5.0));
     not_canonical(&as_form(WHOLE, &leb128(2 << 53)));
     fine(&as_form(WHOLE, &leb128((2 << 53) - 2)));

@@ -6,6 +6,7 @@
 //! | bytes | of any kind | a number below 8: the place of an equal content among the last eight distinct ones, the latest first. 73: the latest with another [number at its end](split_digits), as a difference from its own. Else 8 plus the length of the prefix shared with the latest (at most 64), then the remaining bytes after their length |
 //! | number | whole numbers of 64 bits | the difference from the number before |
 //! | whole | floats without a fraction, below 2⁵³ | the same |
+//! | short | other floats that end in two zero bytes or more | the bytes before these: one to six, as the form says |
 //! | fixed | other floats | their eight bytes |
 //! | ends | roots of edges whose type has at most 64 bytes | of open ends, the byte that says which; source, target, number; the type, as bytes are spelled |
 //!
@@ -43,6 +44,8 @@ pub(super) enum Form {
     Bytes(u8),
     Number,
     Whole,
+    /// The number of bytes before the zeros.
+    Short(u8),
     Fixed,
     Ends(u8),
 }
@@ -56,7 +59,7 @@ impl Form {
             INT if number_of(bytes).is_some() => Self::Number,
             FLOAT => match <[u8; 8]>::try_from(bytes) {
                 Ok(bytes) if whole_of(bytes).is_some() => Self::Whole,
-                Ok(_) => Self::Fixed,
+                Ok(bytes) => short_len(bytes).map_or(Self::Fixed, Self::Short),
                 Err(_) => Self::Bytes(FLOAT),
             },
             ENDS | OPEN_ENDS if ends_of(payload).is_some() => Self::Ends(kind),
@@ -67,6 +70,7 @@ impl Form {
     pub(super) fn code(self) -> u64 {
         let (kind, class) = match self {
             Self::Tombstone => return 0,
+            Self::Short(len) => return SHORT + u64::from(len),
             Self::Empty(kind) => (kind, 0),
             Self::Bytes(kind) => (kind, 1),
             Self::Number => (INT, 2),
@@ -80,6 +84,9 @@ impl Form {
 
     pub(super) fn of_code(code: u64) -> Result<Self, DecodeError> {
         let Some(code) = code.checked_sub(1) else { return Ok(Self::Tombstone) };
+        if let Some(len) = (code + 1).checked_sub(SHORT).filter(|len| SHORT_LENS.contains(len)) {
+            return Ok(Self::Short(len as u8));
+        }
         let kind = u8::try_from(code / 4).map_err(|_| DecodeError::Malformed("a kind past 255"))?;
         Ok(match (code % 4, kind) {
             (0, _) => Self::Empty(kind),
@@ -119,6 +126,18 @@ fn whole_of(bytes: [u8; 8]) -> Option<i64> {
     let float = f64::from_be_bytes(bytes);
     // −0 is another float than 0.
     (float.abs() < EXACT && (float as i64 as f64).to_bits() == float.to_bits()).then_some(float as i64)
+}
+
+/// The code of the form of short floats of no byte: past all that kinds have.
+const SHORT: u64 = 1 + 4 * 256;
+
+/// The lengths of short floats.
+const SHORT_LENS: std::ops::RangeInclusive<u64> = 1..=6;
+
+/// The number of bytes of a float before the zeros that it ends in, if they are few.
+fn short_len(bytes: [u8; 8]) -> Option<u8> {
+    let len = 8 - u64::from(u64::from_be_bytes(bytes).trailing_zeros() / 8);
+    SHORT_LENS.contains(&len).then_some(len as u8)
 }
 
 /// The ends of an edge, in the bytes of its root.
@@ -353,6 +372,7 @@ impl<'a> WriteContents<'a> {
             Form::Tombstone | Form::Empty(_) => return,
             Form::Bytes(_) => return column.recent.write(&mut column.out, bytes),
             Form::Fixed => return column.out.extend_from_slice(bytes),
+            Form::Short(len) => return column.out.extend(bytes.iter().take(len.into())),
             Form::Ends(_) => return column.write_ends(&self.places, payload),
             Form::Number => number_of(bytes),
             Form::Whole => <[u8; 8]>::try_from(bytes).ok().and_then(whole_of),
@@ -452,6 +472,11 @@ impl<'a> ReadContents<'a> {
             Form::Number => number_payload(column.read_number()?),
             Form::Whole => Payload::new(FLOAT, &(column.read_number()? as f64).to_be_bytes()),
             Form::Fixed => Payload::new(FLOAT, &column.rest.array::<8>()?),
+            Form::Short(len) => {
+                let mut bytes = [0; 8];
+                bytes[..usize::from(len)].copy_from_slice(column.rest.take(len.into())?);
+                Payload::new(FLOAT, &bytes)
+            }
             Form::Bytes(kind) => column.recent.read(&mut column.rest, kind)?.clone(),
             Form::Tombstone | Form::Empty(_) | Form::Ends(_) => return Err(NO_COLUMN),
         })
@@ -575,15 +600,25 @@ mod tests {
         for whole in [0.0, 1.0, -3.0, EXACT - 1.0, 1.0 - EXACT] {
             assert_eq!(form(whole), Form::Whole, "{whole}");
         }
-        for other in [-0.0, 0.5, EXACT, -EXACT, f64::NAN, f64::INFINITY, 1e300, f64::MIN_POSITIVE] {
-            assert_eq!(form(other), Form::Fixed, "{other}");
+        for (other, len) in
+            [(-0.0, 1), (0.5, 2), (-0.25, 2), (1234.75, 3), (EXACT, 2), (f64::NAN, 2), (f64::MIN_POSITIVE, 2)]
+        {
+            assert_eq!(form(other), Form::Short(len), "{other}");
         }
+        let with_last_byte =
+            |place: u32| f64::from_bits(0.1f64.to_bits() >> (8 * place) << (8 * place) | 1 << (8 * place));
+        assert_eq!(
+            [0, 1, 2, 3].map(|place| form(with_last_byte(place))),
+            [Form::Fixed, Form::Fixed, Form::Short(6), Form::Short(5)]
+        );
+        assert_eq!(form(0.1), Form::Fixed);
         assert_eq!(Form::of(Some(&Payload::new(FLOAT, &[1]))), Form::Bytes(FLOAT));
     }
 
     #[test]
     fn every_form_has_a_code_of_its_own() {
         let forms = (0..=255).flat_map(|kind| [Form::Empty(kind), Form::Bytes(kind)]);
+        let forms = forms.chain((1..=6).map(Form::Short));
         let others = [Form::Tombstone, Form::Number, Form::Whole, Form::Fixed, Form::Ends(ENDS), Form::Ends(OPEN_ENDS)];
         let forms: Vec<_> = forms.chain(others).collect();
         let mut codes: Vec<_> = forms.iter().map(|form| form.code()).collect();
@@ -591,6 +626,7 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), forms.len());
+        assert!([SHORT, SHORT + 7].iter().all(|code| Form::of_code(*code).is_err()));
     }
 
     #[test]
