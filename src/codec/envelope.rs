@@ -5,16 +5,18 @@
 //! | 4 | magic `DRFT` |
 //! | 1 | format version |
 //! | 1 | kind |
-//! | 1 | flags: 1 compressed, 2 sealed; reserved, none is in use |
+//! | 1 | flags: 1 if the body is [compressed](super::deflate); 2, sealed, is reserved |
 //! | 8 | checksum: XXH3-64 of everything else, big-endian |
 //! | 1 to 10 | length of the body, LEB128 |
 //! | … | body |
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::bugs::{Bug, is};
+use crate::codec::deflate;
 use crate::codec::error::DecodeError;
 use crate::numbers::write_number;
 
@@ -42,6 +44,12 @@ impl Format {
         }
     }
 }
+
+/// The flag of a compressed body.
+const COMPRESSED: u8 = 1;
+
+/// Place of the flags.
+const FLAGS: usize = 6;
 
 const CHECKSUM: std::ops::Range<usize> = 7..15;
 const HEAD: usize = 15;
@@ -85,33 +93,95 @@ impl Kind {
         }
     }
 
+    /// The memory that decoding takes at most for each byte of the contents, beside the memory that the contents announce.
+    ///
+    /// The bytes of a plain message bound this part of the memory by themselves. Those of a compressed one do not.
+    fn memory_per_byte(self) -> u64 {
+        match self {
+            // Heads and births.
+            Self::Incremental | Self::Complete | Self::Reconciled | Self::State | Self::Staged => 16,
+            Self::Version | Self::Dots => 8,
+            Self::Devices => 48,
+        }
+    }
+
     /// The error of finding this where something else was asked for.
     pub(super) fn instead_of(self, expected: &'static str) -> DecodeError {
         DecodeError::Kind { found: self.name(), expected }
     }
 }
 
-pub(super) fn seal(kind: Kind, body: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
+    seal_with(kind, 0, body)
+}
+
+/// Compresses the body. A body that does not become shorter is sealed as it is.
+#[cfg(feature = "compression")]
+pub(super) fn seal_compressed(kind: Kind, body: &[u8]) -> Vec<u8> {
+    match deflate::compress(body) {
+        Some(compressed) => seal_with(kind, COMPRESSED, &compressed),
+        None => seal(kind, body),
+    }
+}
+
+fn seal_with(kind: Kind, flags: u8, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + 10 + body.len());
     message.extend_from_slice(&MAGIC);
-    message.extend_from_slice(&[FORMAT, kind as u8, 0]);
+    message.extend_from_slice(&[FORMAT, kind as u8, flags]);
     message.extend_from_slice(&[0; 8]);
     write_number(&mut message, body.len() as u64);
-    message.extend_from_slice(&body);
+    message.extend_from_slice(body);
     let checksum = checksum(&message);
     message[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
     message
 }
 
 /// The parts of an opened envelope.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Opened<'a> {
     pub(super) format: Format,
     pub(super) kind: Kind,
-    pub(super) body: &'a [u8],
+    pub(super) body: Cow<'a, [u8]>,
 }
 
-pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
+/// An envelope whose checksum fits, and whose body may be compressed.
+struct Sealed<'a> {
+    format: Format,
+    kind: Kind,
+    is_compressed: bool,
+    body: &'a [u8],
+}
+
+impl<'a> Sealed<'a> {
+    /// Takes the memory of decompressed contents from the memory that is left, before anything is reserved.
+    fn open(self, memory_left: &mut u64) -> Result<Opened<'a>, DecodeError> {
+        let Self { format, kind, is_compressed, body } = self;
+        let body = match is_compressed {
+            true => Cow::Owned(deflate::decompress(body, *memory_left, kind.memory_per_byte())?),
+            false => Cow::Borrowed(body),
+        };
+        if let Cow::Owned(contents) = &body {
+            *memory_left -= contents.len() as u64;
+        }
+        Ok(Opened { format, kind, body })
+    }
+}
+
+/// Opens a message within so much memory: only a compressed message takes any.
+pub(super) fn open<'a>(bytes: &'a [u8], memory_left: &mut u64) -> Result<Opened<'a>, DecodeError> {
+    check(bytes)?.open(memory_left)
+}
+
+/// Opens a message that must be plain, because the message around it may be compressed.
+pub(super) fn open_plain(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
+    let sealed = check(bytes)?;
+    match sealed.is_compressed {
+        true => Err(DecodeError::Malformed("a compressed message within a message")),
+        false => sealed.open(&mut 0),
+    }
+}
+
+fn check(bytes: &[u8]) -> Result<Sealed<'_>, DecodeError> {
     let magic = bytes.iter().zip(&MAGIC).take_while(|(a, b)| a == b).count();
     if magic < MAGIC.len().min(bytes.len()) {
         return Err(DecodeError::Magic);
@@ -130,16 +200,18 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
     if head[CHECKSUM] != checksum(bytes).to_be_bytes() {
         return Err(DecodeError::Checksum);
     }
-    if head[6] != 0 {
-        return Err(DecodeError::Flags(head[6]));
-    }
-    Ok(Opened { format, kind: Kind::from_byte(head[5])?, body: rest })
+    let is_compressed = match head[FLAGS] {
+        0 => false,
+        COMPRESSED => true,
+        other => return Err(DecodeError::Flags(other)),
+    };
+    Ok(Sealed { format, kind: Kind::from_byte(head[5])?, is_compressed, body: rest })
 }
 
-/// Opens a message that must be of one kind.
-pub(super) fn open_as(bytes: &[u8], kind: Kind) -> Result<Opened<'_>, DecodeError> {
-    let opened = open(bytes)?;
-    if opened.kind == kind { Ok(opened) } else { Err(opened.kind.instead_of(kind.name())) }
+/// Opens a message that must be of one kind, within so much memory: only a compressed message takes any.
+pub(super) fn open_as(bytes: &[u8], kind: Kind, mut memory_limit: u64) -> Result<Opened<'_>, DecodeError> {
+    let sealed = check(bytes)?;
+    if sealed.kind == kind { sealed.open(&mut memory_limit) } else { Err(sealed.kind.instead_of(kind.name())) }
 }
 
 /// A LEB128 number in its shortest form, and what follows it.
@@ -209,19 +281,24 @@ impl Write for Comparing<'_> {
 mod tests {
     use super::*;
 
+    fn open(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
+        super::open(bytes, &mut 0)
+    }
+
     #[test]
     fn lengths_of_every_size_survive() {
         for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
             let body = vec![5; len];
-            let message = seal(Kind::Complete, body.clone());
-            let opened = Opened { format: Format::Columns, kind: Kind::Complete, body: &body };
+            let message = seal(Kind::Complete, &body);
+            let body = Cow::Borrowed(&body[..]);
+            let opened = Opened { format: Format::Columns, kind: Kind::Complete, body };
             assert_eq!(open(&message), Ok(opened));
         }
     }
 
     #[test]
     fn every_kind_of_damage_has_its_name() {
-        let good = seal(Kind::State, b"body".to_vec());
+        let good = seal(Kind::State, b"body");
         let with = |i: usize, byte: u8| {
             let mut bytes = good.clone();
             bytes[i] = byte;

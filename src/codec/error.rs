@@ -23,7 +23,12 @@ pub enum DecodeError {
         "a file of format version {0} cannot be read by this version of driftless: update the device that reads it"
     )]
     FileFormat(u8),
-    /// Flags that this version does not know: compressed or sealed content must be opened first.
+    /// A compressed message, in a build that cannot read one: without the feature `compression`. The bytes may be intact.
+    #[error(
+        "the message is compressed: enable the feature `compression` of driftless to read it, or have it written plain"
+    )]
+    Compressed,
+    /// Flags that this version does not know: sealed content must be opened first.
     #[error("flags {0:#04x} are not known to this version of driftless")]
     Flags(u8),
     /// A kind of message that this version does not know.

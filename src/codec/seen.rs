@@ -10,6 +10,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
+use crate::codec::MAX_MEMORY;
 use crate::codec::envelope::{self, Kind};
 use crate::codec::error::DecodeError;
 use crate::codec::versions::{self, read_ids, read_version, write_ids, writer_id};
@@ -49,7 +50,7 @@ impl Version {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
         write_told(&mut body, self, &Self::told(Vec::new(), self.trail(&Self::new(), TRAIL)));
-        envelope::seal(Kind::Version, body)
+        envelope::seal(Kind::Version, &body)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
@@ -63,8 +64,8 @@ impl Version {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let body = envelope::open_as(bytes, Kind::Version)?.body;
-        let mut reader = Reader::new(body);
+        let body = envelope::open_as(bytes, Kind::Version, MAX_MEMORY)?.body;
+        let mut reader = Reader::new(&body);
         let table = read_ids(&mut reader)?;
         let heads = read_version(&mut reader, &Self::new(), &table, "a head")?;
         let below: u64 = reader.read("the number of dots")?;
@@ -84,7 +85,7 @@ impl Version {
             more.push(Dot { writer, counter });
         }
         let version = Self::told(heads.heads().to_vec(), more);
-        envelope::check_canonical(body, |out| write_told(out, &version, &version.below()))?;
+        envelope::check_canonical(&body, |out| write_told(out, &version, &version.below()))?;
         Ok(version)
     }
 }
@@ -112,13 +113,13 @@ impl DotSet {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
         write_dots(&mut body, self);
-        envelope::seal(Kind::Dots, body)
+        envelope::seal(Kind::Dots, &body)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let body = envelope::open_as(bytes, Kind::Dots)?.body;
-        let mut reader = Reader::new(body);
+        let body = envelope::open_as(bytes, Kind::Dots, MAX_MEMORY)?.body;
+        let mut reader = Reader::new(&body);
         let count: u64 = reader.read("the number of writers")?;
         let mut writers = reader.room(count, least::DOTS + least::WORD)?;
         for _ in 0..count {
@@ -132,7 +133,7 @@ impl DotSet {
             writers.push((writer_id(dots.id)?, words));
         }
         let dots = Self::from_sorted(writers).ok_or(DecodeError::Malformed("dots out of order"))?;
-        envelope::check_canonical(body, |out| write_dots(out, &dots))?;
+        envelope::check_canonical(&body, |out| write_dots(out, &dots))?;
         Ok(dots)
     }
 }
@@ -150,12 +151,12 @@ fn write_dots(out: &mut impl Write, dots: &DotSet) {
 pub(crate) fn encode_devices(devices: &BTreeMap<String, Standing>) -> Vec<u8> {
     let mut body = Vec::new();
     write_devices(&mut body, devices);
-    envelope::seal(Kind::Devices, body)
+    envelope::seal(Kind::Devices, &body)
 }
 
 pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>, DecodeError> {
-    let body = envelope::open_as(bytes, Kind::Devices)?.body;
-    let mut reader = Reader::new(body);
+    let body = envelope::open_as(bytes, Kind::Devices, MAX_MEMORY)?.body;
+    let mut reader = Reader::new(&body);
     let count: u64 = reader.read("the number of devices")?;
     reader.share::<()>(count, least::DEVICE)?;
     let table = read_ids(&mut reader)?;
@@ -167,7 +168,7 @@ pub(crate) fn decode_devices(bytes: &[u8]) -> Result<BTreeMap<String, Standing>,
         devices.insert(name.to_owned(), Standing { version, pruned });
     }
     // Names that come twice or out of order are not written so.
-    envelope::check_canonical(body, |out| write_devices(out, &devices))?;
+    envelope::check_canonical(&body, |out| write_devices(out, &devices))?;
     Ok(devices)
 }
 

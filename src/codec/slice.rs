@@ -3,6 +3,8 @@
 //! A version takes some 13 bytes for each head. Who sends a series of slices has said what the versions are
 //! and need not say it with each. Whoever frames a slice has a checksum and a length, so there is no envelope.
 
+use std::borrow::Cow;
+
 use crate::codec::decode_delta;
 use crate::codec::envelope::{Format, Kind, Opened};
 use crate::codec::error::DecodeError;
@@ -32,7 +34,7 @@ pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
 /// these are an error or another delta. Takes what it needs from the memory that is left. O(|bytes| + writers).
 pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference, memory_left: &mut u64) -> Result<Delta, DecodeError> {
     let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
-    let opened = Opened { format: Format::Columns, kind: Kind::from_byte(*kind)?, body };
+    let opened = Opened { format: Format::Columns, kind: Kind::from_byte(*kind)?, body: Cow::Borrowed(body) };
     decode_delta(opened, reference, memory_left)
 }
 

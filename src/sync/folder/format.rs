@@ -140,7 +140,9 @@ pub(super) fn open<'a>(bytes: &'a [u8], expected: &FileHeader) -> Result<Body<'a
 /// Reads a delta from all its bytes.
 pub(super) fn decode(bytes: &[u8], statement: Statement, memory_limit: u64) -> Result<Delta, SkipReason> {
     let delta = Delta::from_bytes_within(bytes, memory_limit).map_err(|error| match error {
-        DecodeError::Format(_) | DecodeError::Flags(_) | DecodeError::UnknownKind(_) => SkipReason::TooNew(error),
+        DecodeError::Format(_) | DecodeError::Flags(_) | DecodeError::UnknownKind(_) | DecodeError::Compressed => {
+            SkipReason::TooNew(error)
+        }
         DecodeError::Memory { needed, limit } => SkipReason::Memory { needed, limit },
         other => SkipReason::Damaged(other),
     })?;

@@ -113,7 +113,7 @@ pub enum SkipReason {
     /// Damaged on the way or on the disk, or made by somebody else.
     #[error("damaged: {0}; fetch it again from the device that wrote it")]
     Damaged(#[source] DecodeError),
-    /// A later version of driftless wrote it.
+    /// A later version of driftless wrote it, or a build with the feature `compression`, which this build lacks.
     #[error("{0}")]
     TooNew(#[source] DecodeError),
     /// A delta of another type.
