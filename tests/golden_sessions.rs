@@ -55,7 +55,8 @@ fn remove(replica: &mut Replica<Graph>, node: usize) {
 }
 
 fn named(name: &str) -> Options {
-    Options::new().with_device(name.parse().unwrap())
+    // The files are of sessions that every build can have.
+    Options::new().without_compression().with_device(name.parse().unwrap())
 }
 
 fn scenes() -> Vec<Scene> {

@@ -39,7 +39,8 @@ fn the_documented_format_is_the_one_that_is_spoken() {
     assert!(version.len() == 1 && pruned.len() == 1 && pruned != version);
     let stands_at = Stands { pruned: Change { gone: vec![0], come: pruned }, ..Stands::at(version) };
     let told = Told::whole(1, stands_at, print(&a));
-    let mut victim = Victim::with(a, Options::new().with_device("laptop".parse().unwrap()));
+    let options = Options::new().without_compression();
+    let mut victim = Victim::with(a, options.with_device("laptop".parse().unwrap()));
     let hello =
         Hello { nonce: frames::nonce_and_schema(&victim.hello).0, device: b"laptop".to_vec(), ..victim.hello_of(told) };
     assert_eq!(victim.hello, hello.frame(None));

@@ -101,9 +101,15 @@ struct Pair {
     sent: Vec<(usize, Vec<u8>)>,
 }
 
+/// Options of sessions that compress nothing: many tests ask how long deltas are, and when they break off. Sessions that compress are
+/// judged in `compression`, and in the simulator.
+fn plain() -> Options {
+    Options::new().without_compression()
+}
+
 impl Pair {
     fn new(a: Replica<Graph>, b: Replica<Graph>) -> Self {
-        Self::with(a, b, [Options::new(), Options::new()])
+        Self::with(a, b, [plain(), plain()])
     }
 
     fn with(a: Replica<Graph>, b: Replica<Graph>, [of_a, of_b]: [Options; 2]) -> Self {
@@ -166,7 +172,7 @@ impl Pair {
 }
 
 fn name(name: &str) -> Options {
-    Options::new().with_device(name.parse().unwrap())
+    plain().with_device(name.parse().unwrap())
 }
 
 // ---- who can sync at all ----
@@ -174,7 +180,7 @@ fn name(name: &str) -> Options {
 #[test]
 fn another_protocol_is_an_error_on_both_sides() {
     let (a, b) = two();
-    let mut sides = [Side::new(a, Options::new(), 1), Side::new(b, Options::new(), 2)];
+    let mut sides = [Side::new(a, plain(), 1), Side::new(b, plain(), 2)];
     let now = Duration::ZERO;
     let mut hellos = [0, 1].map(|i: usize| sides[i].poll(now).unwrap());
     // A later version that speaks with us no longer.
@@ -196,7 +202,7 @@ fn another_type_is_an_error_on_both_sides_whoever_hears_first() {
     let begin = || {
         let a = replica(1);
         let b = Replica::<Document>::with_environment(TestEnvironment::new(2));
-        let (on_a, on_b) = (Session::new(&a, Options::new(), [1; 16]), Session::new(&b, Options::new(), [2; 16]));
+        let (on_a, on_b) = (Session::new(&a, plain(), [1; 16]), Session::new(&b, plain(), [2; 16]));
         (a, b, on_a, on_b)
     };
     let (mut a, mut b, mut on_a, mut on_b) = begin();
@@ -316,7 +322,7 @@ fn both_ways() {
 fn what_one_sent_the_other_received() {
     for begin in CONVERSATIONS {
         let (a, b, part_len) = begin.1();
-        let mut pair = Pair::with(a, b, [part_len, part_len].map(|len| Options::new().with_part_len(len)));
+        let mut pair = Pair::with(a, b, [part_len, part_len].map(|len| plain().with_part_len(len)));
         pair.run();
         let [a, b] = pair.counters();
         for (a, b) in [(a, b), (b, a)] {
@@ -362,10 +368,10 @@ fn edits_made_while_it_runs_and_after_are_picked_up() {
 fn a_replica_has_several_sessions_at_once() {
     let (a, b) = two();
     let mut hub = a;
-    let mut others = [Side::new(b, Options::new(), 2), Side::new(replica(3), Options::new(), 3)];
+    let mut others = [Side::new(b, plain(), 2), Side::new(replica(3), plain(), 3)];
     others[0].replica.edit(|g| g.add_node("of b")).unwrap();
     others[1].replica.edit(|g| g.add_node("of c")).unwrap();
-    let mut sessions = [4, 5].map(|seed| Session::new(&hub, Options::new(), [seed; 16]));
+    let mut sessions = [4, 5].map(|seed| Session::new(&hub, plain(), [seed; 16]));
     let now = Duration::ZERO;
     let mut quiet = 0;
     while quiet < 2 {
@@ -393,7 +399,7 @@ fn progress_only_grows_and_comes_to_what_was_expected() {
     let (mut a, b) = two();
     // More than the sender sends unasked.
     fill(&mut a, "new", 5_000);
-    let mut pair = Pair::with(a, b, [Options::new(), Options::new()]);
+    let mut pair = Pair::with(a, b, [plain(), plain()]);
     pair.run();
     let check = |amounts: Vec<Amount>| {
         let some: Vec<Amount> = amounts.into_iter().filter(|amount| amount.bytes_expected > 0).collect();
@@ -419,7 +425,7 @@ fn progress_only_grows_and_comes_to_what_was_expected() {
 fn nothing_is_acknowledged_or_sent_that_is_not_durable() {
     let (mut a, b) = two();
     a.edit(|g| g.add_node("of a")).unwrap();
-    let mut pair = Pair::with(a, b, [Options::new(), Options::new().waiting_for_persisted()]);
+    let mut pair = Pair::with(a, b, [plain(), plain().waiting_for_persisted()]);
     let mut channel = |_: usize, _: usize, frame: Vec<u8>, way: &mut VecDeque<Vec<u8>>| way.push_back(frame);
     pair.sides[1].replica.edit(|g| g.add_node("of b")).unwrap();
     while pair.round(&mut channel) {}
@@ -486,7 +492,7 @@ const CONVERSATIONS: [(&str, Begin); 5] = [
 
 fn conversation((_, begin): &(&str, Begin)) -> Pair {
     let (a, b, part_len) = begin();
-    Pair::with(a, b, [part_len, part_len].map(|len| Options::new().with_part_len(len)))
+    Pair::with(a, b, [part_len, part_len].map(|len| plain().with_part_len(len)))
 }
 
 #[test]
@@ -600,7 +606,7 @@ fn a_peer_that_restarts_in_the_middle_goes_on_from_where_its_replica_stands() {
                     pair.round(&mut |_, _, frame, way| way.push_back(frame));
                 }
                 let Pair { sides, .. } = &mut pair;
-                sides[who].session = Session::new(&sides[who].replica, Options::new(), [9; 16]);
+                sides[who].session = Session::new(&sides[who].replica, plain(), [9; 16]);
                 pair.run();
                 assert!(pair.now < Duration::from_secs(10), "{} {rounds}: {:?}", begin.0, pair.now);
             }
@@ -673,7 +679,7 @@ fn broken(a: Replica<Graph>, b: Replica<Graph>, parts: usize) -> (Replica<Graph>
 }
 
 fn resumed(a: Replica<Graph>, b: Replica<Graph>, staged: Option<Box<Staged>>) -> (u64, Pair) {
-    let mut pair = Pair::with(a, b, [Options::new(), Options::new().with_staged(staged)]);
+    let mut pair = Pair::with(a, b, [plain(), plain().with_staged(staged)]);
     pair.run();
     (pair.counters()[0].bytes_sent, pair)
 }
@@ -720,7 +726,7 @@ fn after_several_breaks_only_the_rest_is_sent() {
     let (mut a, mut b, mut staged) = broken_after(8);
     let mut sent = 0;
     for _ in 0..2 {
-        let mut pair = Pair::with(a, b, [Options::new(), Options::new().with_staged(staged)]);
+        let mut pair = Pair::with(a, b, [plain(), plain().with_staged(staged)]);
         let mut through = 0;
         for _ in 0..3 {
             pair.round(&mut |_, _, frame, way| {
@@ -795,7 +801,7 @@ fn over_a_line_that_breaks(
 ) -> (usize, usize, [Replica<Graph>; 2]) {
     let (mut bytes, mut staged) = (0, [None, None]);
     for tries in 1..=20 {
-        let options = staged.map(|staged| Options::new().with_staged(staged));
+        let options = staged.map(|staged| plain().with_staged(staged));
         let mut pair = Pair::with(a, b, options);
         let (mut carried, mut broken) = (0, false);
         while !broken {
@@ -1026,8 +1032,8 @@ fn what_was_staged_is_read_from_its_own_bytes_alone() {
 #[test]
 fn a_delta_that_is_longer_than_what_is_staged_is_an_error_on_both_sides() {
     let (a, b) = large();
-    let limit = Options::new().with_staging_limit(1 << 20);
-    let mut sides = [Side::new(a, Options::new(), 1), Side::new(b, limit, 2)];
+    let limit = plain().with_staging_limit(1 << 20);
+    let mut sides = [Side::new(a, plain(), 1), Side::new(b, limit, 2)];
     let now = Duration::ZERO;
     let hellos = [0, 1].map(|i: usize| sides[i].poll(now).unwrap());
     sides[0].hear(&hellos[1], now);
@@ -1045,7 +1051,7 @@ fn a_delta_that_is_longer_than_what_is_staged_is_an_error_on_both_sides() {
     let (mut a, mut b) = large();
     let (one, other) = io_pairs();
     let on_b = std::thread::spawn(move || {
-        sync::blocking_with(&mut b, other, Options::new().with_staging_limit(1 << 20)).unwrap_err()
+        sync::blocking_with(&mut b, other, plain().with_staging_limit(1 << 20)).unwrap_err()
     });
     let on_a = sync::blocking(&mut a, one).unwrap_err();
     let on_b = on_b.join().unwrap();
@@ -1172,7 +1178,7 @@ fn a_sync_that_breaks_off_in_the_middle_goes_on_with_the_next() {
         sync::blocking(&mut a, one).unwrap();
         a
     });
-    let synced = sync::blocking_with(&mut b, other, Options::new().with_staged(staged)).unwrap();
+    let synced = sync::blocking_with(&mut b, other, plain().with_staged(staged)).unwrap();
     assert_eq!(on_a.join().unwrap().state(), b.state());
     println!("{first} bytes, then {}", synced.counters.bytes_received);
     assert!(synced.counters.bytes_received < 1_100_000);

@@ -5,16 +5,13 @@
 //!
 //! One content has many DEFLATE streams. So only the contents are canonical, and a compressed message is not.
 
-#[cfg(feature = "compression")]
 use crate::codec::envelope::read_number;
 use crate::codec::error::DecodeError;
 
 /// The most bytes that a byte of a DEFLATE stream stands for: a copy of 258 bytes takes two bits at least.
-#[cfg(feature = "compression")]
 const MAX_RATIO: u64 = 1032;
 
 /// Reads the length of the contents. Returns it with the stream.
-#[cfg(feature = "compression")]
 pub(super) fn read_len(compressed: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
     let (len, stream) = read_number(compressed)?;
     match len.div_ceil(MAX_RATIO) <= stream.len() as u64 {

@@ -29,7 +29,7 @@ pub(crate) use cursor::{Cursor, read_change, read_dots, write_change, write_dots
 pub(crate) use envelope::read_number;
 pub(crate) use seen::{decode_devices, encode_devices};
 pub(crate) use slice::Reference;
-pub(crate) use slice::{decode_slice, encode_slice};
+pub(crate) use slice::{compress_slice, compressed_away, decode_slice, encode_slice};
 
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;

@@ -2,10 +2,13 @@
 //!
 //! A version takes some 13 bytes for each head. Who sends a series of slices has said what the versions are
 //! and need not say it with each. Whoever frames a slice has a checksum and a length, so there is no envelope.
+//!
+//! A slice is a byte for the kind, then the body. If 128 is added to the kind, the body is [compressed](super::deflate).
 
 use std::borrow::Cow;
 
 use crate::codec::decode_delta;
+use crate::codec::deflate;
 use crate::codec::envelope::{Format, Kind, Opened};
 use crate::codec::error::DecodeError;
 use crate::codec::{kind_of, wire};
@@ -30,12 +33,59 @@ pub(crate) fn encode_slice(delta: &Delta, reference: &Reference) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`encode_slice`] wrote with the same reference. Any other bytes are an error, and with another reference
+/// The shortest slice that is compressed, in bytes. A shorter one is a few changes: mostly ids and versions, which do not become
+/// shorter.
+#[cfg(feature = "compression")]
+const LEAST_COMPRESSED: usize = 512;
+
+/// In the first byte of a slice.
+const COMPRESSED: u8 = 0x80;
+
+/// Compresses a slice. Returns the slice as it is if it is short or does not become shorter. O(|slice|).
+#[cfg(feature = "compression")]
+pub(crate) fn compress_slice(slice: Vec<u8>) -> Vec<u8> {
+    match slice.split_first() {
+        Some((kind, body)) if slice.len() >= LEAST_COMPRESSED => match deflate::compress(body) {
+            Some(compressed) => [&[kind | COMPRESSED][..], &compressed].concat(),
+            None => slice,
+        },
+        _ => slice,
+    }
+}
+
+/// Without the feature `compression` every slice is plain.
+#[cfg(not(feature = "compression"))]
+pub(crate) fn compress_slice(slice: Vec<u8>) -> Vec<u8> {
+    slice
+}
+
+/// Returns the bytes that decompressing a slice adds to it, as the slice announces: 0 for a plain one. O(1).
+pub(crate) fn compressed_away(slice: &[u8]) -> Result<u64, DecodeError> {
+    match slice.split_first() {
+        Some((kind, body)) if kind & COMPRESSED != 0 => {
+            // What is longer compressed is not written so, and counts with the length that it has.
+            Ok(deflate::read_len(body)?.0.saturating_sub(body.len() as u64))
+        }
+        _ => Ok(0),
+    }
+}
+
+/// Reads what [`encode_slice`] or [`compress_slice`] wrote with the same reference. Any other bytes are an error, and with another reference
 /// these are an error or another delta. Takes what it needs from the memory that is left. O(|bytes| + writers).
 pub(crate) fn decode_slice(bytes: &[u8], reference: &Reference, memory_left: &mut u64) -> Result<Delta, DecodeError> {
     let (kind, body) = bytes.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
-    let opened = Opened { format: Format::Columns, kind: Kind::from_byte(*kind)?, body: Cow::Borrowed(body) };
-    decode_delta(opened, reference, memory_left)
+    let (format, plain_kind) = (Format::Columns, Kind::from_byte(kind & !COMPRESSED)?);
+    if kind & COMPRESSED == 0 {
+        return decode_delta(Opened { format, kind: plain_kind, body: Cow::Borrowed(body) }, reference, memory_left);
+    }
+    // The contents are in memory only until they are decoded.
+    let contents = deflate::decompress(body, *memory_left, 1)?;
+    let len = contents.len() as u64;
+    *memory_left -= len;
+    let opened = Opened { format, kind: plain_kind, body: Cow::Owned(contents) };
+    let delta = decode_delta(opened, reference, memory_left)?;
+    *memory_left += len;
+    Ok(delta)
 }
 
 #[cfg(test)]

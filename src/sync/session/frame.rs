@@ -11,7 +11,7 @@
 //!
 //! | says | fields |
 //! |---|---|
-//! | hello | oldest and newest protocol, digest of the schema (4), nonce (8), name of the device, binary logarithm of the staging limit, [`Told`]; a later protocol may add to it |
+//! | hello | oldest and newest protocol, digest of the schema (4), nonce (8), name of the device, binary logarithm of the staging limit, [`Told`], and what else the sender can do, if it is anything (1): 1 if it reads compressed slices; a later protocol may add to it |
 //! | announce | number of the last stream that was merged, [`Told`] |
 //! | need | nothing |
 //! | part | number of the stream, bytes in all, bytes before, bytes |
@@ -91,6 +91,8 @@ pub(super) struct Hello {
     /// Binary logarithm.
     pub(super) staging_limit: u8,
     pub(super) told: Told,
+    /// Bits for what else the sender can do: [`READS_COMPRESSED`]. Other bits are a later protocol's, and ignored.
+    pub(super) abilities: u8,
 }
 
 /// What a side says of where it stands.
@@ -191,6 +193,9 @@ const TO: u8 = 0x80;
 /// In the first byte of a [`Told`].
 const FORM: u8 = 3;
 const RESUME: u8 = 4;
+
+/// The sender of a hello reads compressed slices. A peer that does not know of this ability ignores what stands after [`Told`].
+pub(super) const READS_COMPRESSED: u8 = 1;
 
 /// In the first byte of a turn.
 const BEGUN_BY_SENDER: u8 = 1;
@@ -327,6 +332,7 @@ impl Hello {
         write_text(out, self.device.as_ref().map_or("", DeviceName::as_str));
         out.push(self.staging_limit);
         self.told.write(out);
+        out.extend((self.abilities != 0).then_some(self.abilities));
     }
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
@@ -338,7 +344,8 @@ impl Hello {
         };
         let staging_limit = cursor.byte()?;
         let told = Told::read(cursor)?;
-        Ok(Self { oldest, newest, schema, nonce, device, staging_limit, told })
+        let abilities = cursor.rest().first().copied().unwrap_or(0);
+        Ok(Self { oldest, newest, schema, nonce, device, staging_limit, told, abilities })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::bugs::{Bug, is};
 use crate::kernel::Crdt;
 use crate::sync::replicated::Replicated;
-use crate::sync::session::frame::{Form, Frame, Hello, Parting, Says};
+use crate::sync::session::frame::{Form, Frame, Hello, Parting, READS_COMPRESSED, Says};
 use crate::sync::session::machine::{Peer, Session, pair};
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::{Awaited, Reaction};
@@ -118,6 +118,7 @@ impl<T: Crdt> Session<T> {
                 nonce: hello.nonce,
                 device: hello.device.clone(),
                 staging_limit: 1u64.checked_shl(hello.staging_limit.into()).unwrap_or(u64::MAX),
+                reads_compressed: hello.abilities & READS_COMPRESSED != 0,
                 knows_us: false,
                 heard: None,
                 unresolved: 0,

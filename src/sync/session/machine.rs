@@ -64,12 +64,13 @@ use crate::sync::session::telling::{Announced, Checkpoint, Point, Said};
 ///
 /// | | bytes both ways | half round trips |
 /// |---|---|---|
-/// | equal peers | 78, their names and versions | 1 |
+/// | equal peers | 78 (80 with the feature `compression`), their names and versions | 1 |
 /// | changes | the deltas of them, and some 60 | 2; 3 until they are acknowledged |
 /// | removals that were pruned | see [`Reconciling`](crate::sync::Reconciling) | up to 8 |
 ///
 /// A version is told in full if it is short (up to 4,000 bytes, some 200 writers); else as what differs from what the two last
-/// had in common, if both [remember](Options::with_devices) it, or as a digest first. In memory: what is
+/// had in common, if both [remember](Options::with_devices) it, or as a digest first. Deltas are compressed if both sides
+/// have the feature `compression` (see [`Options::without_compression`]). In memory: what is
 /// [staged](Options::with_staging_limit), the bytes of the delta that is being sent, and versions.
 ///
 /// # What a peer can do
@@ -139,6 +140,8 @@ pub(super) struct Peer {
     pub(super) nonce: u64,
     pub(super) device: Option<DeviceName>,
     pub(super) staging_limit: u64,
+    /// True if it said in its hello that it reads compressed slices.
+    pub(super) reads_compressed: bool,
     /// It has said something to us, so it has heard our hello.
     pub(super) knows_us: bool,
     pub(super) heard: Option<Announced>,

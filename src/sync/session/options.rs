@@ -45,6 +45,8 @@ pub struct Options {
     pub(super) patience: Duration,
     pub(super) wait_for_persisted: bool,
     pub(super) repair: bool,
+    /// True if the session reads compressed slices, and writes them to a peer that does.
+    pub(super) compression: bool,
     pub(super) staged: Option<Box<Staged>>,
 }
 
@@ -62,6 +64,7 @@ impl Default for Options {
             patience: Duration::from_secs(60),
             wait_for_persisted: false,
             repair: true,
+            compression: cfg!(feature = "compression"),
             staged: None,
         }
     }
@@ -95,7 +98,8 @@ impl Options {
         self
     }
 
-    /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. Decoding takes up to sixteen
+    /// Stages deltas of up to this many bytes, instead of [`MAX_STAGED_LEN`]; rounded down to a power of two. The length of a delta counts
+    /// before it is compressed. Decoding takes up to sixteen
     /// times as much memory; what was [staged](Self::with_staged) before a break is held beside it, up to as many bytes again.
     #[must_use]
     pub fn with_staging_limit(mut self, bytes: u64) -> Self {
@@ -171,6 +175,20 @@ impl Options {
     #[must_use]
     pub fn without_repair(mut self) -> Self {
         self.repair = false;
+        self
+    }
+
+    /// Sends all deltas plain, and has the peer send them plain.
+    ///
+    /// By default a session of a build with the feature `compression` compresses deltas of 512 bytes or more if the peer says that it
+    /// reads compressed ones. A peer without the feature, or with this option, is sent plain ones. Limits of what a session takes
+    /// hold for the length of a delta before it is compressed.
+    ///
+    /// Compressing takes some 20 ns for each byte of a delta, and decompressing 3 ns. So sessions with this option are faster over a
+    /// line that carries more than some 200 Mbit/s.
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        self.compression = false;
         self
     }
 

@@ -1,6 +1,6 @@
 //! A delta on its way out.
 
-use crate::codec::{Reference, encode_slice};
+use crate::codec::{Reference, compress_slice, encode_slice};
 use crate::kernel::Delta;
 use crate::numbers::write_number;
 use crate::standing::Standing;
@@ -17,6 +17,8 @@ const PROBE_LEN: usize = 4 << 10;
 pub(super) struct Outgoing {
     pub(super) number: u64,
     bytes: Vec<u8>,
+    /// Length before slices were compressed, which is what the limits of the receiver hold for.
+    plain_len: u64,
     /// The receiver has all before.
     acknowledged: u64,
     sent: u64,
@@ -25,23 +27,34 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// `changes` go before `delta` if it goes on where another broke off.
+    /// `changes` go before `delta` if it goes on where another broke off. `is_compressed` is true if the receiver reads
+    /// compressed slices.
     pub(super) fn new(
         number: u64,
         header: &Header,
         changes: Option<&Delta>,
         delta: &Delta,
-        receiver: &Standing,
+        (receiver, is_compressed): (&Standing, bool),
     ) -> Self {
         let reference = reference(receiver);
         let changes = changes.map(|changes| slices(changes, &reference)).unwrap_or_default();
         let mut bytes = Vec::new();
         Header { changes: changes.len() as u64, ..*header }.write(&mut bytes);
+        let mut compressed_away = 0;
         for slice in changes.into_iter().chain(slices(delta, &reference)) {
+            let plain_len = slice.len();
+            let slice = if is_compressed { compress_slice(slice) } else { slice };
+            compressed_away += (plain_len - slice.len()) as u64;
             write_number(&mut bytes, slice.len() as u64);
             bytes.extend(slice);
         }
-        Self { number, bytes, acknowledged: 0, sent: 0, nudged: None }
+        let plain_len = bytes.len() as u64 + compressed_away;
+        Self { number, bytes, plain_len, acknowledged: 0, sent: 0, nudged: None }
+    }
+
+    /// Returns the length that the limits of the receiver hold for: the one before slices were compressed.
+    pub(super) fn plain_len(&self) -> u64 {
+        self.plain_len
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -12,7 +12,7 @@ use crate::sync::session::outgoing::reference;
 use crate::sync::session::report::{Event, SessionError};
 use crate::sync::session::retry::{Awaited, Reaction};
 use crate::sync::session::staged::Staged;
-use crate::sync::session::stream::{self, RoundName, StreamForm};
+use crate::sync::session::stream::{self, RoundName, Stream, StreamForm};
 use crate::sync::session::telling::{Announced, Checkpoint, Point};
 use crate::version::Version;
 
@@ -106,7 +106,7 @@ impl<T: Crdt> Session<T> {
     }
 
     fn finish(&mut self, replica: &mut dyn Replicated<T>, incoming: &Incoming) -> Result<(), Refusal> {
-        let (_, slices) = stream::read(incoming.bytes(), true)?;
+        let Stream { slices, .. } = self.read_stream(incoming, true)?;
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
         let header = basis.header;
         let mut is_repair = header.form == StreamForm::Repair;
@@ -140,6 +140,16 @@ impl<T: Crdt> Session<T> {
             }
         }
         Ok(())
+    }
+
+    /// Reads the slices of a stream, whose length counts before they were compressed.
+    fn read_stream<'a>(&self, incoming: &'a Incoming, complete: bool) -> Result<Stream<'a>, Refusal> {
+        let stream = stream::read(incoming.bytes(), complete)?;
+        let (len, limit) = (stream.plain_len, self.options.staging_limit);
+        match len <= limit {
+            true => Ok(stream),
+            false => Err(Refusal::End(SessionError::StagingLimit { len, limit })),
+        }
     }
 
     /// Decodes a reconciled stream, or what has come of it, with the dead dots that it leaves out.
@@ -212,9 +222,9 @@ impl<T: Crdt> Session<T> {
     }
 
     fn stage(&self, incoming: &Incoming) -> Result<Option<Staged>, Refusal> {
-        let (_, slices) = stream::read(incoming.bytes(), false)?;
+        let Stream { slices, plain_len } = self.read_stream(incoming, false)?;
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
-        let (mut is_repair, mut len) = (basis.header.form == StreamForm::Repair, incoming.have());
+        let (mut is_repair, mut len) = (basis.header.form == StreamForm::Repair, plain_len);
         let delta = match basis.header.form {
             StreamForm::Whole | StreamForm::Repair => decode(basis, &slices, &mut self.options.memory())?,
             StreamForm::Reconciled(name) => self.decode_reconciled(name, basis, &slices)?,

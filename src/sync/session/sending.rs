@@ -176,10 +176,13 @@ impl<T: Crdt> Session<T> {
         let fingerprint = tells.map(|point| point.fingerprint).unwrap_or_default();
         self.streams += 1;
         let header = Header { form, builds_on: heard.number, told, fingerprint, changes: 0 };
-        let outgoing = Outgoing::new(self.streams, &header, changes, delta, &heard.point.standing);
-        let limit = self.peer.as_ref().map_or(0, |peer| peer.staging_limit);
-        if outgoing.len() > limit {
-            return Err(SessionError::PeerStagingLimit { len: outgoing.len(), limit });
+        let peer = self.peer.as_ref();
+        let (limit, reads_compressed) = peer.map_or((0, false), |peer| (peer.staging_limit, peer.reads_compressed));
+        let is_compressed = self.options.compression && reads_compressed;
+        let outgoing = Outgoing::new(self.streams, &header, changes, delta, (&heard.point.standing, is_compressed));
+        let len = outgoing.plain_len();
+        if len > limit {
+            return Err(SessionError::PeerStagingLimit { len, limit });
         }
         // What does not say where we stand leaves that to an announcement.
         self.due.announce |= tells.is_none();

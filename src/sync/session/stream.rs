@@ -2,8 +2,11 @@
 //!
 //! A slice is a stretch of the delta's entities, encoded by itself: so whoever has the beginning of a stream has something
 //! to go on from when it breaks off.
+//!
+//! Slices may be compressed, each by itself. Then limits hold for the *plain length* of the stream: its length and what
+//! decompressing adds, as the slices announce it. No slice can hold more than it announces.
 
-use crate::codec::{Cursor, DecodeError};
+use crate::codec::{Cursor, DecodeError, compressed_away};
 use crate::kernel::Fingerprint;
 use crate::numbers::write_number;
 
@@ -100,20 +103,30 @@ pub(super) fn read_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
     }
 }
 
-/// Reads the header and all slices that are there as a whole. Of a stream that is complete nothing may be left.
-pub(super) fn read(bytes: &[u8], complete: bool) -> Result<(Header, Vec<&[u8]>), DecodeError> {
+/// A stream, or the beginning of one.
+pub(super) struct Stream<'a> {
+    /// All that are there as a whole.
+    pub(super) slices: Vec<&'a [u8]>,
+    pub(super) plain_len: u64,
+}
+
+/// Reads all slices that are there as a whole, after the header. Of a stream that is complete nothing may be left.
+pub(super) fn read(bytes: &[u8], complete: bool) -> Result<Stream<'_>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
-    let header = Header::read(&mut cursor)?;
-    let mut slices = Vec::new();
+    Header::read(&mut cursor)?;
+    let mut stream = Stream { slices: Vec::new(), plain_len: bytes.len() as u64 };
     while !cursor.rest().is_empty() {
-        if slices.len() >= bytes.len() / LEAST_LEN + SHORT_SLICES {
+        if stream.slices.len() as u64 >= stream.plain_len / LEAST_LEN as u64 + SHORT_SLICES as u64 {
             return Err(DecodeError::Malformed("slices that are too short"));
         }
         match cursor.bytes() {
-            Ok(slice) => slices.push(slice),
+            Ok(slice) => {
+                stream.plain_len = stream.plain_len.saturating_add(compressed_away(slice)?);
+                stream.slices.push(slice);
+            }
             Err(DecodeError::Truncated { .. }) if !complete => break,
             Err(error) => return Err(error),
         }
     }
-    Ok((header, slices))
+    Ok(stream)
 }

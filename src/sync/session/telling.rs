@@ -8,7 +8,7 @@ use crate::id::Dot;
 use crate::kernel::{Crdt, Fingerprint};
 use crate::replica::Replica;
 use crate::standing::{Standing, StandingChange};
-use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, Says, Told};
+use crate::sync::session::frame::{Form, Frame, Hello, MAX_FRAME_LEN, READS_COMPRESSED, Says, Told};
 use crate::sync::session::machine::{Session, pair};
 use crate::sync::session::report::SessionError;
 use crate::version::{HeadsChange, Version};
@@ -215,6 +215,7 @@ impl<T: Crdt> Session<T> {
             device: self.options.device.clone(),
             staging_limit: self.options.staging_limit.ilog2() as u8,
             told,
+            abilities: if self.options.compression { READS_COMPRESSED } else { 0 },
         };
         let to = self.peer.as_ref().map(|peer| pair(peer.nonce, self.nonce));
         Ok(Frame { to, says: Says::Hello(Box::new(hello)) })
