@@ -10,6 +10,11 @@
 //! take 16 times their bytes, and 64 KiB may be taken in any case. Versions and sets of dots take eight times their bytes. A
 //! [slice](encode_slice) is read with versions that both sides know: memory is a few times these versions more. A list of devices,
 //! each of which may be four bytes, takes up to 48 times the input.
+//!
+//! A body may be [compressed](deflate), in builds with the feature `compression`. The multiples above are then of the contents, whose
+//! length the message announces. So that length times the multiple is compared with the limit before anything is reserved.
+//! Versions, sets of dots and lists of devices, which have no limit of the caller's, are compared with [`MAX_MEMORY`]. Contents of a
+//! saved state have no limit but what a DEFLATE stream of their length can hold.
 
 mod columns;
 mod contents;
