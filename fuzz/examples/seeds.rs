@@ -97,6 +97,8 @@ fn main() -> io::Result<()> {
     seed("delta", "complete", &one.complete().to_bytes())?;
     seed("delta", "reconciled", &one.reconcile(&version, &live).to_bytes())?;
     seed("state", "graph", &one.save())?;
+    seed("delta", "compressed", &one.complete().to_bytes_compressed())?;
+    seed("state", "compressed", &one.save_compressed())?;
 
     for n in 0..6 {
         seed("folder_file", &format!("files-{}", n + 1), &noise(n + 80, 160))?;
