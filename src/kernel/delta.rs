@@ -364,14 +364,19 @@ impl DeltaBuilder {
             let known = Known { field: self.field(field), writer, counter: sibling.dot.counter };
             return self.delta.known.push(known);
         }
-        self.push_write(field, sibling);
+        self.push_write_of(writer, field, sibling);
     }
 
     /// Adds a sibling with its content.
     pub(crate) fn push_write(&mut self, field: &Field, sibling: SiblingRef<'_>) {
+        let (writer, _) = self.writer(sibling.dot.writer);
+        self.push_write_of(writer, field, sibling);
+    }
+
+    fn push_write_of(&mut self, writer: u32, field: &Field, sibling: SiblingRef<'_>) {
         let SiblingRef { dot, stamp, payload } = sibling;
         let payload = payload.map(|payload| payload.to_payload());
-        let (field, (writer, _)) = (self.field(field), self.writer(dot.writer));
+        let field = self.field(field);
         self.delta.writes.push(DeltaWrite { field, writer, counter: dot.counter, stamp, payload });
     }
 

@@ -90,10 +90,13 @@ impl Page {
             push(&mut bytes, from + added);
             push(&mut bytes, objects_from + added_objects);
         }
-        for place in range.end..old {
-            let (end, objects_end) = self.end(place + 1);
-            push(&mut bytes, end - (to - from) + added);
-            push(&mut bytes, objects_end - (objects_to - objects_from) + added_objects);
+        // Modulo 2¹⁶, as both differences may be negative.
+        let moved = (added as u16).wrapping_sub((to - from) as u16);
+        let objects_moved = (added_objects as u16).wrapping_sub((objects_to - objects_from) as u16);
+        for [a, b, c, d] in &self.ends()[range.end..] {
+            let [a, b] = u16::from_le_bytes([*a, *b]).wrapping_add(moved).to_le_bytes();
+            let [c, d] = u16::from_le_bytes([*c, *d]).wrapping_add(objects_moved).to_le_bytes();
+            bytes.extend_from_slice(&[a, b, c, d]);
         }
         let entities = &self.bytes[COUNT + old * END..self.records_start()];
         bytes.extend_from_slice(&entities[..range.start * ENTITY]);
@@ -149,6 +152,11 @@ impl Leaf for Page {
 
     fn key_of(record: &NewRecord<'_>) -> Entity {
         record.entity
+    }
+
+    fn prefix(key: &Entity) -> u64 {
+        let [a, b, c, d, e, f, g, ..] = *key.id();
+        u64::from_be_bytes([key.kind(), a, b, c, d, e, f, g])
     }
 
     fn single(record: &NewRecord<'_>) -> Self {

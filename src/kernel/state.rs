@@ -46,10 +46,19 @@ pub(crate) struct Derived {
     contested: OrdSet<(Entity, Field)>,
     fingerprint: Fingerprint,
     /// During a merge, the dots that are not in the indexes yet: see [`State::begin_batch`].
-    batch: Option<Vec<(Dot, Entity, bool)>>,
+    batch: Option<Vec<Waiting>>,
 }
 
-/// How many dots of a merge wait to be indexed: enough to have long runs in order, and 200 KB.
+/// Dots of one writer that follow each other, all in one entity, which wait to be indexed.
+#[derive(Clone, Copy)]
+struct Waiting {
+    first: Dot,
+    len: u64,
+    entity: Entity,
+    is_live: bool,
+}
+
+/// How many runs of dots of a merge wait to be indexed: enough to have long stretches in order, and 260 KB.
 const BATCH: usize = 4096;
 
 impl Derived {
@@ -60,9 +69,24 @@ impl Derived {
         }
     }
 
-    fn flush(&mut self, batch: &mut Vec<(Dot, Entity, bool)>) {
-        batch.sort_unstable_by_key(|(dot, ..)| *dot);
-        batch.drain(..).for_each(|(dot, entity, is_live)| self.index(dot, entity, is_live));
+    fn flush(&mut self, batch: &mut Vec<Waiting>) {
+        batch.sort_unstable_by_key(|waiting| waiting.first);
+        for Waiting { first, len, entity, is_live } in batch.drain(..) {
+            let dots = (0..len).map(|i| Dot { counter: first.counter + i, ..first });
+            dots.for_each(|dot| self.index(dot, entity, is_live));
+        }
+    }
+
+    fn wait(batch: &mut Vec<Waiting>, dot: Dot, entity: Entity, is_live: bool) {
+        match batch.last_mut() {
+            Some(Waiting { first, len, entity: of, is_live: live })
+                if (*of, *live, first.writer) == (entity, is_live, dot.writer)
+                    && first.counter.checked_add(*len) == Some(dot.counter) =>
+            {
+                *len += 1;
+            }
+            _ => batch.push(Waiting { first: dot, len: 1, entity, is_live }),
+        }
     }
 
     /// Follows the change of one cell. O(changed siblings · log n).
@@ -81,7 +105,7 @@ impl Derived {
             }
             Change::Come(sibling) => {
                 match &mut self.batch {
-                    Some(batch) => batch.push((sibling.dot, entity, sibling.is_live())),
+                    Some(batch) => Self::wait(batch, sibling.dot, entity, sibling.is_live()),
                     None => self.index(sibling.dot, entity, sibling.is_live()),
                 }
                 self.fingerprint.add(entity, field, sibling);

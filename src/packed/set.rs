@@ -73,6 +73,11 @@ impl<const N: usize> Leaf for Keys<N> {
         *item
     }
 
+    fn prefix(key: &[u8; N]) -> u64 {
+        // Keys have more bytes than that.
+        key.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
     fn single(item: &[u8; N]) -> Self {
         Self([*item].into())
     }

@@ -14,6 +14,9 @@ pub(crate) trait Leaf: Clone {
 
     fn key_of(item: &Self::Item<'_>) -> Self::Key;
 
+    /// The beginning of a key as a number: of two keys the lesser never has the greater number.
+    fn prefix(key: &Self::Key) -> u64;
+
     fn single(item: &Self::Item<'_>) -> Self;
 
     fn len(&self) -> usize;
@@ -67,6 +70,9 @@ enum Node<L: Leaf> {
 struct Branch<L: Leaf> {
     /// The number of steps down to the leaves.
     height: u8,
+    /// The [prefixes](Leaf::prefix) of the first keys, then the greatest number: most searches look at these alone. The first is 0,
+    /// since the first child holds all smaller keys whatever key stands for it.
+    prefixes: [u64; WIDE],
     /// The first key of each child. A child holds the keys from its own first key up to that of the next child; the first child holds
     /// smaller keys, too.
     firsts: Vec<L::Key>,
@@ -117,7 +123,7 @@ impl<L: Leaf> Tree<L> {
             let first = (*first).min(L::key_of(item));
             let height = root.height() + 1;
             let (firsts, children) = [(first, root.clone())].into_iter().chain(next).unzip();
-            *root = Arc::new(Node::Branch(Box::new(Branch { height, firsts, children })));
+            *root = Branch::new(height, firsts, children);
         }
     }
 
@@ -185,7 +191,10 @@ fn check<L: Leaf>(node: &Node<L>, last: &mut Option<L::Key>, is_root: bool) -> R
             if leaf.len() == 0 { Err("a leaf of nothing".into()) } else { Ok(()) }
         }
         Node::Branch(branch) => {
-            let Branch { height, firsts, children } = &**branch;
+            let Branch { height, prefixes, firsts, children } = &**branch;
+            if *prefixes != branch.prefixes_of_firsts() {
+                return Err("prefixes that are not those of the keys".into());
+            }
             if children.len() > WIDE || children.is_empty() || (is_root && children.len() == 1) {
                 return Err(format!("a branch of {} children", children.len()));
             }
@@ -228,14 +237,32 @@ impl<L: Leaf> Node<L> {
 }
 
 impl<L: Leaf> Branch<L> {
+    /// A branch of at most [`WIDE`] children.
+    fn new(height: u8, firsts: Vec<L::Key>, children: Vec<Arc<Node<L>>>) -> Arc<Node<L>> {
+        let mut branch = Self { height, prefixes: [u64::MAX; WIDE], firsts, children };
+        branch.prefixes = branch.prefixes_of_firsts();
+        Arc::new(Node::Branch(Box::new(branch)))
+    }
+
+    /// The prefixes as they have to be after a change of the first keys.
+    fn prefixes_of_firsts(&self) -> [u64; WIDE] {
+        let mut prefixes = [u64::MAX; WIDE];
+        prefixes.iter_mut().zip(&self.firsts).for_each(|(prefix, first)| *prefix = L::prefix(first));
+        prefixes[0] = 0;
+        prefixes
+    }
+
     fn child(&self, key: L::Key) -> usize {
-        self.firsts.partition_point(|first| *first <= key).saturating_sub(1)
+        let (prefix, len) = (L::prefix(&key), self.firsts.len());
+        let less = self.prefixes.partition_point(|of| *of < prefix).min(len);
+        let alike = self.prefixes[less..len].iter().take_while(|of| **of == prefix).count();
+        let upto = less + self.firsts[less..less + alike].partition_point(|first| *first <= key);
+        upto.saturating_sub(1)
     }
 
     fn split_off(&mut self, at: usize) -> Next<L> {
         let (firsts, children) = (self.firsts.split_off(at), self.children.split_off(at));
-        let first = firsts[0];
-        (first, Arc::new(Node::Branch(Box::new(Self { height: self.height, firsts, children }))))
+        (firsts[0], Self::new(self.height, firsts, children))
     }
 
     /// Joins a child with a neighbour, if it is small and both fit into one.
@@ -245,12 +272,10 @@ impl<L: Leaf> Branch<L> {
             let joined = match (&**a, &**b) {
                 (Node::Leaf(a), Node::Leaf(b)) => a.join(b).map(leaf),
                 (Node::Branch(a), Node::Branch(b)) if a.children.len() + b.children.len() <= WIDE => {
-                    let mut joined = a.clone();
-                    joined.firsts.extend_from_slice(&b.firsts);
+                    let mut firsts = [&a.firsts[..], &b.firsts].concat();
                     // The first key of `b` is not known by `b` itself, since a first child holds smaller keys.
-                    joined.firsts[a.firsts.len()] = self.firsts[left + 1];
-                    joined.children.extend_from_slice(&b.children);
-                    Some(Arc::new(Node::Branch(joined)))
+                    firsts[a.firsts.len()] = self.firsts[left + 1];
+                    Some(Self::new(a.height, firsts, [&a.children[..], &b.children].concat()))
                 }
                 _ => None,
             };
@@ -258,6 +283,7 @@ impl<L: Leaf> Branch<L> {
                 self.children[left] = joined;
                 self.children.remove(left + 1);
                 self.firsts.remove(left + 1);
+                self.prefixes = self.prefixes_of_firsts();
                 return;
             }
         }
@@ -295,6 +321,7 @@ fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L
         let at = if child + 2 >= branch.children.len() { branch.children.len() - 2 } else { branch.children.len() / 2 };
         next.insert(0, branch.split_off(at));
     }
+    branch.prefixes = branch.prefixes_of_firsts();
     next
 }
 
@@ -326,6 +353,7 @@ fn remove<L: Leaf>(node: &mut Arc<Node<L>>, key: L::Key) -> Removed {
         Removed::Last => {
             branch.children.remove(child);
             branch.firsts.remove(child);
+            branch.prefixes = branch.prefixes_of_firsts();
             return if branch.children.is_empty() { Removed::Last } else { Removed::One };
         }
     }
