@@ -302,7 +302,7 @@ fn plan(delta: &Delta) -> (Vec<u32>, Vec<Naming>) {
     // One number each, since numbers are sorted fastest. Parts without dots are told apart by their places, which are in the order of
     // entities.
     let key = |(i, part): (u32, PartRef<'_>)| {
-        namings.push(naming(part.entity, part.writes, &delta.fields, || delta.names.get(part.entity).is_some()));
+        namings.push(naming(part.entity, part.writes, &delta.fields, || delta.names.telling(part.entity).is_some()));
         let (writer, counter) = least_dot(part.known, part.writes).unwrap_or_default();
         u128::from(writer) << 96 | u128::from(counter) << 32 | u128::from(i)
     };
