@@ -200,6 +200,20 @@ fn cutting_and_merging_look_at_as_many_cells_whatever_the_state_holds() {
     assert!((200..=400).contains(&visited[0]), "{visited:?}");
 }
 
+/// Names that are numbered, floats with few digits, nodes in random order.
+#[test]
+fn a_delta_of_a_hundred_random_writes_takes_at_most_1100_bytes() {
+    let mut ada = replica(1);
+    let name = |n: usize| format!("person:{n:07}");
+    ada.edit(|g| (0..10_000).try_for_each(|n| g.add_node(&name(n)).map(drop))).unwrap();
+    let random = |n: usize| NodeId::named(&name(n.wrapping_mul(0x9e37_79b9) >> 7 & 0x1fff));
+    let write = |n: usize| (random(n), (n * 7919 % 40_000) as f64 * 0.25);
+    let edit = ada.edit(|g| (0..100).map(write).try_for_each(|(node, weight)| g.set(node, "/weight", weight)));
+    let len = edit.unwrap().1.to_bytes().len();
+    println!("{len} bytes");
+    assert!(len <= 1100, "{len} bytes");
+}
+
 #[test]
 fn comparing_with_a_snapshot_looks_at_as_many_cells_whatever_the_state_holds() {
     let _alone = alone();

@@ -123,7 +123,7 @@ impl<L: Leaf> Tree<L> {
             let first = (*first).min(L::key_of(item));
             let height = root.height() + 1;
             let (firsts, children) = [(first, root.clone())].into_iter().chain(next).unzip();
-            *root = Branch::new(height, firsts, children);
+            *root = Branch::node(height, firsts, children);
         }
     }
 
@@ -238,7 +238,7 @@ impl<L: Leaf> Node<L> {
 
 impl<L: Leaf> Branch<L> {
     /// A branch of at most [`WIDE`] children.
-    fn new(height: u8, firsts: Vec<L::Key>, children: Vec<Arc<Node<L>>>) -> Arc<Node<L>> {
+    fn node(height: u8, firsts: Vec<L::Key>, children: Vec<Arc<Node<L>>>) -> Arc<Node<L>> {
         let mut branch = Self { height, prefixes: [u64::MAX; WIDE], firsts, children };
         branch.prefixes = branch.prefixes_of_firsts();
         Arc::new(Node::Branch(Box::new(branch)))
@@ -262,7 +262,7 @@ impl<L: Leaf> Branch<L> {
 
     fn split_off(&mut self, at: usize) -> Next<L> {
         let (firsts, children) = (self.firsts.split_off(at), self.children.split_off(at));
-        (firsts[0], Self::new(self.height, firsts, children))
+        (firsts[0], Self::node(self.height, firsts, children))
     }
 
     /// Joins a child with a neighbour, if it is small and both fit into one.
@@ -275,7 +275,7 @@ impl<L: Leaf> Branch<L> {
                     let mut firsts = [&a.firsts[..], &b.firsts].concat();
                     // The first key of `b` is not known by `b` itself, since a first child holds smaller keys.
                     firsts[a.firsts.len()] = self.firsts[left + 1];
-                    Some(Self::new(a.height, firsts, [&a.children[..], &b.children].concat()))
+                    Some(Self::node(a.height, firsts, [&a.children[..], &b.children].concat()))
                 }
                 _ => None,
             };
