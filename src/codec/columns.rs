@@ -9,8 +9,8 @@
 //!    *place* of a write is explained with the dots.
 //! 2. **parts**: the number of each part's shape, counted from 0. A number that is one past those told so far says that the next shape
 //!    of the table follows.
-//! 3. **ids**: of each part whose id its writes do not tell, the name that stands for it, as bytes are spelled among contents, or
-//!    sixteen bytes.
+//! 3. **ids**: of each part whose id its writes do not tell, the name that stands for it, as bytes are spelled among contents, if
+//!    that takes at most sixteen bytes, or else the id.
 //! 4. **dots** of writes. The least dot of a part begins the part's *run*: a write with the same writer and stamp has as its place
 //!    one plus the distance of its counter from the least. Its dot takes no further bytes. A write with place 0 is not in the
 //!    run, and its dot stands after the least. A dot is told as the difference from an [expected](Expected) one: that after the
@@ -384,6 +384,9 @@ pub(super) fn write_parts(delta: &Delta, told: Option<&Told>) -> Vec<Vec<u8>> {
             (Naming::Beside, None) => names_in_order.next(),
             _ => None,
         };
+        // An id takes sixteen bytes.
+        let name = name.filter(|name| written_names.len_of(name.bytes()) <= part.entity.id().len());
+        let naming = if naming == Naming::Beside && name.is_none() { Naming::Spelled } else { naming };
         match name {
             Some(name) => written_names.write(&mut ids, name.bytes()),
             None if naming == Naming::Spelled => ids.extend_from_slice(part.entity.id()),
@@ -461,7 +464,7 @@ pub(super) struct Announced {
 ///
 /// Few bytes can stand for many: a part takes two or three if its shape is shared and its id is told by a name. The bound is
 /// known before anything large is reserved.
-fn memory(announced: Announced, [shapes_len, ids_len, contents_len]: [usize; 3], body_len: u64) -> u64 {
+fn memory(announced: Announced, shapes_len: usize, contents_len: usize, body_len: u64) -> u64 {
     // Parts are held twice while they are sorted, then beside their namings and the places of nodes.
     const PART: u64 = 2 * size_of::<Part>() as u64 + 64;
     const KNOWN: u64 = 2 * size_of::<Known>() as u64;
@@ -472,12 +475,10 @@ fn memory(announced: Announced, [shapes_len, ids_len, contents_len]: [usize; 3],
     const SHAPE: u64 = 400;
     // A column of contents belongs to a write of a shape, which takes three bytes.
     const COLUMN: u64 = 256;
-    // A name beside a part takes at least two bytes.
-    const NAME: u64 = 2 * size_of::<(Entity, Payload)>() as u64 + 64;
     // The contents, and the columns that are written again to be compared.
     const COPIES: u64 = 3;
     let Announced { parts, known, writes } = announced;
-    let [shapes, ids, contents] = [shapes_len, ids_len, contents_len].map(|len| len as u64);
+    let [shapes, contents] = [shapes_len, contents_len].map(|len| len as u64);
     let counts = [
         (parts, PART),
         (parts.min(shapes / 4), SHAPE),
@@ -485,11 +486,14 @@ fn memory(announced: Announced, [shapes_len, ids_len, contents_len]: [usize; 3],
         (writes, WRITE),
         (writes.min(contents / 2), CONTENT),
         (writes.min(shapes / 3), COLUMN),
-        (parts.min(ids / 2), NAME),
         (body_len, COPIES),
     ];
     counts.iter().map(|(count, each)| count.saturating_mul(*each)).fold(0, u64::saturating_add)
 }
+
+/// Memory in bytes that a name beside a part takes at most, beyond [`memory`]: it may take a single byte, and is held twice while the
+/// table grows.
+const NAME_MEMORY: u64 = 3 * size_of::<(Entity, Payload)>() as u64 + 64;
 
 /// True if a body of this length can hold as much as is announced.
 pub(super) fn is_possible(announced: Announced, body_len: u64) -> bool {
@@ -540,8 +544,8 @@ pub(super) fn read_parts(
     let [mut shapes, mut parts, mut ids] = [column()?, column()?, column()?];
     let [mut dots, mut known, contents] = [column()?, column()?, column()?];
     rest.end()?;
-    let lens = [&shapes, &ids, &contents].map(|column| column.rest().len());
-    take_memory(memory_left, memory(announced, lens, bytes.len() as u64))?;
+    let needed = memory(announced, shapes.rest().len(), contents.rest().len(), bytes.len() as u64);
+    take_memory(memory_left, needed)?;
 
     let (mut table, mut numbers) = (Vec::new(), Vec::with_capacity(parts.rest().len().min(parts_len as usize)));
     let (mut known_left, mut writes_left) = (known_len, writes_len);
@@ -561,6 +565,10 @@ pub(super) fn read_parts(
     if known_left > 0 || writes_left > 0 {
         return Err(DecodeError::Malformed("fewer siblings than were announced"));
     }
+    let are_beside = numbers.iter().filter(|number| table[**number as usize].shape.naming == Naming::Beside);
+    let of_names = are_beside.count() as u64 * NAME_MEMORY;
+    take_memory(memory_left, of_names)
+        .map_err(|_| DecodeError::Memory { needed: needed + of_names, limit: needed + *memory_left })?;
     let forms = table.iter().flat_map(|of| of.shape.writes.iter().map(|write| (write.field, write.form)));
     let mut contents = ReadContents::new(contents, forms)?;
     for of in &mut table {

@@ -24,7 +24,7 @@ use crate::codec::error::DecodeError;
 use crate::kernel::{Delta, MAX_PAYLOAD_LEN, Part, Payload};
 use crate::kinds::entity::{EDGE, NODE};
 use crate::kinds::payload::{ENDS, FLOAT, INT, OPEN_ENDS};
-use crate::numbers::{self, write_number, zigzag};
+use crate::numbers::{self, len_of_number, write_number, zigzag};
 
 /// Number of earlier contents that can be referred to.
 const RECENT: usize = 8;
@@ -265,6 +265,18 @@ fn put_first<T>(recent: &mut Vec<T>, item: T) {
 }
 
 impl<'a> Written<'a> {
+    /// The number of bytes that a content of at most 127 bytes takes if it is written next.
+    pub(super) fn len_of(&self, bytes: &[u8]) -> usize {
+        if self.0.iter().any(|(_, recent)| *recent == bytes) {
+            return 1;
+        }
+        let latest = self.0.first().map_or(&[][..], |(_, latest)| latest);
+        match difference_of_digits(latest, bytes) {
+            Some(difference) => 1 + len_of_number(zigzag(difference)),
+            None => 2 + bytes.len() - shared_prefix(latest, bytes),
+        }
+    }
+
     pub(super) fn write(&mut self, out: &mut Vec<u8>, bytes: &'a [u8]) {
         let key = key_of(bytes);
         if let Some(i) = self.0.iter().position(|recent| recent.0 == key && recent.1 == bytes) {

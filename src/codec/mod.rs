@@ -1,8 +1,8 @@
 //! Bytes: what deltas and saved states look like outside memory.
 //!
 //! An envelope (magic, format version, kind, flags, checksum, length) around a sequence of MessagePack values; `wire`
-//! lists them. The last holds the parts of a delta as [`columns`]. The same cells, version and pruned version always make the same bytes, and only those bytes are read:
-//! what was decoded is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another
+//! lists them. The last holds the parts of a delta as [`columns`]. The same cells, version and pruned version always make the same bytes (but for the ids
+//! of nodes, which a delta tells by their names if it knows them), and only those bytes are read: what was decoded is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another
 //! order.
 //!
 //! The worst that a stranger's bytes can do is to return a [`DecodeError`]. Memory while decoding stays within a limit of the caller's
@@ -34,7 +34,7 @@ pub(crate) use cursor::{Cursor, read_change, read_dots, write_change, write_dots
 pub(crate) use envelope::read_number;
 pub(crate) use seen::{decode_devices, encode_devices};
 pub(crate) use slice::Reference;
-pub(crate) use slice::{compress_slice, compressed_away, decode_slice, encode_slice};
+pub(crate) use slice::{compress_slice, compressed_away, decode_slice, encode_slice, is_compressed};
 
 #[cfg(feature = "testing")]
 pub(crate) use envelope::repair_checksum;
@@ -65,6 +65,9 @@ pub(crate) struct SavedState {
 
 impl Delta {
     /// The delta as bytes, the same for the same delta. O(|delta|).
+    ///
+    /// Equal deltas that came about in different ways may differ in whether they tell a node by its id or by its name. So compare deltas,
+    /// and not these bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
         wire::write_delta(&mut body, self, &Reference::default(), Layout::Columns(None));

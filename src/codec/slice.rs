@@ -59,6 +59,11 @@ pub(crate) fn compress_slice(slice: Vec<u8>) -> Vec<u8> {
     slice
 }
 
+/// True if a slice is compressed.
+pub(crate) fn is_compressed(slice: &[u8]) -> bool {
+    slice.first().is_some_and(|kind| kind & COMPRESSED != 0)
+}
+
 /// Returns the bytes that decompressing a slice adds to it, as the slice announces: 0 for a plain one. O(1).
 pub(crate) fn compressed_away(slice: &[u8]) -> Result<u64, DecodeError> {
     match slice.split_first() {

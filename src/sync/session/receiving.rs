@@ -145,6 +145,9 @@ impl<T: Crdt> Session<T> {
     /// Reads the slices of a stream, whose length counts before they were compressed.
     fn read_stream<'a>(&self, incoming: &'a Incoming, complete: bool) -> Result<Stream<'a>, Refusal> {
         let stream = stream::read(incoming.bytes(), complete)?;
+        if stream.is_compressed && !self.options.compression {
+            return Err(Refusal::Unfit);
+        }
         let (len, limit) = (stream.plain_len, self.options.staging_limit);
         match len <= limit {
             true => Ok(stream),
@@ -222,7 +225,7 @@ impl<T: Crdt> Session<T> {
     }
 
     fn stage(&self, incoming: &Incoming) -> Result<Option<Staged>, Refusal> {
-        let Stream { slices, plain_len } = self.read_stream(incoming, false)?;
+        let Stream { slices, plain_len, .. } = self.read_stream(incoming, false)?;
         let basis = incoming.basis.as_ref().ok_or(Refusal::Unfit)?;
         let (mut is_repair, mut len) = (basis.header.form == StreamForm::Repair, plain_len);
         let delta = match basis.header.form {

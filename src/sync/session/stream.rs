@@ -6,7 +6,7 @@
 //! Slices may be compressed, each by itself. Then limits hold for the *plain length* of the stream: its length and what
 //! decompressing adds, as the slices announce it. No slice can hold more than it announces.
 
-use crate::codec::{Cursor, DecodeError, compressed_away};
+use crate::codec::{Cursor, DecodeError, compressed_away, is_compressed};
 use crate::kernel::Fingerprint;
 use crate::numbers::write_number;
 
@@ -108,13 +108,15 @@ pub(super) struct Stream<'a> {
     /// All that are there as a whole.
     pub(super) slices: Vec<&'a [u8]>,
     pub(super) plain_len: u64,
+    /// True if any slice is compressed.
+    pub(super) is_compressed: bool,
 }
 
 /// Reads all slices that are there as a whole, after the header. Of a stream that is complete nothing may be left.
 pub(super) fn read(bytes: &[u8], complete: bool) -> Result<Stream<'_>, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     Header::read(&mut cursor)?;
-    let mut stream = Stream { slices: Vec::new(), plain_len: bytes.len() as u64 };
+    let mut stream = Stream { slices: Vec::new(), plain_len: bytes.len() as u64, is_compressed: false };
     while !cursor.rest().is_empty() {
         if stream.slices.len() as u64 >= stream.plain_len / LEAST_LEN as u64 + SHORT_SLICES as u64 {
             return Err(DecodeError::Malformed("slices that are too short"));
@@ -122,6 +124,7 @@ pub(super) fn read(bytes: &[u8], complete: bool) -> Result<Stream<'_>, DecodeErr
         match cursor.bytes() {
             Ok(slice) => {
                 stream.plain_len = stream.plain_len.saturating_add(compressed_away(slice)?);
+                stream.is_compressed |= is_compressed(slice);
                 stream.slices.push(slice);
             }
             Err(DecodeError::Truncated { .. }) if !complete => break,
