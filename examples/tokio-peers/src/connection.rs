@@ -156,13 +156,18 @@ mod tests {
     #[tokio::test]
     async fn large_deltas_in_both_directions_do_not_block_each_other() {
         let (one, other) = (Shared::<Graph>::new(Replica::new()), Shared::<Graph>::new(Replica::new()));
+        let mut random = 1u64;
+        let mut letter = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + (random >> 40) as u8 % 90)
+        };
         for (shared, side) in [(&one, "one"), (&other, "other")] {
             shared
                 .edit(|g| {
                     for n in 0..5_000 {
                         let node = g.add_node(&format!("{side}:{n}"))?;
-                        // One that is not like the others, so that it is sent at its length.
-                        let text: String = (0..350).map(|word| format!("{:x} ", (word + 7) * (n + 1))).collect();
+                        // Of random letters, so that it is sent at its length even if sessions compress.
+                        let text: String = (0..2_400).map(|_| letter()).collect();
                         g.set(node, "/text", &*text)?;
                     }
                     Ok(())
