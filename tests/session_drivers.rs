@@ -154,15 +154,15 @@ fn a_sync_that_fails_half_way_tells_what_was_merged_before() {
     for writes in 1..10 {
         let (mut a, mut b) = (replica(1), replica(2));
         add(&mut a, "of a");
-        // Too long for one turn, so it is still at it when it has merged what the other has; and of random letters, which do not
-        // become short if sessions compress.
+        // Too long for one turn, so it is still at it when it has merged what the other has: texts of random letters, each another,
+        // which do not become short.
         let mut random = 1u64;
-        let letter = |_| {
+        let mut letter = || {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             char::from(b'!' + (random >> 40) as u8 % 90)
         };
-        let text: String = (0..64_000).map(letter).collect();
-        b.edit(|g| (0..64).try_for_each(|n| g.add_node(&format!("{n}")).and_then(|id| g.set(id, "/text", &text))))
+        let mut text = || (0..64_000).map(|_| letter()).collect::<String>();
+        b.edit(|g| (0..64).try_for_each(|n| g.add_node(&format!("{n}")).and_then(|id| g.set(id, "/text", &text()))))
             .unwrap();
         let (one, other) = tcp();
         let on_a = std::thread::spawn(move || sync::blocking(&mut a, one));
