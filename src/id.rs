@@ -92,7 +92,7 @@ pub struct WriterId([u8; 10]);
 /// By the bytes.
 impl Ord for WriterId {
     fn cmp(&self, other: &Self) -> Ordering {
-        // As numbers they compare in a few instructions; the order is that of the bytes.
+        // Numbers compare in a few instructions. Their order is that of the bytes.
         let numbers = |[a, b, c, d, e, f, g, h, i, j]: [u8; 10]| {
             (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u16::from_be_bytes([i, j]))
         };

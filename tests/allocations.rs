@@ -1,4 +1,4 @@
-//! How often writing, reading and merging ask the allocator for memory: counted, so the same on every machine.
+//! Allocations of writing, reading and merging. They are counted, so they are the same on every machine.
 
 use std::alloc::System;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -57,7 +57,7 @@ fn gib() -> Vec<u8> {
         });
         out
     };
-    // What a compressor has flushed in full can stand anywhere.
+    // The output of a full flush can stand anywhere in a stream.
     let zeros = part(&vec![0; 4 << 20], TDEFLFlush::Full);
     let all = [zeros.repeat(256), part(&[], TDEFLFlush::Finish)].concat();
     assert!(all.len() < 1_100_000);
@@ -329,7 +329,7 @@ fn a_bomb_is_refused_before_anything_is_reserved() {
         assert_eq!(error, DecodeError::Malformed("compressed contents that are longer than announced"));
         assert!(peak < len as usize + 100_000, "{peak} bytes for {len}");
     }
-    // As much as the limit allows is decompressed, and then is no delta.
+    // The contents are decompressed up to the limit, and are no delta.
     let (peak, error) = refused(&claiming(2, 4 << 20, &few), 64 * MIB);
     assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
     assert!(peak < 5 << 20, "{peak} bytes");
@@ -472,13 +472,17 @@ const BEGINS: [Begin; 4] = [
     }),
 ];
 
+/// The bytes that two sessions send until both replicas are equal.
+fn bytes_of(begin: fn() -> [Replica<Graph>; 2], options: [Options; 2]) -> u64 {
+    Pair::new(begin(), options).end_equal()
+}
+
 #[test]
 fn two_sessions_that_compress_send_fewer_bytes() {
     let _alone = alone();
     for (name, begin) in BEGINS {
-        let bytes = |options| Pair::new(begin(), options).end_equal();
-        let both_plain = bytes([plain(), plain()]);
-        let compressed = bytes([Options::new(), Options::new()]);
+        let both_plain = bytes_of(begin, [plain(), plain()]);
+        let compressed = bytes_of(begin, [Options::new(), Options::new()]);
         println!("{name}: {both_plain} bytes, compressed {compressed}");
         assert!(compressed * 3 < both_plain * 2, "{name}: {compressed} of {both_plain}");
     }
@@ -488,11 +492,10 @@ fn two_sessions_that_compress_send_fewer_bytes() {
 fn a_peer_that_does_not_read_compressed_slices_is_sent_plain_ones() {
     let _alone = alone();
     for (name, begin) in BEGINS {
-        let bytes = |options| Pair::new(begin(), options).end_equal();
-        let both_plain = bytes([plain(), plain()]);
+        let both_plain = bytes_of(begin, [plain(), plain()]);
         // Its hello has one byte more, once or twice.
         for options in [[Options::new(), plain()], [plain(), Options::new()]] {
-            let sent = bytes(options);
+            let sent = bytes_of(begin, options);
             assert!((1..=2).contains(&(sent - both_plain)), "{name}: {sent} and {both_plain}");
         }
     }
@@ -530,7 +533,7 @@ fn a_compressed_stream_goes_on_where_it_broke() {
     assert!(sender.into_staged().is_none());
     let staged = receiver.into_staged().unwrap();
     assert!(!staged.is_empty());
-    // What was staged is saved, and the session after the next goes on from it.
+    // The staged part is saved, and the session after the next goes on from it.
     let staged = Staged::from_bytes(&staged.to_bytes()).unwrap();
     let [one, other] = options();
     let rest = Pair::new(replicas, [one, other.with_staged(Some(Box::new(staged)))]).end_equal();

@@ -113,7 +113,7 @@ mod tests {
     fn many_blocks_of_nothing_are_not_gone_through() {
         for count in [10_000, 10_000_000] {
             let stream = empty_blocks(count);
-            // As long as the stream at least, so that more blocks would be allowed.
+            // The announced length is that of the stream, so that as many blocks as possible are allowed.
             let mut compressed = Vec::new();
             crate::numbers::write_number(&mut compressed, stream.len() as u64);
             compressed.extend(stream);

@@ -1,9 +1,9 @@
 //! Bytes: what deltas and saved states look like outside memory.
 //!
 //! An envelope (magic, format version, kind, flags, checksum, length) around a sequence of MessagePack values; `wire`
-//! lists them. The last holds the parts of a delta as [`columns`]. The same cells, version and pruned version always make the same bytes (but for the ids
-//! of nodes, which a delta tells by their names if it knows them), and only those bytes are read: what was decoded is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another
-//! order.
+//! lists them. The last holds the parts of a delta as [`columns`]. The same cells, version and pruned version always make the same
+//! bytes, but for the ids of nodes, which a delta tells by their names if it knows them. Only those bytes are read: what was decoded
+//! is encoded again and compared, so nothing hides in trailing bytes, overlong numbers or another order.
 //!
 //! The worst that a stranger's bytes can do is to return a [`DecodeError`]. Memory while decoding stays within a limit of the caller's
 //! ([`MAX_MEMORY`]), which is compared with what a message can need before anything large is reserved. Beside it, heads and births
@@ -69,9 +69,7 @@ impl Delta {
     /// Equal deltas that came about in different ways may differ in whether they tell a node by its id or by its name. So compare deltas,
     /// and not these bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        wire::write_delta(&mut body, self, &Reference::default(), Layout::Columns(None));
-        envelope::seal(kind_of(self), &body)
+        envelope::seal(kind_of(self), &body_of(self))
     }
 
     /// Returns the delta as bytes, compressed by DEFLATE. O(|delta|): some 20 ns for each byte that [`to_bytes`](Self::to_bytes)
@@ -80,8 +78,8 @@ impl Delta {
     /// [`from_bytes`](Self::from_bytes) reads both, in every build with the feature `compression`. Other builds return
     /// [`DecodeError::Compressed`]. A delta that does not become shorter, such as one of random bytes, is written plain.
     ///
-    /// Equal deltas may be compressed to different bytes, by another version of the compressor for example. So compare deltas,
-    /// or the bytes that `to_bytes` returns.
+    /// Equal deltas may be compressed to different bytes, by another version of the compressor for example. So compare deltas and
+    /// not bytes.
     ///
     /// ```
     /// use driftless::{Delta, Graph, NodeId, Replica};
@@ -97,9 +95,7 @@ impl Delta {
     /// ```
     #[cfg(feature = "compression")]
     pub fn to_bytes_compressed(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        wire::write_delta(&mut body, self, &Reference::default(), Layout::Columns(None));
-        envelope::seal_compressed(kind_of(self), &body)
+        envelope::seal_compressed(kind_of(self), &body_of(self))
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are an error, found within bounded memory.
@@ -143,17 +139,25 @@ fn decode_delta(opened: Opened<'_>, reference: &Reference, memory_left: &mut u64
     })
 }
 
-pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
+fn body_of(delta: &Delta) -> Vec<u8> {
+    let mut body = Vec::new();
+    wire::write_delta(&mut body, delta, &Reference::default(), Layout::Columns(None));
+    body
+}
+
+fn body_of_state(state: &SavedState) -> Vec<u8> {
     let mut body = Vec::new();
     write_state(&mut body, state.owner, &state.delta, Layout::Columns(None));
-    envelope::seal(Kind::State, &body)
+    body
+}
+
+pub(crate) fn encode_state(state: &SavedState) -> Vec<u8> {
+    envelope::seal(Kind::State, &body_of_state(state))
 }
 
 #[cfg(feature = "compression")]
 pub(crate) fn encode_state_compressed(state: &SavedState) -> Vec<u8> {
-    let mut body = Vec::new();
-    write_state(&mut body, state.owner, &state.delta, Layout::Columns(None));
-    envelope::seal_compressed(Kind::State, &body)
+    envelope::seal_compressed(Kind::State, &body_of_state(state))
 }
 
 pub(crate) fn decode_state(bytes: &[u8], schema: &'static str) -> Result<SavedState, DecodeError> {

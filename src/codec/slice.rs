@@ -68,7 +68,7 @@ pub(crate) fn is_compressed(slice: &[u8]) -> bool {
 pub(crate) fn compressed_away(slice: &[u8]) -> Result<u64, DecodeError> {
     match slice.split_first() {
         Some((kind, body)) if kind & COMPRESSED != 0 => {
-            // What is longer compressed is not written so, and counts with the length that it has.
+            // A slice that is longer compressed than plain is never written so. It counts with the length that it has.
             Ok(deflate::read_len(body)?.0.saturating_sub(body.len() as u64))
         }
         _ => Ok(0),

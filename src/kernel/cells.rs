@@ -93,14 +93,11 @@ impl<'a> Cells<'a> {
     pub fn winner(self, field: &[u8]) -> Option<SiblingRef<'a>> {
         match self.0 {
             Repr::Many(many) => many.cells.get(field).and_then(Cell::latest).map(Sibling::as_ref),
-            Repr::Packed(few) => {
-                let (mut siblings, len) = few.siblings(field)?;
-                let (_, first) = siblings.next()?;
-                let rest = siblings.take(len - 1).map(|(_, sibling)| sibling);
-                let live = std::iter::once(first).chain(rest).filter(|sibling| sibling.is_live());
-                if len == 1 { Some(first).filter(|first| first.is_live()) } else { live.max_by_key(|s| s.precedence()) }
+            // Nearly always a single sibling is there.
+            Repr::Packed(few) if let Some((mut only, 1)) = few.siblings(field) => {
+                only.next().map(|(_, sibling)| sibling).filter(|sibling| sibling.is_live())
             }
-            Repr::Open(_) => self.live(field).max_by_key(|sibling| sibling.precedence()),
+            _ => self.live(field).max_by_key(|sibling| sibling.precedence()),
         }
     }
 

@@ -49,8 +49,9 @@ impl Names {
     }
 
     fn between(&self, first: Entity, last: Entity) -> &[(Entity, Payload)] {
-        let place = |is_before: &dyn Fn(&Entity) -> bool| self.0.partition_point(|(entity, _)| is_before(entity));
-        &self.0[place(&|entity| *entity < first)..place(&|entity| *entity <= last)]
+        let start = self.0.partition_point(|(entity, _)| *entity < first);
+        let end = self.0.partition_point(|(entity, _)| *entity <= last);
+        &self.0[start..end]
     }
 
     /// All names in the order in which they were added.

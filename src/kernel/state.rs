@@ -58,7 +58,7 @@ struct Waiting {
     is_live: bool,
 }
 
-/// How many runs of dots of a merge wait to be indexed: enough to have long stretches in order, and 260 KB.
+/// The number of runs of dots of a merge that wait to be indexed: enough to have long stretches in order. They take 260 KB.
 const BATCH: usize = 4096;
 
 impl Derived {

@@ -166,7 +166,7 @@ mod tests {
                 .edit(|g| {
                     for n in 0..5_000 {
                         let node = g.add_node(&format!("{side}:{n}"))?;
-                        // Of random letters, so that it is sent at its length even if sessions compress.
+                        // The letters are random, so that the text is sent at its length even if sessions compress.
                         let text: String = (0..2_400).map(|_| letter()).collect();
                         g.set(node, "/text", &*text)?;
                     }
