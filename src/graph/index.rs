@@ -24,6 +24,8 @@ pub(super) struct Index {
     labels: Set<HASHED>,
     /// Every live edge by the hash of its type.
     types: Set<HASHED>,
+    /// The [hops](hop) of edges that came with the merge under way, which are indexed in order when it [ends](Self::settle).
+    waiting: Vec<[u8; HOP]>,
 }
 
 /// The length of a [hop].
@@ -75,6 +77,7 @@ impl Index {
         self.types.with_prefix(hash(edge_type)).map(|key| id(key))
     }
 
+    /// Follows one cell. New edges wait for [`settle`](Self::settle).
     pub(super) fn follow(&mut self, state: &State, touched: &Touched) {
         let entity = touched.entity;
         if !matches!(entity.kind(), NODE | EDGE) {
@@ -97,6 +100,7 @@ impl Index {
         let hidden = !touched.is_live && state.cells(entity).is_some_and(|cells| cells.has_live_fields());
         match hidden {
             true => drop(self.hidden.insert(entity)),
+            false if self.hidden.is_empty() => {}
             false => drop(self.hidden.remove(&entity)),
         }
     }
@@ -106,9 +110,10 @@ impl Index {
         let (was, now) =
             (Ends::among(id, touched.cell_was().payloads()), Ends::among(id, touched.cell_now().payloads()));
         // Of one id there is one pair of ends.
-        let ends = match (was, now) {
-            (Some(_), None) if is(Bug::AdjacencyKept) => return,
+        match (was, now) {
+            (Some(_), None) if is(Bug::AdjacencyKept) => {}
             (Some(ends), None) => {
+                self.settle(state);
                 for hop in hops(id, ends) {
                     self.hops.remove(&hop);
                 }
@@ -119,20 +124,27 @@ impl Index {
                         self.follow_end(node, false);
                     }
                 }
-                return;
             }
-            (None, Some(ends)) => {
-                self.hops.extend(hops(id, ends));
-                self.types.insert(hashed(ends.edge_type, id.as_bytes()));
-                ends
-            }
-            _ => return,
-        };
-        for node in [ends.source, ends.target] {
-            // Others may be half merged, but what their root says now is what was followed, or will be.
-            let is_there = state.cells(node_entity(node)).is_some_and(Cells::is_live);
-            self.follow_end(node, is_there);
+            (None, Some(ends)) => self.waiting.extend(hops(id, ends)),
+            _ => {}
         }
+    }
+
+    /// Indexes the edges that wait. O(edges · log n), or O(n) for many.
+    pub(super) fn settle(&mut self, state: &State) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_unstable();
+        self.hops.insert_sorted(&waiting);
+        self.types.extend(waiting.iter().filter(|hop| !is_incoming(hop)).map(type_of));
+        // Others may be half merged, but what their roots say now is what was followed, or will be.
+        for ends in waiting.chunk_by(|a, b| node_of(a) == node_of(b)) {
+            let node = node_of(&ends[0]);
+            self.follow_end(node, state.cells(node_entity(node)).is_some_and(Cells::is_live));
+        }
+        // The room stays for the next edges of an edit, unless it is large.
+        waiting.clear();
+        waiting.shrink_to(2);
+        self.waiting = waiting;
     }
 
     /// Keeps up the labels of a node: of the label that changed, or of all that are alive where the node comes or goes. O(labels
@@ -167,6 +179,7 @@ impl Index {
         let is_absent = !is_there && [false, true].iter().any(|way| self.hops(node, *way, None).next().is_some());
         match is_absent {
             true => drop(self.absent.insert(node)),
+            false if self.absent.is_empty() => {}
             false => drop(self.absent.remove(&node)),
         }
     }
@@ -194,8 +207,7 @@ impl Index {
                 fresh.hidden.insert(entity);
             }
         }
-        let node = |hop: &[u8; HOP]| hop.first_chunk::<16>().copied().map(NodeId::from);
-        let ends: std::collections::BTreeSet<_> = fresh.hops.iter().filter_map(node).collect();
+        let ends: std::collections::BTreeSet<_> = fresh.hops.iter().map(node_of).collect();
         let is_there = |node: &NodeId| state.cells(node_entity(*node)).is_some_and(Cells::is_live);
         fresh.absent.extend(ends.into_iter().filter(|node| !is_there(node)));
         let checks = [
@@ -205,12 +217,26 @@ impl Index {
             ("types", self.types == fresh.types),
             ("node count", self.nodes == fresh.nodes),
             ("hidden survivors", self.hidden == fresh.hidden),
+            ("edges that wait", self.waiting.is_empty()),
         ];
         match checks.iter().find(|(_, holds)| !holds) {
             Some((what, _)) => Err(format!("{what} does not follow from the cells")),
             None => Ok(()),
         }
     }
+}
+
+fn node_of(hop: &[u8; HOP]) -> NodeId {
+    NodeId::from(hop.first_chunk().copied().unwrap_or_default())
+}
+
+fn is_incoming(hop: &[u8; HOP]) -> bool {
+    hop[16] == 1
+}
+
+/// The hash of the type and the edge, as [`hashed`] joins them.
+fn type_of(hop: &[u8; HOP]) -> [u8; HASHED] {
+    hop.last_chunk().copied().unwrap_or_default()
 }
 
 /// One end of an edge: the node, 1 if the edge leads to it, the hash of the type, the edge. Types are hashed to have one length, and

@@ -123,6 +123,7 @@ impl Crdt for Graph {
 
     fn follow(&mut self, touched: &Touched) {
         self.follow_cells(std::slice::from_ref(touched));
+        self.settle();
         self.on_demand.follow(&self.state, std::slice::from_ref(touched));
     }
 
@@ -131,6 +132,10 @@ impl Crdt for Graph {
         if !is(Bug::IndexNotMerged) {
             self.on_demand.follow(&self.state, touched);
         }
+    }
+
+    fn settle(&mut self) {
+        self.index.settle(&self.state);
     }
 
     fn describe(touched: &Touched) -> Option<GraphChange> {

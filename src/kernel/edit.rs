@@ -134,6 +134,10 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
         touched.iter().for_each(|touched| self.follow(touched));
     }
 
+    /// Ends a merge of which every step has been [followed](Self::follow_all). As provided, it does nothing; a type whose derived
+    /// data is made faster in one go can keep changes back until then, since nobody reads it before.
+    fn settle(&mut self) {}
+
     /// Tells what a changed cell means to a user, when the report of a merge, a [`Diff`](crate::Diff) or a
     /// [`Journal`](crate::Journal) is read.
     fn describe(touched: &Touched) -> Option<Self::Change>;

@@ -173,7 +173,12 @@ impl Leaf for Page {
     }
 
     fn find(&self, key: Entity) -> Result<usize, usize> {
-        self.entities().binary_search_by(|[kind, id @ ..]| Entity::new(*kind, *id).cmp(&key))
+        // Few entities begin alike, so numbers decide nearly every comparison.
+        let prefix = Self::prefix(&key);
+        self.entities().binary_search_by(|[kind, id @ ..]| {
+            let entity = Entity::new(*kind, *id);
+            Self::prefix(&entity).cmp(&prefix).then_with(|| entity.cmp(&key))
+        })
     }
 
     fn with(&self, place: Result<usize, usize>, record: &NewRecord<'_>) -> SmallVec<[Self; 1]> {

@@ -25,12 +25,24 @@ impl<const N: usize> Keys<N> {
 impl<const N: usize> Set<N> {
     /// Returns whether it was not there.
     pub(crate) fn insert(&mut self, key: [u8; N]) -> bool {
-        if self.contains(&key) {
-            return false;
+        let is_new = self.tree.put(&key);
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    /// Adds keys that are in order. O(keys · log n), or O(n) where there are many: then all leaves are made anew, and full.
+    pub(crate) fn insert_sorted(&mut self, keys: &[[u8; N]]) {
+        debug_assert!(keys.is_sorted());
+        if keys.len() < self.len / 8 {
+            keys.iter().for_each(|key| drop(self.insert(*key)));
+            return;
         }
-        self.tree.put(&key);
-        self.len += 1;
-        true
+        // Two runs in order, which sorting merges in O(n).
+        let mut all: Vec<_> = self.iter().chain(keys).copied().collect();
+        all.sort();
+        all.dedup();
+        self.len = all.len();
+        self.tree = Tree::of_leaves(all.chunks(Keys::<N>::FULL).map(|keys| Keys(keys.into())));
     }
 
     /// Returns whether it was there.
@@ -56,8 +68,13 @@ impl<const N: usize> Set<N> {
         let mut first = [0; N];
         let len = prefix.as_ref().len().min(N);
         first[..len].copy_from_slice(&prefix.as_ref()[..len]);
-        let keys = self.tree.leaves_from(first).flat_map(|leaf| leaf.0.iter());
-        keys.skip_while(move |key| **key < first).take_while(move |key| key.starts_with(prefix.as_ref()))
+        let mut from = Some(first);
+        let keys = self.tree.leaves_from(first).flat_map(move |leaf| {
+            // All keys of later leaves are greater.
+            let start = from.take().map_or(0, |first| leaf.find(first).unwrap_or_else(|place| place));
+            leaf.0[start..].iter()
+        });
+        keys.take_while(move |key| key.starts_with(prefix.as_ref()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8; N]> {
@@ -91,7 +108,9 @@ impl<const N: usize> Leaf for Keys<N> {
     }
 
     fn find(&self, key: [u8; N]) -> Result<usize, usize> {
-        self.0.binary_search(&key)
+        // Few keys begin alike, so numbers decide nearly every comparison.
+        let prefix = Self::prefix(&key);
+        self.0.binary_search_by(|of| Self::prefix(of).cmp(&prefix).then_with(|| of.cmp(&key)))
     }
 
     fn with(&self, place: Result<usize, usize>, item: &[u8; N]) -> SmallVec<[Self; 1]> {
@@ -146,9 +165,9 @@ impl<const N: usize> PartialEq for Set<N> {
 
 impl<const N: usize> Extend<[u8; N]> for Set<N> {
     fn extend<I: IntoIterator<Item = [u8; N]>>(&mut self, keys: I) {
-        for key in keys {
-            self.insert(key);
-        }
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable();
+        self.insert_sorted(&keys);
     }
 }
 
@@ -185,6 +204,12 @@ mod tests {
             let all = (0..ascending).map(|n| (true, n)).chain(steps).chain((0..ascending / 2).map(|n| (false, n)));
             for (step, (is_added, n)) in all.enumerate() {
                 match is_added {
+                    // Now and then many at once, some of which are there.
+                    true if step % 97 == 96 => {
+                        let many: BTreeSet<_> = (0..n % 400).map(|i| key((n / 2 + i * 3) % 700)).collect();
+                        set.insert_sorted(&many.iter().copied().collect::<Vec<_>>());
+                        model.extend(many);
+                    }
                     true => prop_assert_eq!(set.insert(key(n)), model.insert(key(n))),
                     false => prop_assert_eq!(set.remove(&key(n)), model.remove(&key(n))),
                 }

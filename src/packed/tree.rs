@@ -111,13 +111,31 @@ impl<L: Leaf> Tree<L> {
         Leaves { branches, leaf }
     }
 
-    /// Puts an item in its place, in place of one of the same key. O(log n), and a copy of its leaf.
-    pub(crate) fn put(&mut self, item: &L::Item<'_>) {
+    /// Builds a tree of leaves, which are in order and hold something. O(leaves).
+    pub(crate) fn of_leaves(leaves: impl IntoIterator<Item = L>) -> Self {
+        let mut nodes: Vec<Next<L>> = leaves.into_iter().map(|new| (new.key(0), leaf(new))).collect();
+        let mut height = 0;
+        while nodes.len() > 1 {
+            height += 1;
+            // Branches of nearly equal width, so that none is narrow.
+            let width = nodes.len().div_ceil(nodes.len().div_ceil(WIDE));
+            let branch = |children: &[Next<L>]| {
+                let (firsts, children): (Vec<_>, _) = children.iter().cloned().unzip();
+                (firsts[0], Branch::node(height, firsts, children))
+            };
+            nodes = nodes.chunks(width).map(branch).collect();
+        }
+        Self { root: nodes.pop().map(|(_, root)| root) }
+    }
+
+    /// Puts an item in its place, in place of one of the same key. Returns whether there was none. O(log n), and a copy of its leaf.
+    pub(crate) fn put(&mut self, item: &L::Item<'_>) -> bool {
         let Some(root) = &mut self.root else {
             self.root = Some(leaf(L::single(item)));
-            return;
+            return true;
         };
-        let next = put(root, item);
+        let mut is_new = false;
+        let next = put(root, item, &mut is_new);
         if let Some((first, _)) = next.first() {
             // The first child holds all smaller keys, so any key will do.
             let first = (*first).min(L::key_of(item));
@@ -125,6 +143,7 @@ impl<L: Leaf> Tree<L> {
             let (firsts, children) = [(first, root.clone())].into_iter().chain(next).unzip();
             *root = Branch::node(height, firsts, children);
         }
+        is_new
     }
 
     /// Takes the item of a key out. Returns whether it was there.
@@ -290,11 +309,12 @@ impl<L: Leaf> Branch<L> {
     }
 }
 
-/// Puts an item into a node. Returns the nodes that come after it now.
-fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L>; 1]> {
+/// Puts an item into a node, and says whether there was none of its key. Returns the nodes that come after it now.
+fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>, is_new: &mut bool) -> SmallVec<[Next<L>; 1]> {
     if let Node::Leaf(_) = &**node {
         let Node::Leaf(old) = &**node else { return SmallVec::new() };
         let place = old.find(L::key_of(item));
+        *is_new = place.is_err();
         if let Ok(place) = place
             && let Some(Node::Leaf(leaf)) = Arc::get_mut(node)
             && leaf.overwrite(place, item)
@@ -308,7 +328,7 @@ fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>) -> SmallVec<[Next<L
     }
     let Node::Branch(branch) = Arc::make_mut(node) else { return SmallVec::new() };
     let child = branch.child(L::key_of(item));
-    let next = put(&mut branch.children[child], item);
+    let next = put(&mut branch.children[child], item, is_new);
     if next.is_empty() {
         return next;
     }
