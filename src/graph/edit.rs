@@ -6,7 +6,7 @@ use crate::bugs::{Bug, is};
 use crate::document::{AsPath, PropertiesMut, Value, kind};
 use crate::error::EditError;
 use crate::graph::keys::{self, Ends, NodeKey, Owner, SeenEnds, owner_of};
-use crate::graph::{Graph, Restored};
+use crate::graph::{Edge, Graph, Restored};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Entity, Field, MAX_FIELD_LEN, Payload};
 
@@ -162,15 +162,16 @@ impl<'a> Edit<'a, Graph> {
         check_key(edge_type)?;
         let ends = Ends { source, target, number, edge_type };
         let (id, mut seen) = (ends.id(), self.sees(&ends));
-        match self.edge(id) {
-            Some(edge) => {
-                let before = edge.seen();
+        let held = self.state().cells(keys::edge(id)).map(|cells| Edge::new(id, cells).map(|edge| edge.seen()));
+        match held {
+            None => {}
+            Some(None) => drop(self.delete(keys::edge(id))?),
+            Some(Some(before)) => {
                 seen = seen.or(before);
                 if seen == before {
                     return Ok(id);
                 }
             }
-            None => drop(self.delete(keys::edge(id))?),
         }
         self.write(keys::edge(id), Field::ROOT.as_bytes(), ends.to_payload(seen))?;
         Ok(id)

@@ -248,7 +248,7 @@ pub struct Edge<'a> {
 }
 
 impl<'a> Edge<'a> {
-    fn new(id: EdgeId, cells: Cells<'a>) -> Option<Self> {
+    pub(super) fn new(id: EdgeId, cells: Cells<'a>) -> Option<Self> {
         let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()))?;
         Some(Self { id, ends, cells })
     }

@@ -5,6 +5,7 @@
 //! records do, and a snapshot needs no copy of its own.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -22,10 +23,14 @@ const COUNT: usize = 2;
 const END: usize = 4;
 const ENTITY: usize = 17;
 
+/// The bytes of a page while it is made.
+type Bytes = SmallVec<[u8; FULL]>;
+
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    bytes: Box<[u8]>,
-    objects: Box<[Object]>,
+    bytes: Arc<[u8]>,
+    /// `None` if there are none.
+    objects: Option<Arc<[Object]>>,
 }
 
 /// A record to put into a page.
@@ -38,7 +43,11 @@ pub(super) struct NewRecord<'a> {
 impl Page {
     /// The memory that the page takes, in bytes.
     fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&self.objects[..])
+        self.bytes.len() + size_of_val(self.objects())
+    }
+
+    fn objects(&self) -> &[Object] {
+        self.objects.as_deref().unwrap_or_default()
     }
 
     /// The ends of the records and of the objects up to a place.
@@ -72,7 +81,7 @@ impl Page {
     pub(super) fn record(&self, place: usize) -> Record<'_> {
         let (start, (from, objects_from), (to, objects_to)) =
             (self.records_start(), self.end(place), self.end(place + 1));
-        Record { bytes: &self.bytes[start + from..start + to], objects: &self.objects[objects_from..objects_to] }
+        Record { bytes: &self.bytes[start + from..start + to], objects: &self.objects()[objects_from..objects_to] }
     }
 
     /// A copy with a record in place of a range, or without the range.
@@ -82,8 +91,8 @@ impl Page {
         let ((from, objects_from), (to, objects_to), (end, objects_end)) =
             (self.end(range.start), self.end(range.end), self.end(old));
         let len = COUNT + new * (END + ENTITY) + end - (to - from) + added;
-        let mut bytes = Vec::with_capacity(len);
-        let push = |bytes: &mut Vec<u8>, number: usize| bytes.extend_from_slice(&(number as u16).to_le_bytes());
+        let mut bytes = Bytes::with_capacity(len);
+        let push = |bytes: &mut Bytes, number: usize| bytes.extend_from_slice(&(number as u16).to_le_bytes());
         push(&mut bytes, new);
         bytes.extend_from_slice(&self.bytes[COUNT..COUNT + range.start * END]);
         if with.is_some() {
@@ -111,14 +120,14 @@ impl Page {
         bytes.extend_from_slice(&records[to..]);
         debug_assert_eq!(bytes.len(), len);
         let objects = match objects_end + added_objects {
-            0 => [].into(),
+            0 => None,
             _ => {
                 let with = with.map_or(&[][..], |with| with.objects);
-                let parts = [&self.objects[..objects_from], with, &self.objects[objects_to..]];
-                parts.concat().into()
+                let parts = [&self.objects()[..objects_from], with, &self.objects()[objects_to..]];
+                Some(parts.concat().into())
             }
         };
-        Self { bytes: bytes.into(), objects }
+        Self { bytes: bytes[..].into(), objects }
     }
 
     /// The records before and after a place.
@@ -160,7 +169,7 @@ impl Leaf for Page {
     }
 
     fn single(record: &NewRecord<'_>) -> Self {
-        let empty = Self { bytes: [0; COUNT].into(), objects: [].into() };
+        let empty = Self { bytes: [0; COUNT].into(), objects: None };
         empty.splice(0..0, Some(record))
     }
 
@@ -194,15 +203,17 @@ impl Leaf for Page {
         page.parts()
     }
 
+    fn address(&self) -> *const u8 {
+        Arc::as_ptr(&self.bytes).cast()
+    }
+
     /// Does it if the old record has the same length and neither has objects.
     fn overwrite(&mut self, place: usize, with: &NewRecord<'_>) -> bool {
         let (start, (from, objects_from), (to, objects_to)) =
             (self.records_start(), self.end(place), self.end(place + 1));
         let fits = to - from == with.bytes.len() && objects_from == objects_to && with.objects.is_empty();
-        if fits {
-            self.bytes[start + from..start + to].copy_from_slice(with.bytes);
-        }
-        fits
+        let bytes = Arc::get_mut(&mut self.bytes).filter(|_| fits);
+        bytes.map(|bytes| bytes[start + from..start + to].copy_from_slice(with.bytes)).is_some()
     }
 
     fn without(&self, place: usize) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// A leaf of a tree: some neighbours by key, in one piece.
+/// A leaf of a tree: some neighbours by key, in one piece of memory, to which the leaf is a counted reference.
 pub(crate) trait Leaf: Clone {
     type Key: Copy + Ord + fmt::Debug;
     /// An item to put into a leaf.
@@ -26,8 +26,8 @@ pub(crate) trait Leaf: Clone {
     /// The same with an item in its [place](Self::find), as one leaf or, if it is too much for one, as several.
     fn with(&self, place: Result<usize, usize>, item: &Self::Item<'_>) -> SmallVec<[Self; 1]>;
 
-    /// Puts an item in place of one of the same key without moving another. Returns whether that was possible; if not, nothing has
-    /// changed.
+    /// Puts an item in place of one of the same key without moving another, into the same memory. Returns whether that was possible;
+    /// if not, or if the memory is shared, nothing has changed.
     fn overwrite(&mut self, place: usize, item: &Self::Item<'_>) -> bool;
 
     /// The same without what is at a place.
@@ -45,6 +45,9 @@ pub(crate) trait Leaf: Clone {
 
     /// Finds the place of a key, or the place where it would be.
     fn find(&self, key: Self::Key) -> Result<usize, usize>;
+
+    /// Where the leaf lies in memory: the same for leaves that share theirs.
+    fn address(&self) -> *const u8;
 }
 
 /// The most children of a branch. Copying one that a snapshot shares counts references to each.
@@ -56,13 +59,13 @@ const NARROW: usize = 8;
 /// A persistent B+ tree: cloning is O(1).
 #[derive(Clone)]
 pub(crate) struct Tree<L: Leaf> {
-    root: Option<Arc<Node<L>>>,
+    root: Option<Node<L>>,
 }
 
+/// A node, where its parent holds it: so a step down the tree is one look at memory that is elsewhere.
 #[derive(Clone)]
 enum Node<L: Leaf> {
-    /// A branch is boxed, so that a leaf takes no more room than it needs.
-    Branch(Box<Branch<L>>),
+    Branch(Arc<Branch<L>>),
     Leaf(L),
 }
 
@@ -76,16 +79,16 @@ struct Branch<L: Leaf> {
     /// The first key of each child. A child holds the keys from its own first key up to that of the next child; the first child holds
     /// smaller keys, too.
     firsts: Vec<L::Key>,
-    children: Vec<Arc<Node<L>>>,
+    children: Vec<Node<L>>,
 }
 
 /// A node that comes after another, and its first key.
-type Next<L> = (<L as Leaf>::Key, Arc<Node<L>>);
+type Next<L> = (<L as Leaf>::Key, Node<L>);
 
 impl<L: Leaf> Tree<L> {
     /// The leaf in which a key is, if it is in any. O(log n).
     pub(crate) fn leaf(&self, key: L::Key) -> Option<&L> {
-        let mut node = self.root.as_deref()?;
+        let mut node = self.root.as_ref()?;
         loop {
             match node {
                 Node::Leaf(leaf) => return Some(leaf),
@@ -97,7 +100,7 @@ impl<L: Leaf> Tree<L> {
     /// The leaves in order, from that in which a key would be.
     pub(crate) fn leaves_from(&self, key: L::Key) -> Leaves<'_, L> {
         let (mut branches, mut leaf) = (Vec::new(), None);
-        let mut next = self.root.as_deref();
+        let mut next = self.root.as_ref();
         while let Some(node) = next.take() {
             match node {
                 Node::Leaf(found) => leaf = Some(found),
@@ -113,7 +116,7 @@ impl<L: Leaf> Tree<L> {
 
     /// Builds a tree of leaves, which are in order and hold something. O(leaves).
     pub(crate) fn of_leaves(leaves: impl IntoIterator<Item = L>) -> Self {
-        let mut nodes: Vec<Next<L>> = leaves.into_iter().map(|new| (new.key(0), leaf(new))).collect();
+        let mut nodes: Vec<Next<L>> = leaves.into_iter().map(|new| (new.key(0), Node::Leaf(new))).collect();
         let mut height = 0;
         while nodes.len() > 1 {
             height += 1;
@@ -131,7 +134,7 @@ impl<L: Leaf> Tree<L> {
     /// Puts an item in its place, in place of one of the same key. Returns whether there was none. O(log n), and a copy of its leaf.
     pub(crate) fn put(&mut self, item: &L::Item<'_>) -> bool {
         let Some(root) = &mut self.root else {
-            self.root = Some(leaf(L::single(item)));
+            self.root = Some(Node::Leaf(L::single(item)));
             return true;
         };
         let mut is_new = false;
@@ -154,7 +157,7 @@ impl<L: Leaf> Tree<L> {
             self.root = None;
             return true;
         }
-        while let Node::Branch(branch) = &**root
+        while let Node::Branch(branch) = &*root
             && let [only] = &branch.children[..]
         {
             *root = only.clone();
@@ -166,24 +169,24 @@ impl<L: Leaf> Tree<L> {
     pub(crate) fn unshared<'a>(&'a self, other: &'a Self) -> Vec<&'a L> {
         let [mut ours, mut theirs] = [self, other].map(|of| of.root.iter().collect::<Vec<_>>());
         loop {
-            let held = |nodes: &[&Arc<Node<L>>]| nodes.iter().map(|node| Arc::as_ptr(node)).collect::<HashSet<_>>();
+            let held = |nodes: &[&Node<L>]| nodes.iter().map(|node| node.address()).collect::<HashSet<_>>();
             let (held_here, held_there) = (held(&ours), held(&theirs));
-            ours.retain(|node| !held_there.contains(&Arc::as_ptr(node)));
-            theirs.retain(|node| !held_here.contains(&Arc::as_ptr(node)));
+            ours.retain(|node| !held_there.contains(&node.address()));
+            theirs.retain(|node| !held_here.contains(&node.address()));
             let height = ours.iter().chain(&theirs).map(|node| node.height()).max().unwrap_or(0);
             if height == 0 {
                 break;
             }
             // The highest nodes are opened first, so that shared nodes meet themselves whatever lies above them.
             for nodes in [&mut ours, &mut theirs] {
-                let opened = nodes.iter().flat_map(|node| match &***node {
+                let opened = nodes.iter().flat_map(|node| match *node {
                     Node::Branch(branch) if branch.height == height => branch.children.iter().collect(),
                     _ => vec![*node],
                 });
                 *nodes = opened.collect();
             }
         }
-        let leaf = |node: &'a Arc<Node<L>>| match &**node {
+        let leaf = |node: &'a Node<L>| match node {
             Node::Leaf(leaf) => Some(leaf),
             Node::Branch(_) => None,
         };
@@ -193,7 +196,7 @@ impl<L: Leaf> Tree<L> {
     /// Checks the layout: for tests.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.root.as_deref().map_or(Ok(()), |root| check(root, &mut None, true))
+        self.root.as_ref().map_or(Ok(()), |root| check(root, &mut None, true))
     }
 }
 
@@ -234,18 +237,6 @@ fn check<L: Leaf>(node: &Node<L>, last: &mut Option<L::Key>, is_root: bool) -> R
     }
 }
 
-/// Puts a leaf in place of a node, into the same memory unless a snapshot shares it.
-fn set<L: Leaf>(node: &mut Arc<Node<L>>, new: L) {
-    match Arc::get_mut(node) {
-        Some(node) => *node = Node::Leaf(new),
-        None => *node = leaf(new),
-    }
-}
-
-fn leaf<L: Leaf>(leaf: L) -> Arc<Node<L>> {
-    Arc::new(Node::Leaf(leaf))
-}
-
 impl<L: Leaf> Node<L> {
     fn height(&self) -> u8 {
         match self {
@@ -253,14 +244,22 @@ impl<L: Leaf> Node<L> {
             Self::Leaf(_) => 0,
         }
     }
+
+    /// Where the node lies in memory: the same for nodes that are shared.
+    fn address(&self) -> *const u8 {
+        match self {
+            Self::Branch(branch) => Arc::as_ptr(branch).cast(),
+            Self::Leaf(leaf) => leaf.address(),
+        }
+    }
 }
 
 impl<L: Leaf> Branch<L> {
     /// A branch of at most [`WIDE`] children.
-    fn node(height: u8, firsts: Vec<L::Key>, children: Vec<Arc<Node<L>>>) -> Arc<Node<L>> {
+    fn node(height: u8, firsts: Vec<L::Key>, children: Vec<Node<L>>) -> Node<L> {
         let mut branch = Self { height, prefixes: [u64::MAX; WIDE], firsts, children };
         branch.prefixes = branch.prefixes_of_firsts();
-        Arc::new(Node::Branch(Box::new(branch)))
+        Node::Branch(Arc::new(branch))
     }
 
     /// The prefixes as they have to be after a change of the first keys.
@@ -288,8 +287,8 @@ impl<L: Leaf> Branch<L> {
     fn join(&mut self, child: usize) {
         for left in [Some(child), child.checked_sub(1)].into_iter().flatten() {
             let (Some(a), Some(b)) = (self.children.get(left), self.children.get(left + 1)) else { continue };
-            let joined = match (&**a, &**b) {
-                (Node::Leaf(a), Node::Leaf(b)) => a.join(b).map(leaf),
+            let joined = match (a, b) {
+                (Node::Leaf(a), Node::Leaf(b)) => a.join(b).map(Node::Leaf),
                 (Node::Branch(a), Node::Branch(b)) if a.children.len() + b.children.len() <= WIDE => {
                     let mut firsts = [&a.firsts[..], &b.firsts].concat();
                     // The first key of `b` is not known by `b` itself, since a first child holds smaller keys.
@@ -310,23 +309,20 @@ impl<L: Leaf> Branch<L> {
 }
 
 /// Puts an item into a node, and says whether there was none of its key. Returns the nodes that come after it now.
-fn put<L: Leaf>(node: &mut Arc<Node<L>>, item: &L::Item<'_>, is_new: &mut bool) -> SmallVec<[Next<L>; 1]> {
-    if let Node::Leaf(_) = &**node {
-        let Node::Leaf(old) = &**node else { return SmallVec::new() };
-        let place = old.find(L::key_of(item));
-        *is_new = place.is_err();
-        if let Ok(place) = place
-            && let Some(Node::Leaf(leaf)) = Arc::get_mut(node)
-            && leaf.overwrite(place, item)
-        {
-            return SmallVec::new();
+fn put<L: Leaf>(node: &mut Node<L>, item: &L::Item<'_>, is_new: &mut bool) -> SmallVec<[Next<L>; 1]> {
+    let branch = match node {
+        Node::Branch(branch) => Arc::make_mut(branch),
+        Node::Leaf(leaf) => {
+            let place = leaf.find(L::key_of(item));
+            *is_new = place.is_err();
+            if place.is_ok_and(|place| leaf.overwrite(place, item)) {
+                return SmallVec::new();
+            }
+            let mut leaves = leaf.with(place, item);
+            *leaf = leaves.remove(0);
+            return leaves.into_iter().map(|new| (new.key(0), Node::Leaf(new))).collect();
         }
-        let Node::Leaf(old) = &**node else { return SmallVec::new() };
-        let mut leaves = old.with(place, item);
-        set(node, leaves.remove(0));
-        return leaves.into_iter().map(|new| (new.key(0), leaf(new))).collect();
-    }
-    let Node::Branch(branch) = Arc::make_mut(node) else { return SmallVec::new() };
+    };
     let child = branch.child(L::key_of(item));
     let next = put(&mut branch.children[child], item, is_new);
     if next.is_empty() {
@@ -355,17 +351,18 @@ enum Removed {
 }
 
 /// Takes the item of a key out of a node.
-fn remove<L: Leaf>(node: &mut Arc<Node<L>>, key: L::Key) -> Removed {
-    if let Node::Leaf(leaf) = &**node {
-        let Ok(place) = leaf.find(key) else { return Removed::Nothing };
-        if leaf.len() == 1 {
-            return Removed::Last;
+fn remove<L: Leaf>(node: &mut Node<L>, key: L::Key) -> Removed {
+    let branch = match node {
+        Node::Branch(branch) => Arc::make_mut(branch),
+        Node::Leaf(leaf) => {
+            let Ok(place) = leaf.find(key) else { return Removed::Nothing };
+            if leaf.len() == 1 {
+                return Removed::Last;
+            }
+            *leaf = leaf.without(place);
+            return Removed::One;
         }
-        let rest = leaf.without(place);
-        set(node, rest);
-        return Removed::One;
-    }
-    let Node::Branch(branch) = Arc::make_mut(node) else { return Removed::Nothing };
+    };
     let child = branch.child(key);
     match remove(&mut branch.children[child], key) {
         Removed::Nothing => return Removed::Nothing,
@@ -377,7 +374,7 @@ fn remove<L: Leaf>(node: &mut Arc<Node<L>>, key: L::Key) -> Removed {
             return if branch.children.is_empty() { Removed::Last } else { Removed::One };
         }
     }
-    let is_small = match &*branch.children[child] {
+    let is_small = match &branch.children[child] {
         Node::Leaf(leaf) => leaf.is_sparse(),
         Node::Branch(branch) => branch.children.len() < NARROW,
     };
@@ -408,7 +405,7 @@ impl<'a, L: Leaf> Iterator for Leaves<'a, L> {
                 continue;
             };
             *child += 1;
-            match &**node {
+            match node {
                 Node::Leaf(leaf) => return Some(leaf),
                 Node::Branch(branch) => self.branches.push((&**branch, 0)),
             }
