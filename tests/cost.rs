@@ -258,6 +258,31 @@ fn overwriting_everything_ten_times_leaves_no_history() {
 }
 
 #[test]
+fn overwriting_after_loading_costs_as_much_whoever_overwrites() {
+    let _alone = alone();
+    let first = graph(10_000);
+    let (saved, old) = (first.save(), first.writer().unwrap());
+    // By the id of the new writer, before the old one and after it.
+    let mut grown = [false, true].map(|is_before| {
+        let mut replicas = (2..).map(|seed| Replica::<Graph>::load_with(TestEnvironment::new(seed), &saved).unwrap());
+        let mut replica = replicas
+            .find_map(|mut replica| {
+                overwrite(&mut replica, 0..1, "overwritten");
+                (replica.writer().is_some_and(|new| new < old) == is_before).then_some(replica)
+            })
+            .unwrap();
+        (0..100)
+            .for_each(|n| drop(overwrite(&mut replica, (0..10_000).filter(|i| i * 7919 % 100 == n), "overwritten")));
+        replica.save().len()
+    });
+    println!("{} bytes; with all names overwritten {grown:?}", saved.len());
+    grown.sort();
+    assert!(grown[1] - grown[0] < grown[0] / 100, "{grown:?}");
+    // Each of the new dots is told by itself, since the names were overwritten in no order.
+    assert!(grown[1] < saved.len() * 6 / 5, "{grown:?} of {}", saved.len());
+}
+
+#[test]
 fn deleting_everything_and_pruning_leaves_next_to_nothing() {
     let _alone = alone();
     let before = ALLOCATOR.current_usage();

@@ -790,7 +790,7 @@ fn each_kind_holds_what_it_may() {
 #[test]
 fn entities_are_sorted_and_hold_something() {
     let good_one = good(INCREMENTAL);
-    // The order of columns is that of the least dots, whatever the entities are.
+    // The order of columns is that of the runs, whatever the entities are.
     for swapped in [good_one.with(|d| d.parts.swap(0, 1)), good_one.with(|d| d.parts[0].entity = (2, id(7)))] {
         refused_in_rows(&swapped, "entities out of order");
         assert!(swapped.read_columns().is_ok());

@@ -1,7 +1,8 @@
 //! The parts of a delta as columns: equal kinds of data lie together, so neighbours are alike and take few bytes.
 //!
-//! Parts stand in the order of the least dot that each holds; first come those without dots, by entity. So neighbours were
-//! written together, whatever their ids. The columns follow each other, each after its length; a delta without parts has none.
+//! Parts stand in the order of the dots that their runs begin with, or of their least known dots if they have no writes; first come
+//! those without dots, by entity. So neighbours were written together, whatever their ids, and stay so when one of them is written
+//! to. The columns follow each other, each after its length; a delta without parts has none.
 //!
 //! 1. **shapes**: the siblings of a part, without their dots and contents. A shape is told when it is first met: kind of the entity;
 //!    1 if the part is whole, plus twice the [naming](Naming) of its id; the numbers of known siblings and of writes; the field of each
@@ -11,9 +12,10 @@
 //!    of the table follows.
 //! 3. **ids**: of each part whose id its writes do not tell, the name that stands for it, as bytes are spelled among contents, if
 //!    that takes at most sixteen bytes, or else the id.
-//! 4. **dots** of writes. The least dot of a part begins the part's *run*: a write with the same writer and stamp has as its place
-//!    one plus the distance of its counter from the least. Its dot takes no further bytes. A write with place 0 is not in the
-//!    run, and its dot stands after the least. A dot is told as the difference from an [expected](Expected) one: that after the
+//! 4. **dots** of writes. The *run* of a part is made of its writes with the writer and the stamp that most of them have; of several
+//!    such pairs, with the one that has the least dot. It begins with its least dot, and each of its writes has as its place one plus
+//!    the distance of its counter from that. Its dot takes no further bytes. A write with place 0 is not in the
+//!    run, and its dot stands after the first of the run. A dot is told as the difference from an [expected](Expected) one: that after the
 //!    run of the part before, or, for place 0, after the last such dot of the field.
 //! 5. **known**: the dots of known siblings, each expected after the last one of the field.
 //! 6. **contents**: see [`contents`](super::contents).
@@ -21,7 +23,10 @@
 //! A shape of more than [`MAX_SHARED`] siblings is told anew for each part. This bounds the memory that few bytes can ask for: see
 //! [`memory`].
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+
+use smallvec::SmallVec;
 
 use crate::clock::Stamp;
 use crate::codec::contents::{
@@ -165,15 +170,25 @@ impl ShapeWrite {
     }
 }
 
-/// The least write of a part, by its dot.
+/// The write that begins the run of a part: the least one, by its dot, of those with the writer and the stamp that most have.
 fn base(writes: &[DeltaWrite]) -> Option<&DeltaWrite> {
-    writes.iter().min_by_key(|write| (write.writer, write.counter))
+    let least = writes.iter().min_by_key(|write| (write.writer, write.counter))?;
+    let is_one_run = writes.iter().all(|write| (write.writer, write.stamp) == (least.writer, least.stamp));
+    if is_one_run {
+        return Some(least);
+    }
+    let mut sorted: SmallVec<[&DeltaWrite; MAX_SHARED]> = writes.iter().collect();
+    sorted.sort_unstable_by_key(|write| (write.writer, write.stamp, write.counter));
+    let runs = sorted.chunk_by(|a, b| (a.writer, a.stamp) == (b.writer, b.stamp));
+    // Runs of one writer are in the order of their stamps, not of their dots.
+    let longest = runs.max_by_key(|run| (run.len(), Reverse((run[0].writer, run[0].counter))))?;
+    Some(longest[0])
 }
 
-/// The place of a write in the run that the least one begins.
+/// The place of a write in the run that another begins.
 fn place(base: &DeltaWrite, write: &DeltaWrite) -> u64 {
     match (write.writer, write.stamp) == (base.writer, base.stamp) {
-        // Two writes have two dots, so the distance is less than 2⁶⁴ − 1.
+        // It comes after the base and has another dot, so the distance is less than 2⁶⁴ − 1.
         true => (write.counter - base.counter).wrapping_add(1),
         false => 0,
     }
@@ -290,10 +305,10 @@ fn told_id(naming: Naming, writes: &[DeltaWrite], fields: &FieldTable) -> Option
 
 // ---- writing ----
 
-/// The least dot of a part, with or without its content.
-fn least_dot(known: &[Known], writes: &[DeltaWrite]) -> Option<(u32, u64)> {
-    let known = known.iter().map(|known| (known.writer, known.counter));
-    known.chain(writes.iter().map(|write| (write.writer, write.counter))).min()
+/// The dot by which a part has its place among the others.
+fn first_dot(known: &[Known], writes: &[DeltaWrite]) -> Option<(u32, u64)> {
+    let base = base(writes).map(|base| (base.writer, base.counter));
+    base.or_else(|| known.iter().map(|known| (known.writer, known.counter)).min())
 }
 
 /// The parts in the order of the wire, and the naming of each part by its place in memory.
@@ -303,7 +318,7 @@ fn plan(delta: &Delta) -> (Vec<u32>, Vec<Naming>) {
     // entities.
     let key = |(i, part): (u32, PartRef<'_>)| {
         namings.push(naming(part.entity, part.writes, &delta.fields, || delta.names.telling(part.entity).is_some()));
-        let (writer, counter) = least_dot(part.known, part.writes).unwrap_or_default();
+        let (writer, counter) = first_dot(part.known, part.writes).unwrap_or_default();
         u128::from(writer) << 96 | u128::from(counter) << 32 | u128::from(i)
     };
     let mut keys: Vec<u128> = (0..).zip(delta.parts()).map(key).collect();
@@ -581,7 +596,7 @@ pub(super) fn read_parts(
     delta.writes.reserve_exact(writes_len as usize);
     // The end of the run before, while no run has reached into another.
     let mut run_end = Some((0, 0));
-    let mut least_before = None;
+    let mut first_before = None;
     let mut read_names = Read::default();
     // Ends name nodes by their places, which may come later: they are read once the ids of all nodes are known.
     let mut ends = Vec::new();
@@ -630,20 +645,18 @@ pub(super) fn read_parts(
         };
         let entity = Entity::new(shape.kind, id);
 
-        // A run is told from its least dot, or the writer would tell it otherwise: so the base is the least.
-        let least = match base.filter(|_| *is_run) {
-            Some((writer, counter, _)) => {
+        // The writer may not tell a run from another base: the check for canonical bytes finds that.
+        let first = base.map(|(writer, counter, _)| (writer, counter));
+        run_end = match first.filter(|_| *is_run) {
+            Some((writer, counter)) => {
                 let end = counter.checked_add(run_len - 1).map(|end| (writer, end));
-                run_end = run_end.filter(|before| *before < (writer, counter)).and(end);
-                Some((writer, counter))
+                run_end.filter(|before| *before < (writer, counter)).and(end)
             }
-            None => {
-                run_end = run_end.filter(|_| shape.writes.is_empty() && shape.known.is_empty());
-                least_dot(known_of_part, of_part)
-            }
+            None => run_end.filter(|_| shape.writes.is_empty() && shape.known.is_empty()),
         };
-        let ascends = match (least_before, least) {
-            (Some(before), Some(least)) => before < least,
+        let first = first.or_else(|| known_of_part.iter().map(|known| (known.writer, known.counter)).min());
+        let ascends = match (first_before, first) {
+            (Some(before), Some(first)) => before < first,
             // Those without dots come first, and are never told by ends.
             (None, None) => delta.parts.last().is_none_or(|before| before.entity < entity),
             (before, _) => before.is_none(),
@@ -651,7 +664,7 @@ pub(super) fn read_parts(
         if !ascends {
             return Err(DecodeError::Malformed("parts out of order"));
         }
-        least_before = least;
+        first_before = first;
         let (known_end, writes_end) = (delta.known.len(), delta.writes.len());
         delta.parts.push(Part { entity, whole: shape.whole, known_end, writes_end });
     }

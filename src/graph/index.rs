@@ -132,6 +132,9 @@ impl Index {
 
     /// Indexes the edges that wait. O(edges · log n), or O(n) for many.
     pub(super) fn settle(&mut self, state: &State) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_unstable();
         self.hops.insert_sorted(&waiting);

@@ -4,6 +4,8 @@
 //! records. There is no room between them. A change copies the page, which is some thousand bytes; so a page takes no more than its
 //! records do, and a snapshot needs no copy of its own.
 
+use std::iter::repeat_n;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,9 +24,6 @@ const SPARSE: usize = 512;
 const COUNT: usize = 2;
 const END: usize = 4;
 const ENTITY: usize = 17;
-
-/// The bytes of a page while it is made.
-type Bytes = SmallVec<[u8; FULL]>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Page {
@@ -91,34 +90,41 @@ impl Page {
         let ((from, objects_from), (to, objects_to), (end, objects_end)) =
             (self.end(range.start), self.end(range.end), self.end(old));
         let len = COUNT + new * (END + ENTITY) + end - (to - from) + added;
-        let mut bytes = Bytes::with_capacity(len);
-        let push = |bytes: &mut Bytes, number: usize| bytes.extend_from_slice(&(number as u16).to_le_bytes());
-        push(&mut bytes, new);
-        bytes.extend_from_slice(&self.bytes[COUNT..COUNT + range.start * END]);
+        let mut bytes: Arc<[u8]> = repeat_n(0, len).collect();
+        // Nobody shares it yet.
+        let mut rest = Arc::get_mut(&mut bytes).unwrap_or_default();
+        let mut push = |part: &[u8]| {
+            let (place, after) = mem::take(&mut rest).split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+            place
+        };
+        let number = |number: usize| (number as u16).to_le_bytes();
+        push(&number(new));
+        push(&self.bytes[COUNT..COUNT + range.start * END]);
         if with.is_some() {
-            push(&mut bytes, from + added);
-            push(&mut bytes, objects_from + added_objects);
+            push(&number(from + added));
+            push(&number(objects_from + added_objects));
         }
         // Modulo 2¹⁶, as both differences may be negative.
         let moved = (added as u16).wrapping_sub((to - from) as u16);
         let objects_moved = (added_objects as u16).wrapping_sub((objects_to - objects_from) as u16);
-        for [a, b, c, d] in &self.ends()[range.end..] {
-            let [a, b] = u16::from_le_bytes([*a, *b]).wrapping_add(moved).to_le_bytes();
-            let [c, d] = u16::from_le_bytes([*c, *d]).wrapping_add(objects_moved).to_le_bytes();
-            bytes.extend_from_slice(&[a, b, c, d]);
+        for [a, b, c, d] in push(self.ends()[range.end..].as_flattened()).as_chunks_mut::<END>().0 {
+            [*a, *b] = u16::from_le_bytes([*a, *b]).wrapping_add(moved).to_le_bytes();
+            [*c, *d] = u16::from_le_bytes([*c, *d]).wrapping_add(objects_moved).to_le_bytes();
         }
         let entities = &self.bytes[COUNT + old * END..self.records_start()];
-        bytes.extend_from_slice(&entities[..range.start * ENTITY]);
+        push(&entities[..range.start * ENTITY]);
         if let Some(with) = with {
-            bytes.push(with.entity.kind());
-            bytes.extend_from_slice(with.entity.id());
+            push(&[with.entity.kind()]);
+            push(with.entity.id());
         }
-        bytes.extend_from_slice(&entities[range.end * ENTITY..]);
+        push(&entities[range.end * ENTITY..]);
         let records = &self.bytes[self.records_start()..];
-        bytes.extend_from_slice(&records[..from]);
-        bytes.extend_from_slice(with.map_or(&[], |with| with.bytes));
-        bytes.extend_from_slice(&records[to..]);
-        debug_assert_eq!(bytes.len(), len);
+        push(&records[..from]);
+        push(with.map_or(&[], |with| with.bytes));
+        push(&records[to..]);
+        debug_assert!(rest.is_empty());
         let objects = match objects_end + added_objects {
             0 => None,
             _ => {
@@ -127,7 +133,7 @@ impl Page {
                 Some(parts.concat().into())
             }
         };
-        Self { bytes: bytes[..].into(), objects }
+        Self { bytes, objects }
     }
 
     /// The records before and after a place.

@@ -23,10 +23,8 @@ impl<const N: usize> Keys<N> {
     const FULL: usize = 2048 / N;
 
     /// A leaf of all the parts.
-    fn of(parts: &[&[[u8; N]]]) -> Self {
-        let mut all = SmallVec::<[[u8; N]; 128]>::new();
-        parts.iter().for_each(|part| all.extend_from_slice(part));
-        Self(all[..].into())
+    fn of(before: &[[u8; N]], new: &[[u8; N]], after: &[[u8; N]]) -> Self {
+        Self(before.iter().chain(new).chain(after).copied().collect())
     }
 }
 
@@ -127,7 +125,7 @@ impl<const N: usize> Leaf for Keys<N> {
         let Err(place) = place else { return smallvec![self.clone()] };
         let (before, after) = self.0.split_at(place);
         if self.len() < Self::FULL {
-            return smallvec![Self::of(&[before, &[*item], after])];
+            return smallvec![Self::of(before, &[*item], after)];
         }
         // Keys that come in order fill their leaves.
         if after.is_empty() {
@@ -143,7 +141,7 @@ impl<const N: usize> Leaf for Keys<N> {
     }
 
     fn without(&self, place: usize) -> Self {
-        Self::of(&[&self.0[..place], &self.0[place + 1..]])
+        Self::of(&self.0[..place], &[], &self.0[place + 1..])
     }
 
     fn is_sparse(&self) -> bool {
@@ -151,7 +149,7 @@ impl<const N: usize> Leaf for Keys<N> {
     }
 
     fn join(&self, after: &Self) -> Option<Self> {
-        (self.len() + after.len() <= Self::FULL).then(|| Self::of(&[&self.0, &after.0]))
+        (self.len() + after.len() <= Self::FULL).then(|| Self::of(&self.0, &[], &after.0))
     }
 
     #[cfg(any(test, feature = "testing"))]
