@@ -181,7 +181,7 @@ fn base(writes: &[DeltaWrite]) -> Option<&DeltaWrite> {
     sorted.sort_unstable_by_key(|write| (write.writer, write.stamp, write.counter));
     let runs = sorted.chunk_by(|a, b| (a.writer, a.stamp) == (b.writer, b.stamp));
     // Runs of one writer are in the order of their stamps, not of their dots.
-    let longest = runs.max_by_key(|run| (run.len(), Reverse((run[0].writer, run[0].counter))))?;
+    let longest = runs.max_by_key(|run| (run.len(), Reverse((run[0].writer, run[0].counter, run[0].stamp))))?;
     Some(longest[0])
 }
 

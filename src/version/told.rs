@@ -31,7 +31,8 @@ impl Version {
                 let depth = head.counter.saturating_sub(2 * (head.counter - dot.counter).max(1));
                 let next = match round < NEAREST {
                     true => lineage.parent(dot.writer),
-                    false => lineage.below(*dot, depth),
+                    // The first dot of the path is the last that there is to name.
+                    false => lineage.below(*dot, depth.max(1)),
                 };
                 next.map(|next| *dot = next).is_some()
             });
@@ -49,6 +50,18 @@ impl Version {
     pub(crate) fn told(heads: Vec<Dot>, mut more: Vec<Dot>) -> Self {
         more.sort_unstable();
         Self { heads: Arc::new(heads), ground: Ground::Told(Arc::new(more)) }
+    }
+
+    /// Adds dots below its heads to a version that was told: of a version with a table it says nothing new.
+    pub(crate) fn tell_below(&mut self, dots: &[Dot]) {
+        if let Ground::Told(more) = &mut self.ground
+            && !dots.is_empty()
+        {
+            let more = Arc::make_mut(more);
+            more.extend_from_slice(dots);
+            more.sort_unstable();
+            more.dedup();
+        }
     }
 
     /// The dots below its heads that a version was told with, without the heads.

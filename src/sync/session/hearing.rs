@@ -44,9 +44,12 @@ impl<T: Crdt> Session<T> {
         self.timers.heard(self.now);
         let useful = match &frame.says {
             Says::Announce { merged, told } => {
-                let acknowledged = self.outgoing.take_if(|outgoing| *merged >= outgoing.number).is_some();
+                let arrived = self.outgoing.take_if(|outgoing| *merged >= outgoing.number);
+                let acknowledged = arrived.is_some();
                 self.counters.deltas_sent += u64::from(acknowledged);
-                if acknowledged {
+                if let (Some(peer), Some(outgoing)) = (&mut self.peer, arrived) {
+                    peer.has = outgoing.upto.heads().to_vec();
+                    peer.heard.iter_mut().for_each(|heard| heard.point.standing.version.tell_below(&peer.has));
                     self.timers.progress(Awaited::Acknowledgement);
                 }
                 self.hear(told) || acknowledged
@@ -121,6 +124,7 @@ impl<T: Crdt> Session<T> {
                 reads_compressed: hello.abilities & READS_COMPRESSED != 0,
                 knows_us: false,
                 heard: None,
+                has: Vec::new(),
                 unresolved: 0,
                 resume: None,
                 round: 0,

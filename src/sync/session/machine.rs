@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
+use crate::id::Dot;
 use crate::kernel::{Broken, Crdt, DotSet, MergeError};
 use crate::replica::Replica;
 use crate::sync::device::DeviceName;
@@ -145,6 +146,8 @@ pub(super) struct Peer {
     /// It has said something to us, so it has heard our hello.
     pub(super) knows_us: bool,
     pub(super) heard: Option<Announced>,
+    /// What it has acknowledged of ours: dots below the heads that it announces, which may be of writers that we do not know.
+    pub(super) has: Vec<Dot>,
     /// Number of the newest announcement that could not be resolved, so that a resolvable one was asked for; 0 if there is none.
     pub(super) unresolved: u64,
     /// The stream that broke off of which it has staged the beginning, and whether that was to repair.

@@ -6,6 +6,7 @@ use crate::numbers::write_number;
 use crate::standing::Standing;
 use crate::sync::session::report::Amount;
 use crate::sync::session::stream::{Header, SLICE_LEN};
+use crate::version::Version;
 
 /// How far the sender goes ahead of what the receiver has said it has: enough for 640 Mbit/s over 50 ms.
 pub(super) const WINDOW: u64 = 4 << 20;
@@ -16,6 +17,8 @@ const PROBE_LEN: usize = 4 << 10;
 /// A delta as bytes, in parts, until the receiver has merged it.
 pub(super) struct Outgoing {
     pub(super) number: u64,
+    /// What the receiver has seen once it has merged the delta.
+    pub(super) upto: Version,
     bytes: Vec<u8>,
     /// Length before slices were compressed, which is what the limits of the receiver hold for.
     plain_len: u64,
@@ -49,7 +52,7 @@ impl Outgoing {
             bytes.extend(slice);
         }
         let plain_len = bytes.len() as u64 + compressed_away;
-        Self { number, bytes, plain_len, acknowledged: 0, sent: 0, nudged: None }
+        Self { number, upto: delta.upto().clone(), bytes, plain_len, acknowledged: 0, sent: 0, nudged: None }
     }
 
     /// Returns the length that the limits of the receiver hold for: the one before slices were compressed.

@@ -272,7 +272,8 @@ impl<T: Crdt> Session<T> {
             return false;
         };
         let resume = told.resume.as_ref().and_then(|resume| resume.broken(&standing));
-        let point = Point { standing, fingerprint: told.fingerprint };
+        let mut point = Point { standing, fingerprint: told.fingerprint };
+        point.standing.version.tell_below(&peer.has);
         // The same number again is as a rule the same again; else one of the two was damaged, and it will be said once more.
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
             return false;
