@@ -434,7 +434,7 @@ impl<T: Crdt> Replica<T> {
             }
             report(&mut touched);
         }
-        self.target.settle();
+        self.target.finish_merge();
         self.target.state_mut().close();
         let now = self.author.environment.now_ms();
         let clock = &mut self.author.clock;
@@ -486,7 +486,7 @@ impl<T: Crdt> Replica<T> {
             self.target.follow_all(&step);
             touched.append(&mut step);
         }
-        self.target.settle();
+        self.target.finish_merge();
         self.target.state_mut().close();
         let shared = self.author.writer.filter(|_| repairing.own_differs);
         if shared.is_some() {

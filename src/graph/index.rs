@@ -24,7 +24,7 @@ pub(super) struct Index {
     labels: Set<HASHED>,
     /// Every live edge by the hash of its type.
     types: Set<HASHED>,
-    /// The [hops](hop) of edges that came with the merge under way, which are indexed in order when it [ends](Self::settle).
+    /// The [hops](hop) of edges that came with the merge under way, which are indexed in order when it [ends](Self::index_waiting).
     waiting: Vec<[u8; HOP]>,
 }
 
@@ -77,7 +77,7 @@ impl Index {
         self.types.with_prefix(hash(edge_type)).map(|key| id(key))
     }
 
-    /// Follows one cell. New edges wait for [`settle`](Self::settle).
+    /// Follows one cell. New edges wait for [`index_waiting`](Self::index_waiting).
     pub(super) fn follow(&mut self, state: &State, touched: &Touched) {
         let entity = touched.entity;
         if !matches!(entity.kind(), NODE | EDGE) {
@@ -113,7 +113,7 @@ impl Index {
         match (was, now) {
             (Some(_), None) if is(Bug::AdjacencyKept) => {}
             (Some(ends), None) => {
-                self.settle(state);
+                self.index_waiting(state);
                 for hop in hops(id, ends) {
                     self.hops.remove(&hop);
                 }
@@ -131,7 +131,7 @@ impl Index {
     }
 
     /// Indexes the edges that wait. O(edges · log n), or O(n) for many.
-    pub(super) fn settle(&mut self, state: &State) {
+    pub(super) fn index_waiting(&mut self, state: &State) {
         if self.waiting.is_empty() {
             return;
         }

@@ -123,7 +123,7 @@ impl Crdt for Graph {
 
     fn follow(&mut self, touched: &Touched) {
         self.follow_cells(std::slice::from_ref(touched));
-        self.settle();
+        self.index.index_waiting(&self.state);
         self.on_demand.follow(&self.state, std::slice::from_ref(touched));
     }
 
@@ -134,8 +134,8 @@ impl Crdt for Graph {
         }
     }
 
-    fn settle(&mut self) {
-        self.index.settle(&self.state);
+    fn finish_merge(&mut self) {
+        self.index.index_waiting(&self.state);
     }
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
