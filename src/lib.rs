@@ -29,6 +29,7 @@ mod revert;
 mod standing;
 mod statement;
 mod types;
+mod undo;
 mod vector;
 mod version;
 
@@ -65,5 +66,6 @@ pub use types::{
     Change, DwFlag, Element, EwFlag, GCounter, LwwRegister, MaxRegister, MinRegister, MvRegister, OrMap, OrMapEntry,
     OrSet, PnCounter, RwSet,
 };
+pub use undo::{TakenBack, UndoStack};
 pub use vector::{Embedding, MAX_DIMENSION, MAX_MODEL_NAME_LEN, Metric, Model, Precision, Vector};
 pub use version::Version;

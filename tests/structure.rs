@@ -31,6 +31,7 @@ const RANKS: &[(&str, u8)] = &[
     ("conflict", 7),
     ("replica", 7),
     ("statement", 8),
+    ("undo", 8),
     ("following", 8),
     ("sync", 9),
     ("testing", 10),

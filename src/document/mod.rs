@@ -33,7 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::EditError;
-use crate::kernel::{Crdt, Edit, Entity, State, Touched};
+use crate::kernel::{Crdt, Edit, Entity, Field, State, Touched};
 use crate::kind::Kind;
 
 pub use array::Array;
@@ -46,7 +46,7 @@ pub use value::Value;
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
-pub(crate) use revert::{put_back, put_back_counters};
+pub(crate) use revert::{is_counter, put_back, put_back_counters};
 pub(crate) use rules::union;
 pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
@@ -134,6 +134,10 @@ impl Crdt for Document {
 
     fn describe(touched: &Touched) -> Option<Path> {
         changed_path(touched).filter(|_| touched.entity == Entity::SELF)
+    }
+
+    fn is_total(field: &Field) -> bool {
+        is_counter(field)
     }
 
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {

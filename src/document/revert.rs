@@ -25,6 +25,11 @@ pub(crate) fn put_back<T: Crdt>(edit: &mut Edit<'_, T>, cell: &Touched) -> Resul
     Ok(true)
 }
 
+/// Tells whether a field is of a counter at a path.
+pub(crate) fn is_counter(field: &Field) -> bool {
+    Property::of(field.as_bytes()).is_some_and(|property| property.kind == Kind::Counter)
+}
+
 /// Puts back the counters of one entity. A replica may write no other's total, so the difference of the sums is added to
 /// our own; a counter that was not there is removed.
 pub(crate) fn put_back_counters<T: Crdt>(

@@ -33,10 +33,10 @@ mod walk;
 use std::fmt;
 
 use crate::bugs::{Bug, is};
-use crate::document::Mixed;
+use crate::document::{Mixed, is_counter};
 use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
-use crate::kernel::{Cells, Crdt, Edit, State, Touched};
+use crate::kernel::{Cells, Crdt, Edit, Field, State, Touched};
 
 use demand::OnDemand;
 use index::Index;
@@ -140,6 +140,10 @@ impl Crdt for Graph {
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
         change::describe(touched)
+    }
+
+    fn is_total(field: &Field) -> bool {
+        is_counter(field)
     }
 
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {

@@ -144,6 +144,28 @@ impl Before {
 }
 
 impl Touched {
+    /// The same cell with what it holds in a state instead of what it held after the change.
+    pub(crate) fn until(&self, state: &State) -> Self {
+        self.compared_with(state, self.cell_was().clone())
+    }
+
+    /// What has become of the cell since the change.
+    pub(crate) fn since(&self, state: &State) -> Self {
+        self.compared_with(state, self.cell_now().clone())
+    }
+
+    fn compared_with(&self, state: &State, was: Cell) -> Self {
+        let cells = state.cells(self.entity);
+        let now = cells.map(|cells| cells.cell(self.field.as_bytes()).without_tombstones()).unwrap_or_default();
+        let contest = Contest::between(&was, &now);
+        Self::new(self.entity, self.field.clone(), cells.is_some_and(Cells::is_live), contest, was, now)
+    }
+
+    /// True if the cell holds now what it held before, sibling by sibling or by values.
+    pub(crate) fn has_same_values(&self) -> bool {
+        values(self.was()) == values(self.now())
+    }
+
     /// True if the live siblings are others than before: a tombstone for a tombstone is nothing to a reader.
     pub(crate) fn is_visible(&self) -> bool {
         let mut visible = false;

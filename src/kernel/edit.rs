@@ -152,6 +152,12 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
         cells.iter().try_for_each(|cell| edit.put_back(cell).map(drop))
     }
+
+    /// Tells whether the cells of a field are running totals: then what an edit added is [taken back](Edit::take_back) by its
+    /// difference, whatever was counted since. As provided, there are none.
+    fn is_total(_field: &Field) -> bool {
+        false
+    }
 }
 
 /// The longest [name of a type](Crdt::SCHEMA) in bytes that a delta is read with.

@@ -6,7 +6,7 @@ use crate::bugs::{Bug, is};
 use crate::count::{self, Adding, Count, Sum};
 use crate::error::EditError;
 use crate::id::WriterId;
-use crate::kernel::{Crdt, Edit, Entity, Sibling, SiblingRef, State, Touched};
+use crate::kernel::{Crdt, Edit, Entity, Field, Sibling, SiblingRef, State, Touched};
 use crate::types::{crdt_basics, crdt_state};
 
 /// The writer that names a cell.
@@ -62,6 +62,10 @@ macro_rules! counter {
                 };
                 let difference = net(touched.now()) - net(touched.was());
                 (difference != 0).then_some((writer_of(touched.field.as_bytes())?, difference))
+            }
+
+            fn is_total(_: &Field) -> bool {
+                true
             }
 
             /// Adds what the sum differs by to this replica's own totals, since only its writer may write a running total.

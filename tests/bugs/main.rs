@@ -10,6 +10,8 @@ mod frame;
 #[path = "../support/graph.rs"]
 mod graph;
 mod history;
+#[path = "../support/letters.rs"]
+mod letters;
 mod oracles;
 #[path = "../simulator/plan.rs"]
 mod plan;

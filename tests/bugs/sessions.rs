@@ -8,9 +8,10 @@ use std::time::Duration;
 use driftless::sync::{Options, Session, Staged};
 use driftless::testing::TestEnvironment;
 use driftless::testing::bugs::with;
-use driftless::{Graph, NodeId, Prune, Replica};
+use driftless::{Edit, Graph, NodeId, Prune, Replica};
 
 use crate::history::moment;
+use crate::letters::letters;
 use crate::oracles::Verdict;
 use crate::random::Random;
 
@@ -43,9 +44,12 @@ fn two(seed: u64) -> Two {
 /// With some hundred kilobytes that only the first has.
 fn large(seed: u64) -> Two {
     let [mut a, b] = two(seed);
-    let text = "x".repeat(1_000);
-    a.edit(|g| (0..600).try_for_each(|n| g.add_node(&format!("node {n}")).and_then(|id| g.set(id, "/text", &text))))
-        .unwrap();
+    // Texts that are alike would take no more than one of them.
+    let add = |g: &mut Edit<'_, Graph>, n: u64| {
+        let id = g.add_node(&format!("node {n}"))?;
+        g.set(id, "/text", &letters(n, 1_000))
+    };
+    a.edit(|g| (0..600).try_for_each(|n| add(g, n))).unwrap();
     [a, b]
 }
 

@@ -7,6 +7,7 @@ use driftless::sync::Devices;
 use driftless::testing::TestEnvironment;
 use driftless::{Delta, Edit, EditError, Environment, Graph, NodeId, Replica, Version};
 
+use crate::letters::letters;
 use crate::random::Random;
 
 /// So that a clock can be a day slow.
@@ -157,8 +158,8 @@ pub(crate) fn write(
         7 => g.label(node, ["x", "y"][p % 2]),
         8 => g.unlabel(node, ["x", "y"][p % 2]).map(drop),
         9..=13 => {
-            let text = "abcdefghijklmnop".repeat(random.below(text_len) / 16 + 1);
-            g.set(node, format!("/{p}"), &format!("{}{text}", random.next()))
+            let len = random.below(text_len) + 16;
+            g.set(node, format!("/{p}"), &letters(random.next(), len))
         }
         14..=16 => g.unset(node, format!("/{p}")).map(drop),
         17..=18 => g.link(node, "knows", other).map(drop),
