@@ -101,8 +101,11 @@ impl<T: Crdt> Edit<'_, T> {
         }
         left.extend(changed.iter().map(|cell| cell.since(state)));
         if is_new {
-            return self.delete(cells[0].entity).map(drop);
+            self.delete(cells[0].entity)?;
+            // Hidden survivors, which an addition deletes, are hidden again.
+            back.retain(|cell| cell.was_live());
         }
+        let state = self.state();
         // What a total was meanwhile is nobody's business; of others what is replaced is what is there.
         let until = |cell: &&Touched| if T::is_total(&cell.field) { (*cell).clone() } else { cell.until(state) };
         let back: Vec<Touched> = back.iter().map(until).collect();

@@ -133,6 +133,22 @@ fn a_deleted_node_comes_back_whole_even_if_all_tombstones_are_pruned() {
 }
 
 #[test]
+fn hidden_survivors_that_an_addition_deleted_are_hidden_again() {
+    let (mut a, mut b, mut stack) = two();
+    edit(&mut a, |g| g.remove_node(id("shared")).map(drop));
+    a.merge(&edit(&mut b, |g| g.set(id("shared"), "/x", 1))).unwrap();
+    assert_eq!(a.state().hidden().count(), 1);
+    stack.edit(&mut a, |g| g.add_node("shared")).unwrap();
+    assert_eq!(a.state().hidden().count(), 0);
+    stack.undo(&mut a).unwrap();
+    assert!(!a.state().contains_node(id("shared")));
+    let hidden: Vec<_> = a.state().hidden().map(|hidden| hidden.properties().to_json()).collect();
+    assert_eq!(hidden, [json!({"x": 1})]);
+    stack.redo(&mut a).unwrap();
+    assert_eq!(a.state().node(id("shared")).unwrap().properties().to_json(), json!({}));
+}
+
+#[test]
 fn a_node_that_somebody_has_added_again_stays_as_it_is() {
     let (mut a, mut b, mut stack) = two();
     b.merge(&edit(&mut a, |g| g.set(id("shared"), "/x", 1))).unwrap();
