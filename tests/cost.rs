@@ -262,7 +262,7 @@ fn overwriting_after_loading_costs_as_much_whoever_overwrites() {
     let _alone = alone();
     let first = graph(10_000);
     let (saved, old) = (first.save(), first.writer().unwrap());
-    // By the id of the new writer, before the old one and after it.
+    // The id of the new writer sorts after that of the old one, then before it.
     let mut grown = [false, true].map(|is_before| {
         let mut replicas = (2..).map(|seed| Replica::<Graph>::load_with(TestEnvironment::new(seed), &saved).unwrap());
         let mut replica = replicas

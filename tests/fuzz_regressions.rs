@@ -55,8 +55,11 @@ fn two_of_whom_one_has_misheard_where_the_other_stands_talk_for_ever() {
 #[test]
 fn a_delta_is_sent_again_and_again_to_a_peer_that_stands_at_unknown_writes_and_holds_its_own_back() {
     let [mut a, mut b] = [1, 2].map(|seed| Replica::<Graph>::with_environment(TestEnvironment::new(seed)));
-    let (_, first) = b.edit(|g| g.add_node("b")).unwrap();
-    a.merge(&first).unwrap();
+    // The trail of a version names the first write of a path, and not the second.
+    for name in ["b", "c"] {
+        let (_, first) = b.edit(|g| g.add_node(name)).unwrap();
+        a.merge(&first).unwrap();
+    }
     a.edit(|g| g.add_node("a")).unwrap();
     for opening in 0..6 {
         b = Replica::load_with(TestEnvironment::new(10 + opening), &b.save()).unwrap();

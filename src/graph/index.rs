@@ -139,7 +139,7 @@ impl Index {
         waiting.sort_unstable();
         self.hops.insert_sorted(&waiting);
         self.types.extend(waiting.iter().filter(|hop| !is_incoming(hop)).map(type_of));
-        // Others may be half merged, but what their roots say now is what was followed, or will be.
+        // Other nodes may be half merged, but what their roots say now is what was followed, or will be.
         for ends in waiting.chunk_by(|a, b| node_of(a) == node_of(b)) {
             let node = node_of(&ends[0]);
             self.follow_end(node, state.cells(node_entity(node)).is_some_and(Cells::is_live));

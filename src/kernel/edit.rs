@@ -135,7 +135,8 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     }
 
     /// Ends a merge of which every step has been [followed](Self::follow_all). As provided, it does nothing; a type whose derived
-    /// data is made faster in one go can keep changes back until then, since nobody reads it before.
+    /// data is made faster in one go can keep changes back until then, since nobody reads it before: a graph does. So a type that passes
+    /// `follow_all` on to another passes this on, too.
     fn finish_merge(&mut self) {}
 
     /// Tells what a changed cell means to a user, when the report of a merge, a [`Diff`](crate::Diff) or a

@@ -28,7 +28,7 @@ const ENTITY: usize = 17;
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     bytes: Arc<[u8]>,
-    /// `None` if there are none.
+    /// Objects of all records; `None` if no record has one.
     objects: Option<Arc<[Object]>>,
 }
 
@@ -91,7 +91,7 @@ impl Page {
             (self.end(range.start), self.end(range.end), self.end(old));
         let len = COUNT + new * (END + ENTITY) + end - (to - from) + added;
         let mut bytes: Arc<[u8]> = repeat_n(0, len).collect();
-        // Nobody shares it yet.
+        // A new page is shared by nobody.
         let mut rest = Arc::get_mut(&mut bytes).unwrap_or_default();
         let mut push = |part: &[u8]| {
             let (place, after) = mem::take(&mut rest).split_at_mut(part.len());

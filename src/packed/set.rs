@@ -45,10 +45,17 @@ impl<const N: usize> Set<N> {
             }
             return;
         }
-        // Two runs in order, which sorting merges in O(n).
-        let mut all: Vec<_> = self.iter().chain(keys).copied().collect();
-        all.sort();
-        all.dedup();
+        let mut all = Vec::new();
+        let all = if self.len == 0 && keys.is_sorted_by(|a, b| a < b) {
+            keys
+        } else {
+            // Two runs in order, which sorting merges in O(n).
+            all.reserve_exact(self.len + keys.len());
+            all.extend(self.iter().chain(keys));
+            all.sort();
+            all.dedup();
+            &all
+        };
         self.len = all.len();
         self.tree = Tree::of_leaves(all.chunks(Keys::<N>::FULL).map(|keys| Keys(keys.into())));
     }
@@ -192,6 +199,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn many_keys_at_once_make_branches_of_branches_that_shrink_again() {
+        let key = |n: u32| {
+            let mut key = [0; 20];
+            key[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_be_bytes());
+            key
+        };
+        let mut keys: Vec<_> = (0..101_287).map(key).collect();
+        keys.sort();
+        let mut set = Set::<20>::default();
+        set.insert_sorted(&keys);
+        assert_eq!((set.tree.check(), set.len()), (Ok(()), keys.len()));
+        assert!(set.iter().eq(&keys));
+        for (left, n) in (0..101_287).rev().zip(0..) {
+            assert!(set.remove(&key(n)));
+            if left % 10_000 == 0 {
+                assert_eq!((set.tree.check(), set.iter().count()), (Ok(()), left));
+            }
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]

@@ -120,13 +120,14 @@ impl<L: Leaf> Tree<L> {
         let mut height = 0;
         while nodes.len() > 1 {
             height += 1;
-            // Branches of nearly equal width, so that none is narrow.
-            let width = nodes.len().div_ceil(nodes.len().div_ceil(WIDE));
-            let branch = |children: &[Next<L>]| {
-                let (firsts, children): (Vec<_>, _) = children.iter().cloned().unzip();
+            // Branches of equal width or one less, so that none is narrow.
+            let (len, count) = (nodes.len(), nodes.len().div_ceil(WIDE));
+            let branch = |i: usize| {
+                let children = nodes[i * len / count..(i + 1) * len / count].iter();
+                let (firsts, children): (Vec<_>, _) = children.cloned().unzip();
                 (firsts[0], Branch::node(height, firsts, children))
             };
-            nodes = nodes.chunks(width).map(branch).collect();
+            nodes = (0..count).map(branch).collect();
         }
         Self { root: nodes.pop().map(|(_, root)| root) }
     }

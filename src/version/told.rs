@@ -15,8 +15,8 @@ impl Version {
     /// Dots on the paths of the heads, for a peer that does not know these: with them it finds what both have seen.
     ///
     /// `base` is what the peer is known to have seen. For each head of a writer that it does not name, the last dots of the
-    /// writers before: the nearest few, then at distances that double, down to a writer that it names. Round by round for
-    /// all heads, up to `limit` dots. O(limit · log writers).
+    /// writers before: the nearest few, then at distances that double, down to a writer that it names or to the first dot of the
+    /// path. Round by round for all heads, up to `limit` dots. O(limit · log writers).
     pub(crate) fn trail(&self, base: &Self, limit: usize) -> Vec<Dot> {
         let Ground::Whole { lineage, .. } = &self.ground else {
             return self.dots().skip(self.heads.len()).take(limit).collect();
@@ -52,7 +52,7 @@ impl Version {
         Self { heads: Arc::new(heads), ground: Ground::Told(Arc::new(more)) }
     }
 
-    /// Adds dots below its heads to a version that was told: of a version with a table it says nothing new.
+    /// Adds dots to those below the heads of a version that was told. Changes nothing in a version with a table.
     pub(crate) fn tell_below(&mut self, dots: &[Dot]) {
         if let Ground::Told(more) = &mut self.ground
             && !dots.is_empty()
@@ -76,5 +76,24 @@ impl Version {
     pub(crate) fn bare(&self) -> Self {
         static NOTHING: LazyLock<Arc<Vec<Dot>>> = LazyLock::new(Arc::default);
         Self { heads: Arc::clone(&self.heads), ground: Ground::Told(Arc::clone(&NOTHING)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::replica::Replica;
+
+    #[test]
+    fn a_trail_ends_at_the_first_dot_of_a_path() {
+        let mut replica = Replica::<Graph>::new();
+        let (_, first) = replica.edit(|g| g.add_node("first")).unwrap();
+        for opening in 0..9 {
+            replica = Replica::load(&replica.save()).unwrap();
+            replica.edit(|g| g.add_node(&format!("node {opening}"))).unwrap();
+            let trail = replica.version().trail(&Version::new(), 100);
+            assert!(trail.contains(&first.upto().heads()[0]), "after {opening}: {trail:?}");
+        }
     }
 }

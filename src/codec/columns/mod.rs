@@ -190,7 +190,7 @@ fn base(writes: &[DeltaWrite]) -> Option<&DeltaWrite> {
 /// The place of a write in the run that another begins.
 fn place(base: &DeltaWrite, write: &DeltaWrite) -> u64 {
     match (write.writer, write.stamp) == (base.writer, base.stamp) {
-        // It comes after the base and has another dot, so the distance is less than 2⁶⁴ − 1.
+        // Each write of a run but the base comes after it, so the distance is less than 2⁶⁴ − 1.
         true => (write.counter - base.counter).wrapping_add(1),
         false => 0,
     }

@@ -189,7 +189,7 @@ pub(in crate::codec) fn read_parts(
         };
         let entity = Entity::new(shape.kind, id);
 
-        // The writer may not tell a run from another base: the check for canonical bytes finds that.
+        // Runs that are told from another base are found by the check for canonical bytes.
         let first = base.map(|(writer, counter, _)| (writer, counter));
         run_end = match first.filter(|_| *is_run) {
             Some((writer, counter)) => {

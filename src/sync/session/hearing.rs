@@ -48,14 +48,20 @@ impl<T: Crdt> Session<T> {
                 let acknowledged = arrived.is_some();
                 self.counters.deltas_sent += u64::from(acknowledged);
                 if let (Some(peer), Some(outgoing)) = (&mut self.peer, arrived) {
-                    peer.has = outgoing.upto.heads().to_vec();
-                    peer.heard.iter_mut().for_each(|heard| heard.point.standing.version.tell_below(&peer.has));
+                    // Of what was not sent whole nothing can have arrived.
+                    if outgoing.is_sent() {
+                        peer.has = outgoing.upto.heads().to_vec();
+                    }
                     self.timers.progress(Awaited::Acknowledgement);
                 }
-                self.hear(told) || acknowledged
+                let heard = self.hear(told);
+                self.tell_acknowledged();
+                heard || acknowledged
             }
             Says::Need => {
                 self.due.announce |= self.pace.allows(Reaction::Announce, self.now);
+                // It could not use what was sent: it may have less than it seemed to have acknowledged.
+                self.peer.iter_mut().for_each(|peer| peer.has.clear());
                 if self.pace.allows(Reaction::Restart, self.now) {
                     self.due.again = self.outgoing.is_some() || self.round.is_some() || self.offer.is_some();
                     (self.outgoing, self.withheld, self.round, self.offer) = (None, None, None, None);

@@ -146,7 +146,7 @@ pub(super) struct Peer {
     /// It has said something to us, so it has heard our hello.
     pub(super) knows_us: bool,
     pub(super) heard: Option<Announced>,
-    /// What it has acknowledged of ours: dots below the heads that it announces, which may be of writers that we do not know.
+    /// Heads of what it has acknowledged of ours: they lie below the heads that it announces, of which we may not know that.
     pub(super) has: Vec<Dot>,
     /// Number of the newest announcement that could not be resolved, so that a resolvable one was asked for; 0 if there is none.
     pub(super) unresolved: u64,

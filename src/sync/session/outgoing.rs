@@ -60,6 +60,11 @@ impl Outgoing {
         self.plain_len
     }
 
+    /// Returns whether every part has gone out.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent == self.len()
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.bytes.len() as u64
     }

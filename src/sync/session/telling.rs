@@ -272,8 +272,7 @@ impl<T: Crdt> Session<T> {
             return false;
         };
         let resume = told.resume.as_ref().and_then(|resume| resume.broken(&standing));
-        let mut point = Point { standing, fingerprint: told.fingerprint };
-        point.standing.version.tell_below(&peer.has);
+        let point = Point { standing, fingerprint: told.fingerprint };
         // The same number again is as a rule the same again; else one of the two was damaged, and it will be said once more.
         if peer.heard.as_ref().is_some_and(|heard| heard.number == told.number && heard.point == point) {
             return false;
@@ -286,6 +285,19 @@ impl<T: Crdt> Session<T> {
             peer.resume = resume.or(peer.resume.take());
         }
         true
+    }
+
+    /// Adds what the peer has acknowledged to where it stands, if it stands at writes that are not known here. Else its standing
+    /// tells all that it has by itself, and is believed against an acknowledgement.
+    pub(super) fn tell_acknowledged(&mut self) {
+        let ours = &self.said.last().point.standing.version;
+        let Some(peer) = &mut self.peer else { return };
+        let Some(heard) = &mut peer.heard else { return };
+        match ours.resolve(&heard.point.standing.version) {
+            Some(version) if peer.has.iter().all(|dot| version.covers(*dot)) => {}
+            Some(_) => peer.has.clear(),
+            None => heard.point.standing.version.tell_below(&peer.has),
+        }
     }
 
     pub(super) fn resolve(&self, form: &Form) -> Option<Standing> {
