@@ -234,8 +234,10 @@ impl<T: Crdt> UndoStack<T> {
     }
 }
 
-/// Takes an edit back. Returns the difference that this made.
-fn take_back<T: Crdt>(replica: &mut Replica<T>, done: &Diff<T>) -> Result<(Diff<T>, (TakenBack<T>, Delta)), EditError> {
+/// The difference that taking an edit back made, and what is told of it.
+type Made<T> = (Diff<T>, (TakenBack<T>, Delta));
+
+fn take_back<T: Crdt>(replica: &mut Replica<T>, done: &Diff<T>) -> Result<Made<T>, EditError> {
     let before = replica.snapshot();
     let taken_back = replica.edit(|edit| edit.take_back(done))?;
     Ok((Diff::between(&before, replica.state()), taken_back))
