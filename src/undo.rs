@@ -8,7 +8,7 @@ use crate::error::EditError;
 use crate::kernel::{Cells, Crdt, Delta, Edit, Own, Touched};
 use crate::replica::Replica;
 
-/// What [`Edit::take_back`] did.
+/// The outcome of [`Edit::take_back`].
 #[derive(Clone)]
 pub struct TakenBack<T> {
     writes: usize,
@@ -49,7 +49,7 @@ impl<T: Crdt> Edit<'_, T> {
     /// - What was added to a counter is taken away, however much was counted since. A [`GCounter`](crate::GCounter) cannot take
     ///   anything back: [`EditError::OnlyGrows`].
     ///
-    /// What others write concurrently survives beside it, as with any write. O(cells of `done` · log n).
+    /// Concurrent writes of others survive beside it, as with any write. O(cells of `done` · log n).
     ///
     /// ```
     /// use driftless::{Diff, Graph, NodeId, Replica};
@@ -106,7 +106,7 @@ impl<T: Crdt> Edit<'_, T> {
             back.retain(|cell| cell.was_live());
         }
         let state = self.state();
-        // What a total was meanwhile is nobody's business; of others what is replaced is what is there.
+        // A total is taken back by what the edit added to it; any other cell is put back from what it holds now.
         let until = |cell: &&Touched| if T::is_total(&cell.field) { (*cell).clone() } else { cell.until(state) };
         let back: Vec<Touched> = back.iter().map(until).collect();
         T::revert(self, &back)
@@ -124,8 +124,8 @@ fn is_unchanged(since: &Touched, own: &Own) -> bool {
 /// Undo takes back what *this* user did, and leaves what others did since: see [`Edit::take_back`]. It is an edit like any other,
 /// with a delta that is sent to peers; the stack itself is no part of the state, and is kept by the app for as long as it likes.
 ///
-/// Memory: the cells that each edit changed, as they were and as they became; no snapshot is kept. By default the last 1,000
-/// edits are kept, which are then forgotten, the oldest first.
+/// Memory: the cells that each edit changed, as they were and as they became; no snapshot is kept. The last 1,000
+/// edits are kept by default; older ones are forgotten, and can no longer be undone.
 ///
 /// ```
 /// use driftless::{Graph, NodeId, Replica, UndoStack};
@@ -198,7 +198,11 @@ impl<T: Crdt> UndoStack<T> {
         }
     }
 
-    /// Takes the last edit back. `None` if there is none. If it fails, nothing has changed, and the edit stays on the stack.
+    /// Takes the last edit back. `None` if there is none. O(cells that the edit changed · log n).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Edit::take_back`]. Nothing has changed then, and the edit stays on the stack.
     pub fn undo(&mut self, replica: &mut Replica<T>) -> Result<Option<(TakenBack<T>, Delta)>, EditError> {
         let Some(last) = self.done.back() else { return Ok(None) };
         let (made, taken_back) = take_back(replica, last)?;

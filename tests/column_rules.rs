@@ -333,7 +333,7 @@ fn dots_are_told_by_what_differs_and_parts_stand_in_their_order() {
     refused(&dots(&[&[6, 6, 0xc8, 1], &[2, 11], &[2, 6], &[0], &[6, 16, 0xca, 1]]), "parts out of order");
     refused(&dots(&[&[4, 0xc8, 1], &[2, 1], &[0], &[2, 2], &[6, 16, 0xca, 1]]), "one dot in two places");
     refused(&dots(&[&[4, 0xc8, 1], &[0], &[0], &[0], &[6, 14, 0xca, 1]]), "one dot in two places");
-    // Of two runs of one write each, the one with the lesser dot is the part's.
+    // The run with the lesser dot is the part's, if both have one write.
     not_canonical(&dots(&[&[4, 0xc8, 1], &[0], &[0], &[0], &[6, 4, 0xca, 1]]));
     // A dot 0.
     refused(&dots(&[&[6, 1, 0xc8, 1], &[2, 2], &[0], &[0], &[6, 16, 0xca, 1]]), "a sibling that no write made");

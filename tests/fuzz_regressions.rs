@@ -68,7 +68,7 @@ fn a_delta_is_sent_again_and_again_to_a_peer_that_stands_at_unknown_writes_and_h
     let session = |replica: &Replica<Graph>, seed| Session::new(replica, Options::new(), [seed; 16]);
     let (mut on_a, mut on_b) = (session(&a, 1), session(&b, 2));
     let mut now = Duration::ZERO;
-    // Where the peer begins anew, its first session's hello has been met.
+    // A session of the peer's before this one has said hello, so the next one holds its delta back.
     let hello = session(&a, 3).poll_frame(&a, now).unwrap().unwrap();
     on_b.handle_frame(&mut b, &hello, now).unwrap();
     let mut frames = 0;

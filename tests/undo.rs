@@ -43,6 +43,11 @@ fn two() -> (Replica<Graph>, Replica<Graph>, UndoStack<Graph>) {
     (a, b, UndoStack::new())
 }
 
+fn add_new(g: &mut Edit<'_, Graph>) -> Result<(), EditError> {
+    g.add_node("new")?;
+    g.set(id("new"), "/mine", 1)
+}
+
 #[test]
 fn a_value_that_somebody_has_replaced_is_left() {
     let (mut a, mut b, mut stack) = two();
@@ -69,12 +74,7 @@ fn a_value_that_somebody_has_written_too_is_left() {
 #[test]
 fn a_node_in_which_somebody_has_written_stays_without_what_the_edit_wrote() {
     let (mut a, mut b, mut stack) = two();
-    let (_, delta) = stack
-        .edit(&mut a, |g| {
-            g.add_node("new")?;
-            g.set(id("new"), "/mine", 1)
-        })
-        .unwrap();
+    let (_, delta) = stack.edit(&mut a, add_new).unwrap();
     b.merge(&delta).unwrap();
     a.merge(&edit(&mut b, |g| g.set(id("new"), "/theirs", 2))).unwrap();
     let (taken_back, _) = stack.undo(&mut a).unwrap().unwrap();
@@ -86,12 +86,7 @@ fn a_node_in_which_somebody_has_written_stays_without_what_the_edit_wrote() {
 #[test]
 fn a_node_that_two_have_added_stays_without_what_the_edit_wrote() {
     let (mut a, mut b, mut stack) = two();
-    stack
-        .edit(&mut a, |g| {
-            g.add_node("new")?;
-            g.set(id("new"), "/mine", 1)
-        })
-        .unwrap();
+    stack.edit(&mut a, add_new).unwrap();
     a.merge(&edit(&mut b, |g| g.add_node("new").map(drop))).unwrap();
     stack.undo(&mut a).unwrap();
     assert_eq!(a.state().node(id("new")).unwrap().properties().to_json(), json!({}));
@@ -102,9 +97,8 @@ fn a_node_without_other_content_goes_with_one_write() {
     let (mut a, mut b, mut stack) = two();
     let (_, delta) = stack
         .edit(&mut a, |g| {
-            g.add_node("new")?;
-            g.label(id("new"), "Label")?;
-            g.set(id("new"), "/mine", 1)
+            add_new(g)?;
+            g.label(id("new"), "Label")
         })
         .unwrap();
     b.merge(&delta).unwrap();

@@ -149,7 +149,7 @@ impl Touched {
         self.compared_with(state, self.cell_was().clone())
     }
 
-    /// What has become of the cell since the change.
+    /// The same cell from what it held after the change to what it holds in a state.
     pub(crate) fn since(&self, state: &State) -> Self {
         self.compared_with(state, self.cell_now().clone())
     }
@@ -161,7 +161,7 @@ impl Touched {
         Self::new(self.entity, self.field.clone(), cells.is_some_and(Cells::is_live), contest, was, now)
     }
 
-    /// True if the cell holds now what it held before, sibling by sibling or by values.
+    /// True if the distinct values of the cell are those of before.
     pub(crate) fn has_same_values(&self) -> bool {
         values(self.was()) == values(self.now())
     }

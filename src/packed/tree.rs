@@ -46,7 +46,7 @@ pub(crate) trait Leaf: Clone {
     /// Finds the place of a key, or the place where it would be.
     fn find(&self, key: Self::Key) -> Result<usize, usize>;
 
-    /// Where the leaf lies in memory: the same for leaves that share theirs.
+    /// The address of the leaf in memory: the same for leaves that share theirs.
     fn address(&self) -> *const u8;
 }
 
@@ -246,7 +246,7 @@ impl<L: Leaf> Node<L> {
         }
     }
 
-    /// Where the node lies in memory: the same for nodes that are shared.
+    /// The address of the node in memory: the same for nodes that are shared.
     fn address(&self) -> *const u8 {
         match self {
             Self::Branch(branch) => Arc::as_ptr(branch).cast(),

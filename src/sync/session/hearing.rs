@@ -48,7 +48,7 @@ impl<T: Crdt> Session<T> {
                 let acknowledged = arrived.is_some();
                 self.counters.deltas_sent += u64::from(acknowledged);
                 if let (Some(peer), Some(outgoing)) = (&mut self.peer, arrived) {
-                    // Of what was not sent whole nothing can have arrived.
+                    // A delta that was not sent whole cannot have been merged.
                     if outgoing.is_sent() {
                         peer.has = outgoing.upto.heads().to_vec();
                     }

@@ -17,7 +17,7 @@ const PROBE_LEN: usize = 4 << 10;
 /// A delta as bytes, in parts, until the receiver has merged it.
 pub(super) struct Outgoing {
     pub(super) number: u64,
-    /// What the receiver has seen once it has merged the delta.
+    /// The version that the receiver has seen once it has merged the delta.
     pub(super) upto: Version,
     bytes: Vec<u8>,
     /// Length before slices were compressed, which is what the limits of the receiver hold for.
