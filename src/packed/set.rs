@@ -180,7 +180,8 @@ impl<const N: usize> PartialEq for Set<N> {
 
 impl<const N: usize> Extend<[u8; N]> for Set<N> {
     fn extend<I: IntoIterator<Item = [u8; N]>>(&mut self, keys: I) {
-        let mut keys: Vec<_> = keys.into_iter().collect();
+        // A single key needs no allocation.
+        let mut keys: SmallVec<[_; 2]> = keys.into_iter().collect();
         keys.sort_unstable();
         self.insert_sorted(&keys);
     }

@@ -308,5 +308,9 @@ fn told_id(naming: Naming, writes: &[DeltaWrite], fields: &FieldTable) -> Option
 /// The dot by which a part has its place among the others.
 fn first_dot(known: &[Known], writes: &[DeltaWrite]) -> Option<(u32, u64)> {
     let base = base(writes).map(|base| (base.writer, base.counter));
-    base.or_else(|| known.iter().map(|known| (known.writer, known.counter)).min())
+    base.or_else(|| least_known(known))
+}
+
+fn least_known(known: &[Known]) -> Option<(u32, u64)> {
+    known.iter().map(|known| (known.writer, known.counter)).min()
 }

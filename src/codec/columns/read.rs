@@ -1,6 +1,6 @@
 //! Reading the parts of a delta.
 
-use crate::codec::columns::{ByField, Expected, MAX_SHARED, Naming, Shape, TOO_MANY, Told, told_id};
+use crate::codec::columns::{ByField, Expected, MAX_SHARED, Naming, Shape, TOO_MANY, Told, least_known, told_id};
 use crate::codec::contents::{ColumnNumber, Form, Read, ReadContents};
 use crate::codec::cursor::Cursor;
 use crate::codec::error::DecodeError;
@@ -198,7 +198,7 @@ pub(in crate::codec) fn read_parts(
             }
             None => run_end.filter(|_| shape.writes.is_empty() && shape.known.is_empty()),
         };
-        let first = first.or_else(|| known_of_part.iter().map(|known| (known.writer, known.counter)).min());
+        let first = first.or_else(|| least_known(known_of_part));
         let ascends = match (first_before, first) {
             (Some(before), Some(first)) => before < first,
             // Those without dots come first, and are never told by ends.
