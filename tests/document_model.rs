@@ -38,7 +38,8 @@ fn whatever_three_replicas_do_each_reads_what_it_has_seen() {
         assert!(share > 0.3, "{what} in {share} of the cases");
     }
     let share = report.cases.of("counters");
-    assert!(share > 0.05, "counters of several branches in {share} of the cases");
+    // On average 12 %, give or take 3 in 150 cases.
+    assert!(share > 0.01, "counters of several branches in {share} of the cases");
 }
 
 #[test]
@@ -54,5 +55,6 @@ fn counters_of_copies_and_backups_count_each_amount_once() {
     ];
     let share = judge_branching::<Small>(ops, 150, "amounts that several cells hold");
     println!("amounts that several cells hold in {share} of the cases");
-    assert!(share > 0.1, "in {share} of the cases");
+    // On average 14 %, give or take 3 in 150 cases.
+    assert!(share > 0.02, "in {share} of the cases");
 }

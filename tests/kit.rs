@@ -155,7 +155,7 @@ fn what_is_right_passes_and_its_schedules_hold_all_that_can_happen() {
     let shares = [
         ("concurrency", report.cases.of("concurrency"), 0.6),
         ("regrouped deltas", report.cases.of("regrouped deltas"), 0.3),
-        ("reconciled", report.deltas.of("reconciled"), 0.015),
+        ("reconciled", report.deltas.of("reconciled"), 0.01),
         ("complete", report.deltas.of("complete"), 0.05),
         ("of the last edit", report.deltas.of("of the last edit"), 0.1),
         ("lost", report.deltas.of("lost"), 0.1),
