@@ -25,6 +25,27 @@ pub enum EditError {
     /// There is no live edge with this id.
     #[error("there is no edge {0}; link its ends first")]
     NoEdge(EdgeId),
+    /// The node has no place in the tree to be put beside.
+    #[error("node {node} has no place in the tree `{}`; put it there first", Escaped(.tree))]
+    NotInTree {
+        /// The name of the tree.
+        tree: String,
+        /// The node.
+        node: NodeId,
+    },
+    /// The place is under the node that was to be put there.
+    #[error(
+        "node {node} cannot be put under node {parent} in the tree `{}`, which is itself or under it; move that one first",
+        Escaped(.tree)
+    )]
+    UnderItself {
+        /// The name of the tree.
+        tree: String,
+        /// The node that was to be moved.
+        node: NodeId,
+        /// The parent that it was to have.
+        parent: NodeId,
+    },
     /// The path is not a JSON Pointer, or too deep.
     #[error(transparent)]
     Path(#[from] PathError),

@@ -32,6 +32,8 @@ pub(crate) mod payload {
     pub(crate) const OPEN_ENDS: u8 = 20;
     /// The later text of an embedding.
     pub(crate) const LATER_TEXT: u8 = 21;
+    /// The place of a node in a tree.
+    pub(crate) const PLACE: u8 = 22;
     /// A value of a standalone type, in MessagePack.
     pub(crate) const PACKED: u8 = 32;
     /// Presence of an element or key of a standalone type.

@@ -23,6 +23,7 @@ mod kind;
 mod kinds;
 mod numbers;
 mod packed;
+mod position;
 mod replica;
 mod report;
 mod revert;
@@ -50,7 +51,7 @@ pub use document::{
 pub use error::{EditError, FindConflictError, IndexError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
 pub use graph::{
     Direction, Edge, EdgeNeighbor, Embeddings, Graph, GraphChange, Hidden, Neighbor, Node, NodeKey, Owner, Restored,
-    Step, Walk,
+    Step, Tree, TreeMut, TreePlace, TreeStep, TreeWalk, Walk,
 };
 pub use id::{ConflictId, Dot, EdgeId, NodeId, ParseConflictIdError, ParseWriterIdError, WriterId};
 pub use journal::{Entry, Journal, JournalGap, JournalLimit, Origin};

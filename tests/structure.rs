@@ -16,6 +16,7 @@ const RANKS: &[(&str, u8)] = &[
     ("kinds", 1),
     ("numbers", 1),
     ("packed", 1),
+    ("position", 1),
     ("kernel", 2),
     ("codec", 3),
     ("count", 4),

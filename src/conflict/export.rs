@@ -18,6 +18,7 @@ use crate::document::{Value, hex};
 /// | `label` | the text |
 /// | `later_text` | `name` and `dimension` of the model |
 /// | `edge` | `source`, `type`, `target` |
+/// | `place` | `tree` and `parent`, which is null at the top |
 /// | `unknown` | null |
 impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,6 +39,7 @@ impl Serialize for Content<'_> {
             Self::Edge { source, edge_type, target } => {
                 ("edge", json!({"source": source, "type": edge_type, "target": target}))
             }
+            Self::Place { tree, parent } => ("place", json!({"tree": tree, "parent": parent})),
             Self::Unknown => ("unknown", Json::Null),
         };
         let mut map = serializer.serialize_map(Some(1))?;

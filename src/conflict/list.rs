@@ -9,9 +9,10 @@ use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value};
 use crate::error::PathError;
 use crate::graph::{
-    Edge, Graph, Hidden, Owner, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
+    Claim, Edge, Graph, Hidden, Owner, Placing, embedding_field, embedding_in, label_of, later_text_of, model_of,
+    owner_of, place_in, tree_of,
 };
-use crate::id::ConflictId;
+use crate::id::{ConflictId, NodeId};
 use crate::kernel::{Crdt, Entity, Field, SiblingRef, State};
 use crate::kind::Kind;
 
@@ -101,14 +102,22 @@ impl<'a> Source<'a> {
         let kinds = self.mixed.by_entity().flat_map(move |(entity, places)| self.kinds(entity, places));
         let hidden = self.graph.into_iter().flat_map(Graph::hidden).filter_map(move |hidden| self.edit_delete(&hidden));
         let dangling = self.graph.into_iter().flat_map(Graph::dangling).filter_map(move |edge| self.dangling(&edge));
-        edits.chain(kinds).chain(hidden).chain(dangling)
+        let displaced = self.graph.into_iter().flat_map(Graph::displaced);
+        let displaced = displaced.filter_map(move |(field, node)| self.displaced(field, node));
+        let orphaned = self.graph.into_iter().flat_map(Graph::orphaned);
+        let orphaned = orphaned.filter_map(move |(field, missing, node)| self.orphaned(field, missing, node));
+        edits.chain(kinds).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
+    }
+
+    pub(super) fn graph(self) -> Option<&'a Graph> {
+        self.graph
     }
 
     pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let fields: Vec<_> = self.state.contested_in(entity, []).collect();
         let places: Vec<_> = self.mixed.within(entity, []).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        edits.chain(self.kinds(entity, places)).chain(self.whole(entity))
+        edits.chain(self.kinds(entity, places)).chain(self.whole(entity)).chain(self.places(entity))
     }
 
     /// About the properties of an entity at and below a place.
@@ -125,7 +134,15 @@ impl<'a> Source<'a> {
             Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
             Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
             Spot::Whole => self.whole(entity).next(),
+            Spot::Displaced(field) => self.displaced(self.field(entity, field)?, node_of(entity)?),
+            Spot::Orphaned(field, missing) => self.orphaned(self.field(entity, field)?, *missing, node_of(entity)?),
         }
+    }
+
+    /// A field of an entity as it lies in the state.
+    fn field(self, entity: Entity, field: &[u8]) -> Option<&'a Field> {
+        let (found, _) = self.state.cells(entity)?.with_prefix(field).next()?;
+        (found.as_bytes() == field).then_some(found)
     }
 
     /// Whether several kinds are at a path.
@@ -145,7 +162,70 @@ impl<'a> Source<'a> {
         hidden.into_iter().chain(dangling.and_then(|edge| self.dangling(&edge)))
     }
 
-    /// A cell with unequal siblings: a register, or the vectors by a model.
+    /// The places of a node that do not show, or show under what is not there.
+    fn places(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
+        let cells = self.graph.and_then(|_| self.state.cells(entity)).into_iter();
+        let mut fields: Vec<&Field> = cells.flat_map(|cells| cells.with_prefix(place_in(""))).map(|(f, _)| f).collect();
+        fields.dedup();
+        let mut found = Vec::new();
+        for (field, node) in fields.into_iter().zip(node_of(entity).into_iter().cycle()) {
+            found.extend(self.displaced(field, node));
+            let tree = self.graph.zip(tree_of(field)).map(|(graph, tree)| graph.tree(tree));
+            let missing = tree.and_then(|tree| tree.parent(node));
+            found.extend(missing.and_then(|missing| self.orphaned(field, missing, node)));
+        }
+        found.into_iter()
+    }
+
+    /// A node that does not show at its latest place in a tree.
+    fn displaced(self, field: &'a Field, node: NodeId) -> Option<Conflict<'a>> {
+        let (claims, passed_over) = self.graph?.tree_claims(field, node);
+        if passed_over == 0 {
+            return None;
+        }
+        let tree = tree_of(field)?;
+        let kind = match claims.get(passed_over) {
+            Some(_) => ConflictKind::Circle { tree: tree.to_owned() },
+            None => ConflictKind::Detached { tree: tree.to_owned() },
+        };
+        let shown_first = claims.get(passed_over).into_iter().chain(&claims[..passed_over]);
+        let candidates: Vec<_> = shown_first.map(|claim| place(tree, claim)).collect();
+        // A write that names two of the places counts twice: so the id tells how many do not show, which other nodes may change.
+        let dots = candidates.iter().map(|candidate| candidate.dot).collect();
+        self.conflict(kind, Owner::Node(node).entity(), Path::default(), candidates, dots)
+    }
+
+    /// A node that shows under one that is not there.
+    fn orphaned(self, field: &'a Field, missing: NodeId, node: NodeId) -> Option<Conflict<'a>> {
+        let graph = self.graph?;
+        let tree = tree_of(field)?;
+        if graph.contains_node(missing) || graph.tree(tree).parent(node) != Some(missing) {
+            return None;
+        }
+        let (mut claims, passed_over) = graph.tree_claims(field, node);
+        let claim = (passed_over < claims.len()).then(|| claims.swap_remove(passed_over))?;
+        let kind = ConflictKind::Orphaned { tree: tree.to_owned(), missing };
+        let dots = [claim.rank.1].into_iter().collect();
+        self.conflict(kind, Owner::Node(node).entity(), Path::default(), vec![place(tree, &claim)], dots)
+    }
+
+    /// A node that was moved to several places of a tree. If it does not show at the latest, it is in a circle.
+    fn moved(self, entity: Entity, field: &'a Field, siblings: Vec<SiblingRef<'a>>, dots: Dots) -> Option<Conflict<'a>> {
+        let (graph, tree) = (self.graph?, tree_of(field)?);
+        let placings = siblings.iter().filter_map(|s| Some((*s, Placing::of(s.payload?)?)));
+        let places: Vec<_> = placings.map(|(sibling, placing)| (placing.spot, sibling)).collect();
+        let (first, rest) = places.split_first()?;
+        let is_moved = rest.iter().any(|(spot, _)| *spot != first.0);
+        if !is_moved || node_of(entity).is_none_or(|node| graph.tree_claims(field, node).1 > 0) {
+            return None;
+        }
+        let content = |parent| Content::Place { tree, parent };
+        let candidates = places.iter().map(|(spot, sibling)| Candidate::new(content(spot.parent), *sibling)).collect();
+        let kind = ConflictKind::ConcurrentMove { tree: tree.to_owned() };
+        self.conflict(kind, entity, Path::default(), candidates, dots)
+    }
+
+    /// A cell with unequal siblings: a register, the vectors by a model, or the places in a tree.
     fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
         let cells = self.state.cells(entity)?;
         let mut siblings: Vec<SiblingRef<'_>> = cells.live(field.as_bytes()).collect();
@@ -162,6 +242,9 @@ impl<'a> Source<'a> {
             let candidates =
                 vectors.into_iter().map(|(vector, s)| Candidate::new(Content::Embedding(vector), s)).collect();
             return self.conflict(ConflictKind::Embedding { model }, entity, Path::default(), candidates, dots);
+        }
+        if self.graph.is_some() && tree_of(field).is_some() {
+            return self.moved(entity, field, siblings, dots);
         }
         let property = Property::of(field.as_bytes()).filter(|property| property.kind == Kind::Register)?;
         let value = |sibling: SiblingRef<'a>| {
@@ -199,7 +282,11 @@ impl<'a> Source<'a> {
             if Property::of(field.as_bytes()).is_none() {
                 let embedding = || embedding_in(cells, field, sibling).map(Content::Embedding);
                 let later_text = || later_text_of(field).map(Content::LaterText);
-                let content = label_of(field).map(Content::Label).or_else(embedding).or_else(later_text);
+                let place = || {
+                    let placing = sibling.payload.and_then(Placing::of)?;
+                    tree_of(field).map(|tree| Content::Place { tree, parent: placing.spot.parent })
+                };
+                let content = label_of(field).map(Content::Label).or_else(embedding).or_else(later_text).or_else(place);
                 let content = content.unwrap_or(Content::Unknown);
                 candidates.push(Candidate::new(content, sibling));
             }
@@ -251,6 +338,19 @@ impl<'a> Source<'a> {
     }
 }
 
+/// A claim of a place as a candidate.
+fn place<'a>(tree: &'a str, claim: &Claim) -> Candidate<'a> {
+    let (content, (stamp, dot)) = (Content::Place { tree, parent: claim.spot.parent }, claim.rank);
+    Candidate { content, dot, stamp, device: None }
+}
+
+fn node_of(entity: Entity) -> Option<NodeId> {
+    match owner_of(entity)? {
+        Owner::Node(node) => Some(node),
+        Owner::Edge(_) => None,
+    }
+}
+
 /// What a tree holds, path by path: of each the write of the latest stamp, and what it reads as without what lies below.
 fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
     let mut found = Vec::new();
@@ -274,6 +374,10 @@ pub(super) enum Spot {
     Kinds(Place),
     /// The entity.
     Whole,
+    /// The place of a node that does not show where its latest says.
+    Displaced(FieldBytes),
+    /// The place of a node under one that is not there.
+    Orphaned(FieldBytes, NodeId),
 }
 
 impl Spot {
@@ -283,6 +387,9 @@ impl Spot {
             ConflictKind::Embedding { model } => Self::Cell(embedding_field(model)),
             ConflictKind::Kind => Self::Kinds(Place::of(&conflict.path)?),
             ConflictKind::EditDelete | ConflictKind::Dangling { .. } => Self::Whole,
+            ConflictKind::ConcurrentMove { tree } => Self::Cell(place_in(tree)),
+            ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => Self::Displaced(place_in(tree)),
+            ConflictKind::Orphaned { tree, missing } => Self::Orphaned(place_in(tree), *missing),
         })
     }
 }
@@ -301,6 +408,23 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: Dots) -> ConflictI
         ConflictKind::Embedding { model } => {
             hash.update(&[5]);
             hash.update(&embedding_field(model));
+        }
+        ConflictKind::ConcurrentMove { tree } => {
+            hash.update(&[6]);
+            hash.update(&place_in(tree));
+        }
+        ConflictKind::Circle { tree } => {
+            hash.update(&[7]);
+            hash.update(&place_in(tree));
+        }
+        ConflictKind::Detached { tree } => {
+            hash.update(&[8]);
+            hash.update(&place_in(tree));
+        }
+        ConflictKind::Orphaned { tree, missing } => {
+            hash.update(&[9]);
+            hash.update(missing.as_bytes());
+            hash.update(&place_in(tree));
         }
     }
     // Lengths before what has no fixed one.

@@ -112,6 +112,29 @@ pub enum ConflictKind {
         /// The ends that were deleted.
         missing: Vec<NodeId>,
     },
+    /// A node was moved to different places of a [tree](crate::Tree). The latest stamp shows.
+    ConcurrentMove {
+        /// The name of the tree.
+        tree: String,
+    },
+    /// Nodes were moved below each other: a circle, which its latest move does not close, so that the node of that move shows where
+    /// it was before. The first candidate is that place, the others those that do not show, from the latest.
+    Circle {
+        /// The name of the tree.
+        tree: String,
+    },
+    /// A node shows nowhere in a tree, since each of its places would close a circle. The candidates are these.
+    Detached {
+        /// The name of the tree.
+        tree: String,
+    },
+    /// A node shows under one that was deleted. The only candidate is that place.
+    Orphaned {
+        /// The name of the tree.
+        tree: String,
+        /// The parent.
+        missing: NodeId,
+    },
 }
 
 /// One of the things to choose from in a conflict.
@@ -163,6 +186,13 @@ pub enum Content<'a> {
         /// Where it ends.
         target: NodeId,
     },
+    /// A place in a tree.
+    Place {
+        /// The name of the tree.
+        tree: &'a str,
+        /// The node that it is under; none at the top.
+        parent: Option<NodeId>,
+    },
     /// Something of a later version.
     Unknown,
 }
@@ -187,10 +217,15 @@ impl<'a> Conflict<'a> {
     /// Returns the candidate that shows; none of the candidates if it is about something hidden.
     pub fn winner(&self) -> Option<&Candidate<'a>> {
         match self.kind {
-            ConflictKind::ConcurrentEdit | ConflictKind::Embedding { .. } | ConflictKind::Kind => {
-                self.candidates.first()
-            }
-            ConflictKind::EditDelete | ConflictKind::Dangling { .. } => None,
+            ConflictKind::ConcurrentEdit
+            | ConflictKind::Embedding { .. }
+            | ConflictKind::Kind
+            | ConflictKind::ConcurrentMove { .. }
+            | ConflictKind::Circle { .. } => self.candidates.first(),
+            ConflictKind::EditDelete
+            | ConflictKind::Dangling { .. }
+            | ConflictKind::Detached { .. }
+            | ConflictKind::Orphaned { .. } => None,
         }
     }
 }
@@ -208,6 +243,16 @@ impl fmt::Display for Conflict<'_> {
         match &self.kind {
             ConflictKind::EditDelete => write!(f, "{of}, deleted while it was written to:")?,
             ConflictKind::Dangling { .. } => write!(f, "{of}, which lacks an end:")?,
+            ConflictKind::ConcurrentMove { tree } => write!(f, "the place of {of} in the tree {}:", Escaped(tree))?,
+            ConflictKind::Circle { tree } => {
+                write!(f, "{of}, which moves in the tree {} would put under itself:", Escaped(tree))?;
+            }
+            ConflictKind::Detached { tree } => {
+                write!(f, "{of}, for which moves leave no place in the tree {}:", Escaped(tree))?;
+            }
+            ConflictKind::Orphaned { tree, .. } => {
+                write!(f, "{of}, which is under a deleted node in the tree {}:", Escaped(tree))?;
+            }
             ConflictKind::Embedding { model } => write!(f, "the vector of {of} by {}:", Escaped(model.name()))?,
             ConflictKind::ConcurrentEdit | ConflictKind::Kind => {
                 match self.path.segments().len() {
@@ -242,6 +287,8 @@ impl fmt::Display for Content<'_> {
             Self::Label(label) => write!(f, "label {label:?}"),
             Self::LaterText(model) => write!(f, "a later text of the vector by {}", Escaped(model.name())),
             Self::Edge { source, edge_type, target } => write!(f, "{source} --{}--> {target}", Escaped(edge_type)),
+            Self::Place { tree, parent: Some(parent) } => write!(f, "under node {parent} in the tree {}", Escaped(tree)),
+            Self::Place { tree, parent: None } => write!(f, "at the top of the tree {}", Escaped(tree)),
             Self::Unknown => f.write_str("something of a later version"),
         }
     }

@@ -10,21 +10,21 @@ use crate::id::Dot;
 
 /// How a conflict is to be settled.
 ///
-/// | | values of a register, vectors | kinds | edit and deletion | dangling edge |
-/// |---|---|---|---|---|
-/// | `Pick` | the candidate | the candidate's kind | – | – |
-/// | `Value`, `Json` | the value (no vector) | the value, as a register or map | – | – |
-/// | `Confirm` | the candidate that shows | the kind that shows | delete | delete the edge |
-/// | `LastWriter` | the latest stamp | the kind of the latest stamp | delete | – |
-/// | `PreferLocal` | the latest that this replica wrote, if any, else the latest | as left | restore if it wrote, else delete | – |
-/// | `PreferRemote` | the latest that another wrote, if any, else the latest | as left | restore if another wrote, else delete | – |
-/// | `MergeFields` | the latest stamp, field by field (no vector) | the map | restore | restore the ends |
-/// | `Union` | of arrays, all elements, those of the latest first | – | restore | restore the ends |
-/// | `MergeText` | of texts, the changes of all against the base | – | – | – |
-/// | `Restore` | – | – | restore what survived of the node | restore the ends, likewise |
-/// | `RestoreFrom` | – | – | restore the whole node or edge | restore the whole ends |
-/// | `Delete` | – | – | delete what is hidden | delete the edge |
-/// | `Manual` | left open | left open | left open | left open |
+/// | | values of a register, vectors, places in a tree | kinds | edit and deletion | dangling edge | circle, detached | orphan |
+/// |---|---|---|---|---|---|---|
+/// | `Pick` | the candidate | the candidate's kind | – | – | – | – |
+/// | `Value`, `Json` | the value (no vector, no place) | the value, as a register or map | – | – | – | – |
+/// | `Confirm` | the candidate that shows | the kind that shows | delete | delete the edge | where it shows; at the top if nowhere | – |
+/// | `LastWriter` | the latest stamp | the kind of the latest stamp | delete | – | – | – |
+/// | `PreferLocal` | the latest that this replica wrote, if any, else the latest | as left | restore if it wrote, else delete | – | – | – |
+/// | `PreferRemote` | the latest that another wrote, if any, else the latest | as left | restore if another wrote, else delete | – | – | – |
+/// | `MergeFields` | the latest stamp, field by field (no vector) | the map | restore | restore the ends | – | restore the parent |
+/// | `Union` | of arrays, all elements, those of the latest first | – | restore | restore the ends | – | restore the parent |
+/// | `MergeText` | of texts, the changes of all against the base | – | – | – | – | – |
+/// | `Restore` | – | – | restore what survived of the node | restore the ends, likewise | – | restore the parent, likewise |
+/// | `RestoreFrom` | – | – | restore the whole node or edge | restore the whole ends | – | restore the whole parent |
+/// | `Delete` | – | – | delete what is hidden | delete the edge | – | delete the node and all under it |
+/// | `Manual` | left open | left open | left open | left open | left open | left open |
 ///
 /// **A text and its vector are settled together.** If all vectors of a conflict are of texts that are in conflict at one
 /// path of the same node or edge (told by their hashes), settling the texts on one of them settles the vectors on the

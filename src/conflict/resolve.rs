@@ -8,7 +8,7 @@ use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
-use crate::graph::{Graph, Owner, Restored, embedding_field};
+use crate::graph::{Graph, Owner, Restored, embedding_field, place_in};
 use crate::id::{ConflictId, Dot, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Entity, Own};
 use crate::kind::Kind;
@@ -177,6 +177,9 @@ impl Edit<'_, Graph> {
                 Ok(Resolved::Settled)
             }
             Whole::Delete(owner) => self.delete(owner.entity()).map(|_| Resolved::Settled),
+            Whole::DeleteWithDescendants { tree, node } => {
+                self.tree_mut(&tree).remove_with_descendants(node).map(|_| Resolved::Settled)
+            }
         }
     }
 }
@@ -241,6 +244,11 @@ enum Whole<'v> {
     Restore(Vec<NodeId>),
     RestoreFrom(&'v Graph, Vec<Owner>),
     Delete(Owner),
+    /// With all that shows under it in a tree.
+    DeleteWithDescendants {
+        tree: String,
+        node: NodeId,
+    },
 }
 
 impl Conflict<'_> {
@@ -283,6 +291,20 @@ impl<'c, 'a> Settling<'c, 'a> {
                 }
                 (Resolution::Delete | Resolution::Confirm, Some(of)) => Ok(Outcome::Whole(Whole::Delete(of))),
                 _ => Err(self.does_not_fit(resolution, "the edge can be deleted, or its ends restored")),
+            },
+            ConflictKind::ConcurrentMove { tree } => self.moves(tree, resolution),
+            ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => self.displaced(tree, resolution),
+            ConflictKind::Orphaned { tree, missing } => match (resolution, conflict.of) {
+                (Resolution::Restore | Resolution::MergeFields | Resolution::Union, _) => {
+                    Ok(Outcome::Whole(Whole::Restore(vec![*missing])))
+                }
+                (Resolution::RestoreFrom(snapshot), _) => {
+                    Ok(Outcome::Whole(Whole::RestoreFrom(snapshot, vec![(*missing).into()])))
+                }
+                (Resolution::Delete, Some(Owner::Node(node))) => {
+                    Ok(Outcome::Whole(Whole::DeleteWithDescendants { tree: tree.clone(), node }))
+                }
+                _ => Err(self.does_not_fit(resolution, "the parent can be restored, or the node deleted or moved")),
             },
         }
     }
@@ -352,6 +374,33 @@ impl<'c, 'a> Settling<'c, 'a> {
         let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
         let plan = Write::Plan(Plan::of(embedding_field(model), vector.to_vector().to_payload()));
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    /// Writes the place that is chosen again, as its writer spelled it.
+    fn moves<'v>(&self, tree: &str, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
+        let field = place_in(tree);
+        let chosen = match resolution {
+            Resolution::MergeFields => self.conflict.winner(),
+            _ => self.chosen(resolution)?,
+        };
+        let payload = chosen.and_then(|candidate| self.cells?.get(&field, candidate.dot)?.payload);
+        let Some(payload) = payload else {
+            return Err(self.does_not_fit(resolution, "there are places to choose from"));
+        };
+        let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
+        let plan = Write::Plan(Plan::of(field, payload.to_payload()));
+        Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+    }
+
+    /// Writes down where a node shows; at the top, if it shows nowhere. Everybody who sees the same writes the same.
+    fn displaced<'v>(&self, tree: &str, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
+        let place = match (resolution, self.source.graph(), self.conflict.of) {
+            (Resolution::Confirm, Some(graph), Some(Owner::Node(node))) => graph.shown_place(tree, node),
+            _ => None,
+        };
+        let reason = "where the node shows can be confirmed, or the node put elsewhere";
+        let place = place.ok_or_else(|| self.does_not_fit(resolution, reason))?;
+        Ok(Outcome::Shows(Write::Plan(Plan::of(place_in(tree), place.to_payload()))))
     }
 
     fn kinds<'v>(&self, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {

@@ -49,6 +49,16 @@ pub enum GraphChange {
         /// Whose vectors.
         model: Model,
     },
+    /// The place of a node in a tree is another: it was put there, moved, taken out, or moved concurrently.
+    ///
+    /// Where a circle comes or goes, another node than the one that was moved may show elsewhere: see
+    /// [`ConflictKind::Circle`](crate::ConflictKind::Circle).
+    Moved {
+        /// The node.
+        node: NodeId,
+        /// The name of the tree.
+        tree: String,
+    },
 }
 
 pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
@@ -64,6 +74,9 @@ pub(super) fn describe(touched: &Touched) -> Option<GraphChange> {
     match owner {
         Owner::Node(node) if touched.field.is_root() => {
             either(was_live, is_live, GraphChange::NodeAdded(node), GraphChange::NodeRemoved(node))
+        }
+        Owner::Node(node) if let Some(tree) = keys::tree_of(&touched.field) => {
+            reads_otherwise(touched).then(|| GraphChange::Moved { node, tree: tree.to_owned() })
         }
         Owner::Node(node) => {
             let label = keys::label_of(&touched.field)?.to_owned();

@@ -36,12 +36,16 @@ impl<'a> Edit<'a, Graph> {
         Ok(id)
     }
 
-    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle. Returns whether it was there; if not,
-    /// nothing is written.
+    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle, and its children in a [tree](Graph::tree) are
+    /// [orphans](crate::Tree::orphans). Returns whether it was there; if not, nothing is written.
     ///
     /// What others write to it concurrently is kept [hidden](Graph::hidden).
     pub fn remove_node(&mut self, id: NodeId) -> Result<bool, EditError> {
-        Ok(self.contains_node(id) && self.delete(keys::node(id))?)
+        if !self.contains_node(id) {
+            return Ok(false);
+        }
+        self.keep_tree_without(id)?;
+        self.delete(keys::node(id))
     }
 
     /// Deletes a node and every edge at it, dangling ones too: one write each. Edges at a node that is not there are deleted

@@ -15,6 +15,8 @@ const LABEL: u8 = 1;
 const EMBEDDING: u8 = 3;
 /// A field that begins with this is the later text of an embedding; its model follows in the same way.
 const LATER_TEXT: u8 = 4;
+/// A field that begins with this is the place of a node in a tree; the tree's name follows.
+const PLACE: u8 = 5;
 
 pub(super) fn node(id: NodeId) -> Entity {
     Entity::new(NODE, *id.as_bytes())
@@ -274,6 +276,21 @@ pub(super) fn later_text(embedding: &[u8]) -> FieldBytes {
 pub(crate) fn later_text_of(field: &Field) -> Option<Model> {
     let (name, dimension) = model_in(field.as_bytes().strip_prefix(&[LATER_TEXT])?)?;
     Model::new(name, dimension).ok()
+}
+
+/// The fields of all places begin so.
+pub(super) const PLACES: &[u8] = &[PLACE];
+
+/// The field of the places in a tree.
+pub(crate) fn place_in(tree: &str) -> FieldBytes {
+    let mut field = FieldBytes::from_slice(PLACES);
+    field.extend_from_slice(tree.as_bytes());
+    field
+}
+
+/// The tree that a field holds the place in. A name that is no text is none's.
+pub(crate) fn tree_of(field: &Field) -> Option<&str> {
+    field.as_bytes().strip_prefix(PLACES).and_then(|name| str::from_utf8(name).ok())
 }
 
 /// The name and dimension of the model that an embedding is of; `None` if there can be no such model.

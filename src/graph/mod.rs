@@ -13,6 +13,7 @@
 //! | `values` | the nodes and edges by their values at one path, in order |
 //! | `demand` | what is derived once somebody asks for it, and then kept up |
 //! | `walk` | breadth first |
+//! | `tree` | ordered trees over nodes |
 //! | `restore` | going back to what a snapshot holds |
 //! | `change` | what a merge did, in the terms of a graph |
 
@@ -27,6 +28,7 @@ mod nearest;
 mod read;
 mod restore;
 mod rows;
+mod tree;
 mod values;
 mod walk;
 
@@ -40,6 +42,7 @@ use crate::kernel::{Cells, Crdt, Edit, Field, State, Touched};
 
 use demand::OnDemand;
 use index::Index;
+use tree::Trees;
 
 pub use change::GraphChange;
 pub use embed::Embeddings;
@@ -47,10 +50,12 @@ pub use keys::{NodeKey, Owner};
 pub use nearest::{EdgeNeighbor, Neighbor};
 pub use read::{Edge, Hidden, Node};
 pub use restore::Restored;
+pub use tree::{Tree, TreeMut, TreePlace, TreeStep, TreeWalk};
 pub use walk::{Direction, Step, Walk};
 
 pub(crate) use embed::{embedding_in, model_of};
-pub(crate) use keys::{embedding as embedding_field, label_of, later_text_of, owner_of};
+pub(crate) use keys::{embedding as embedding_field, label_of, later_text_of, owner_of, place_in, tree_of};
+pub(crate) use tree::{Claim, Placing};
 
 /// A replicated property graph.
 ///
@@ -67,6 +72,7 @@ pub(crate) use keys::{embedding as embedding_field, label_of, later_text_of, own
 /// | a node is deleted and an edge hung on it | the edge is kept and [dangling](Self::dangling); it comes back with the node |
 /// | a node is deleted, and elsewhere deleted and added anew, or restored | it is there, without what the deletions saw |
 /// | the same edge is added twice | one edge |
+/// | a node is moved to two places of a [tree](Self::tree) | it shows at one of them, and the other is kept |
 ///
 /// Lost is what a writer saw and overwrote or deleted, nothing else.
 ///
@@ -105,6 +111,7 @@ pub struct Graph {
     state: State,
     index: Index,
     mixed: Mixed,
+    trees: Trees,
     on_demand: OnDemand,
 }
 
@@ -123,7 +130,7 @@ impl Crdt for Graph {
 
     fn follow(&mut self, touched: &Touched) {
         self.follow_cells(std::slice::from_ref(touched));
-        self.index.index_waiting(&self.state);
+        self.finish_merge();
         self.on_demand.follow(&self.state, std::slice::from_ref(touched));
     }
 
@@ -136,6 +143,7 @@ impl Crdt for Graph {
 
     fn finish_merge(&mut self) {
         self.index.index_waiting(&self.state);
+        self.trees.follow_waiting(&self.state);
     }
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
@@ -154,7 +162,10 @@ impl Crdt for Graph {
 impl Graph {
     /// Follows cells with what is derived whether or not anybody asks for it.
     fn follow_cells(&mut self, touched: &[Touched]) {
-        touched.iter().for_each(|touched| self.index.follow(&self.state, touched));
+        for touched in touched {
+            self.index.follow(&self.state, touched);
+            self.trees.follow(&self.state, touched);
+        }
         self.mixed.follow(&self.state, touched);
     }
 

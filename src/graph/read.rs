@@ -196,6 +196,7 @@ impl Graph {
         self.state.check_invariants()?;
         self.mixed.check(&self.state)?;
         self.index.check(&self.state)?;
+        self.trees.check(&self.state)?;
         self.on_demand.check(&self.state)
     }
 }

@@ -432,6 +432,28 @@ impl<'a, T: Crdt> Edit<'a, T> {
         Ok(true)
     }
 
+    /// Writes cells of different entities, like [`write`](Self::write), and follows them together: for what is derived in one go.
+    pub(crate) fn write_all(
+        &mut self,
+        writes: impl IntoIterator<Item = (Entity, Field, Payload)>,
+    ) -> Result<(), EditError> {
+        let (mut all, mut result) = (Vec::new(), Ok(()));
+        for (entity, field, payload) in writes {
+            match self.put_unfollowed(entity, field.as_bytes(), Some(payload), |_| Ok(Go::Yes)) {
+                Ok(written) => all.extend(written.map(|(_, touched)| touched)),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        all.iter().for_each(|touched| self.target.follow_all(std::slice::from_ref(touched)));
+        self.target.finish_merge();
+        self.made += all.len();
+        self.log.push_all(all, self.target);
+        result
+    }
+
     /// Writes a sibling in place of all that a cell holds, if the entity is as it should be.
     pub(crate) fn put(
         &mut self,
@@ -440,6 +462,21 @@ impl<'a, T: Crdt> Edit<'a, T> {
         payload: Option<Payload>,
         condition: impl FnOnce(Cells<'_>) -> Result<Go, EditError>,
     ) -> Result<Option<Dot>, EditError> {
+        let written = self.put_unfollowed(entity, field, payload, condition)?;
+        Ok(written.map(|(dot, touched)| {
+            self.made += 1;
+            self.follow(touched);
+            dot
+        }))
+    }
+
+    fn put_unfollowed(
+        &mut self,
+        entity: Entity,
+        field: &[u8],
+        payload: Option<Payload>,
+        condition: impl FnOnce(Cells<'_>) -> Result<Go, EditError>,
+    ) -> Result<Option<(Dot, Touched)>, EditError> {
         let (len, limit) = (field.len(), MAX_FIELD_LEN);
         if len > limit {
             return Err(EditError::KeyTooLong { path: None, len, limit });
@@ -450,7 +487,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
         }
         let author = &mut *self.author;
         let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
-        let written: Result<_, EditError> = self.target.state_mut().change(entity, |changing| {
+        self.target.state_mut().change(entity, |changing| {
             let go = condition(changing.cells())?;
             if go == Go::No {
                 return Ok(None);
@@ -464,17 +501,12 @@ impl<'a, T: Crdt> Edit<'a, T> {
             let mut touched = changing.replace(&field, next);
             touched.is_alone = go == Go::Alone;
             Ok(Some((dot, touched)))
-        });
-        Ok(written?.map(|(dot, touched)| {
-            self.made += 1;
-            self.follow(touched);
-            dot
-        }))
+        })
     }
 
     fn follow(&mut self, touched: Touched) {
         self.target.follow(&touched);
-        self.log.push(touched, self.target);
+        self.log.push_all([touched], self.target);
     }
 }
 
@@ -489,7 +521,8 @@ const SHORT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Log<T> {
     changes: Vec<Before>,
-    snapshot: Option<T>,
+    /// What the target was after so many changes.
+    snapshot: Option<(T, usize)>,
     /// True if changes are kept after the snapshot too: for the journal.
     pub(crate) keeps_all: bool,
 }
@@ -501,13 +534,13 @@ impl<T> Default for Log<T> {
 }
 
 impl<T: Crdt> Log<T> {
-    /// Adds a change that the target has just followed.
-    pub(crate) fn push(&mut self, touched: Touched, target: &T) {
+    /// Adds changes that the target has just followed.
+    pub(crate) fn push_all(&mut self, touched: impl IntoIterator<Item = Touched>, target: &T) {
         if self.snapshot.is_none() || self.keeps_all {
-            self.changes.push(touched.into_before());
+            self.changes.extend(touched.into_iter().map(Touched::into_before));
         }
-        if self.snapshot.is_none() && self.changes.len() == SHORT {
-            self.snapshot = Some(target.clone());
+        if self.snapshot.is_none() && self.changes.len() >= SHORT {
+            self.snapshot = Some((target.clone(), self.changes.len()));
         }
     }
 
@@ -518,9 +551,9 @@ impl<T: Crdt> Log<T> {
 
     /// Makes a target what it was before the first change, but for its version.
     pub(crate) fn undo(&mut self, target: &mut T) {
-        if let Some(snapshot) = self.snapshot.take() {
+        if let Some((snapshot, changes)) = self.snapshot.take() {
             *target = snapshot;
-            self.changes.truncate(SHORT);
+            self.changes.truncate(changes);
         }
         if is(Bug::UndoForwards) {
             self.changes.reverse();

@@ -1,0 +1,281 @@
+//! Moving nodes in trees.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Stamp;
+use crate::error::EditError;
+use crate::graph::Graph;
+use crate::graph::keys::{self, Owner, PLACES, tree_of};
+use crate::graph::tree::claims::{Claim, Claims, Placing, Spot};
+use crate::graph::tree::index::claims_in;
+use crate::graph::tree::read::Tree;
+use crate::id::{Dot, NodeId};
+use crate::kernel::{Crdt, Edit, Field};
+use crate::position::{EASY_STEPS, MAX_STEPS, Neighbour, Position, between};
+
+/// A place in a tree, as it shows now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TreePlace {
+    /// The first at the top.
+    First,
+    /// The last at the top.
+    Last,
+    /// The first child of a node.
+    FirstIn(NodeId),
+    /// The last child of a node.
+    LastIn(NodeId),
+    /// Beside a node, before it.
+    Before(NodeId),
+    /// Beside a node, after it.
+    After(NodeId),
+}
+
+/// A tree of a graph, to edit. Made by [`Edit::tree_mut`].
+pub struct TreeMut<'e, 'a> {
+    edit: &'e mut Edit<'a, Graph>,
+    name: String,
+    field: Field,
+}
+
+impl<'a> Edit<'a, Graph> {
+    /// A tree by name, to edit: see [`Tree`]. It need not be made, and is gone once no node has a place in it.
+    pub fn tree_mut(&mut self, name: &str) -> TreeMut<'_, 'a> {
+        TreeMut { edit: self, name: name.to_owned(), field: Field::new(&keys::place_in(name)) }
+    }
+
+    /// Before a node goes: writes down what would jump because of it, in each tree. See [`TreeMut::put`].
+    pub(in crate::graph) fn keep_tree_without(&mut self, node: NodeId) -> Result<(), EditError> {
+        let cells = self.state().cells(keys::node(node)).into_iter();
+        let places = cells.flat_map(|cells| cells.with_prefix(PLACES)).filter(|(_, sibling)| sibling.is_live());
+        let mut fields: Vec<Field> = places.map(|(field, _)| field.clone()).collect();
+        fields.dedup();
+        fields.into_iter().try_for_each(|field| keep_others(self, &field, node, &Claims::new(), None))
+    }
+}
+
+impl TreeMut<'_, '_> {
+    /// Puts a node that is there somewhere in the tree, or moves it there with all that is under it. One write.
+    ///
+    /// The node shows there at once, and no other moves. If the node is in a [circle](crate::ConflictKind::Circle) that was broken
+    /// elsewhere, what would jump because of that is written down where it shows, one write each. So it is for a place between two
+    /// siblings that was split 256 times in a row, ever deeper: these siblings are put anew where they are.
+    ///
+    /// O(log n), and O(depth) to see that the place is not under the node itself.
+    ///
+    /// # Errors
+    ///
+    /// The node, or the parent, is not there ([`EditError::NoNode`]); a sibling has no place ([`EditError::NotInTree`]); or the place is
+    /// under the node ([`EditError::UnderItself`]).
+    ///
+    /// ```
+    /// use driftless::{Graph, Replica, TreePlace};
+    /// let mut replica = Replica::<Graph>::new();
+    /// replica.edit(|g| {
+    ///     let [plan, tea, cake] = [g.add_node("plan")?, g.add_node("tea")?, g.add_node("cake")?];
+    ///     let mut tree = g.tree_mut("outline");
+    ///     tree.put(plan, TreePlace::Last)?;
+    ///     tree.put(tea, TreePlace::LastIn(plan))?;
+    ///     tree.put(cake, TreePlace::Before(tea))?;
+    ///     let under_plan: Vec<_> = tree.read().children(plan).collect();
+    ///     assert_eq!(under_plan, [cake, tea]);
+    ///     assert!(tree.put(plan, TreePlace::LastIn(tea)).is_err());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn put(&mut self, node: NodeId, place: TreePlace) -> Result<(), EditError> {
+        self.edit.require(Owner::Node(node))?;
+        let (parent, sibling) = match place {
+            TreePlace::First | TreePlace::Last => (None, None),
+            TreePlace::FirstIn(parent) | TreePlace::LastIn(parent) => {
+                self.edit.require(Owner::Node(parent))?;
+                (Some(parent), None)
+            }
+            TreePlace::Before(sibling) | TreePlace::After(sibling) => {
+                let spot = self.read().spot(sibling);
+                let not_there = || EditError::NotInTree { tree: self.name.clone(), node: sibling };
+                (spot.ok_or_else(not_there)?.parent, Some(sibling))
+            }
+        };
+        let tree = self.read();
+        if let Some(parent) = parent
+            && (parent == node || tree.ancestors(parent).any(|above| above == node))
+        {
+            return Err(EditError::UnderItself { tree: self.name.clone(), node, parent });
+        }
+        if sibling == Some(node) {
+            return Ok(());
+        }
+        let (before, after) = match place {
+            TreePlace::First | TreePlace::FirstIn(_) => (None, tree.beside(parent, None, true, node)),
+            TreePlace::Last | TreePlace::LastIn(_) => (tree.beside(parent, None, false, node), None),
+            TreePlace::Before(sibling) => (tree.beside(parent, Some(sibling), false, node), Some(sibling)),
+            TreePlace::After(sibling) => (Some(sibling), tree.beside(parent, Some(sibling), true, node)),
+        };
+        // The first place has no position, the last position nothing behind it.
+        let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
+        let anywhere = Claim { spot: Spot::new(parent, &[]), rank };
+        let mut then: Claims = [anywhere].into_iter().collect();
+        then.extend(self.claim(node).map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
+        keep_others(self.edit, &self.field, node, &then, Some(parent))?;
+        self.write_between(node, parent, before, after)
+    }
+
+    /// Takes a node out of the tree: it stays in the graph, and what is under it stays under it. Returns whether it had a place; if
+    /// not, nothing is written. A move elsewhere at the same time beats it.
+    pub fn take_out(&mut self, node: NodeId) -> Result<bool, EditError> {
+        if !self.read().contains(node) {
+            return Ok(false);
+        }
+        keep_others(self.edit, &self.field, node, &Claims::new(), None)?;
+        self.edit.erase(keys::node(node), self.field.as_bytes())
+    }
+
+    /// Deletes a node and all that shows under it from the graph: one write each. Returns how many were there.
+    ///
+    /// What somebody puts under one of them at the same time stays, as an [orphan](Tree::orphans). Their edges dangle: see
+    /// [`remove_node`](Edit::remove_node), which leaves what is under a node as orphans.
+    pub fn remove_with_descendants(&mut self, node: NodeId) -> Result<usize, EditError> {
+        let under: Vec<NodeId> = self.read().walk_from(node).map(|step| step.node).collect();
+        // From below: what is deleted is under nothing that is missing meanwhile.
+        under.into_iter().rev().try_fold(0, |gone, node| Ok(gone + usize::from(self.edit.remove_node(node)?)))
+    }
+
+    /// The tree as it is now, with what this edit has done.
+    pub fn read(&self) -> Tree<'_> {
+        self.edit.tree_in(self.field.as_bytes())
+    }
+
+    /// The claim that a node follows.
+    fn claim(&self, node: NodeId) -> Option<Claim> {
+        let (mut claims, passed_over) = self.edit.tree_claims(&self.field, node);
+        (passed_over < claims.len()).then(|| claims.swap_remove(passed_over))
+    }
+
+    fn neighbour(&self, node: NodeId) -> Option<Neighbour> {
+        let claim = self.claim(node)?;
+        Some(Neighbour { position: claim.spot.position()?, dot: claim.rank.1 })
+    }
+
+    fn write_between(
+        &mut self,
+        node: NodeId,
+        parent: Option<NodeId>,
+        before: Option<NodeId>,
+        after: Option<NodeId>,
+    ) -> Result<(), EditError> {
+        let mut places = self.positions(before, after, 1)?.into_iter().zip([node]).collect::<Vec<_>>();
+        if places.iter().any(|(position, _)| position.depth() > MAX_STEPS) {
+            places = self.lifted(node, before, after)?;
+        }
+        for (position, node) in places {
+            let from = self.claim(node).map(|claim| (claim.spot, claim.rank.0));
+            let position = position.to_bytes().ok_or_else(|| EditError::abort("no position is left there"))?;
+            let placing = Placing { spot: Spot::new(parent, &position), from };
+            self.edit.write_to(Owner::Node(node), self.field.as_bytes(), placing.to_payload())?;
+        }
+        Ok(())
+    }
+
+    /// Positions between two siblings for nodes that are written next.
+    fn positions(
+        &mut self,
+        before: Option<NodeId>,
+        after: Option<NodeId>,
+        len: usize,
+    ) -> Result<Vec<Position>, EditError> {
+        let writer = self.edit.writer()?;
+        let next = Dot { writer, counter: self.edit.last_counter() + 1 };
+        let [a, b] = [before, after].map(|sibling| sibling.and_then(|node| self.neighbour(node)));
+        Ok(between(a.as_ref(), b.as_ref(), None, next, len))
+    }
+
+    /// Positions of few steps for a node and for the siblings around it whose positions have many.
+    fn lifted(
+        &mut self,
+        node: NodeId,
+        before: Option<NodeId>,
+        after: Option<NodeId>,
+    ) -> Result<Vec<(Position, NodeId)>, EditError> {
+        let tree = self.read();
+        let is_deep = |of: &NodeId| {
+            let position = tree.spot(*of).and_then(Spot::position);
+            position.is_some_and(|position| position.depth() > EASY_STEPS)
+        };
+        let mut ways = [(before, false), (after, true)].map(|(first, is_after)| {
+            let next = |at: &NodeId| tree.beside(tree.parent(*at), Some(*at), is_after, node);
+            let mut beside = std::iter::successors(first, next).peekable();
+            let deep: Vec<NodeId> = std::iter::from_fn(|| beside.next_if(|at| is_deep(at))).collect();
+            (deep, beside.next())
+        });
+        ways[0].0.reverse();
+        let [(left, before), (right, after)] = ways;
+        let nodes: Vec<NodeId> = left.into_iter().chain([node]).chain(right).collect();
+        Ok(self.positions(before, after, nodes.len())?.into_iter().zip(nodes).collect())
+    }
+}
+
+impl std::fmt::Debug for TreeMut<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TreeMut").field("name", &self.name).field("tree", &self.read()).finish()
+    }
+}
+
+/// Of so many displaced nodes those are found which a move would make jump; of more, all are written down.
+const FEW: usize = 64;
+
+/// Writes down where they show the nodes that would show elsewhere if the claims of a node were these: a circle that it is in, and
+/// that was broken elsewhere, would be none.
+///
+/// `parent` is where the node is to show then; without it, it need not.
+fn keep_others(
+    edit: &mut Edit<'_, Graph>,
+    field: &Field,
+    node: NodeId,
+    then: &Claims,
+    parent: Option<Option<NodeId>>,
+) -> Result<(), EditError> {
+    let tree = edit.tree_in(field.as_bytes());
+    let Some((index, knot)) = tree.index().and_then(|index| Some((index, index.knot(node)?))) else { return Ok(()) };
+    let displaced: Vec<NodeId> = knot.iter().copied().filter(|n| index.claims_passed_over(*n) > 0 && *n != node).collect();
+    let mut kept: BTreeMap<NodeId, Spot> = BTreeMap::new();
+    for round in 0.. {
+        let mut trial = index.clone();
+        let changed: Vec<NodeId> = kept.keys().copied().chain([node]).collect();
+        trial.change(&changed, |other| match kept.get(&other) {
+            _ if other == node => then.clone(),
+            // Nothing contests what is written down.
+            Some(spot) => claims_in(edit.state(), field, other)
+                .first()
+                .map(|claim| Claim { spot: spot.clone(), rank: claim.rank })
+                .into_iter()
+                .collect(),
+            None => claims_in(edit.state(), field, other),
+        });
+        let shows = |node: NodeId| trial.shown(node).flatten();
+        let is_moved = |other: &&NodeId| match kept.get(*other) {
+            Some(spot) => shows(**other) != Some(spot),
+            None => trial.shown(**other) != index.shown(**other),
+        };
+        let others = knot.iter().filter(|other| **other != node);
+        let is_settled = others.filter(is_moved).next().is_none()
+            && parent.is_none_or(|parent| shows(node).is_some_and(|spot| spot.parent == parent));
+        if is_settled {
+            break;
+        }
+        let moved: Vec<NodeId> = displaced.iter().filter(is_moved).copied().collect();
+        // Each round looks at the whole knot: what would not be found soon is not looked for.
+        let is_enough = round < 2 && displaced.len() <= FEW && moved.iter().any(|other| !kept.contains_key(other));
+        let more = if is_enough { &moved } else { &displaced };
+        let before = kept.len();
+        // What is detached shows at the top from now on.
+        let name = tree_of(field).unwrap_or_default();
+        kept.extend(more.iter().filter_map(|other| Some((*other, edit.shown_place(name, *other)?.spot))));
+        if kept.len() == before {
+            break;
+        }
+    }
+    let payload = |spot| Placing { spot, from: None }.to_payload();
+    // Together, since each of them has the tree look at the whole knot.
+    edit.write_all(kept.into_iter().map(|(other, spot)| (keys::node(other), field.clone(), payload(spot))))
+}

@@ -1,0 +1,105 @@
+//! Positions: keys that sort as what they are keys of is ordered, between any two of which there is room for more.
+//!
+//! A position holds all that its order depends on. So order is a function of what is alive, nothing dead is needed for it, and a
+//! tombstone may go at any moment.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `bytes` | the spelling of a position, which sorts as it does |
+//! | `place` | the positions that what is put between two neighbours gets |
+
+mod bytes;
+mod place;
+
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::id::{Dot, WriterId};
+
+pub(crate) use place::{EASY_STEPS, Neighbour, between};
+
+/// The most steps that a position has.
+pub(crate) const MAX_STEPS: usize = 256;
+
+/// The side of what was put after an element, in the gap behind it: before what was put [`BEFORE`] the next one.
+const AFTER: i64 = 0;
+const BEFORE: i64 = 1;
+
+/// A place in an order: a list of steps, compared step by step; one that is the beginning of another comes first.
+///
+/// A *bunch* is a line of integers. It hangs in a gap of its parent's line (the gap of `o` lies between `o` and `o + 1`) and is
+/// named by its side there and its tag. All steps but the last say in which gap the next bunch hangs; the last says where on
+/// its own line the element is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Position(SmallVec<[Step; 2]>);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Step {
+    side: i64,
+    tag: u32,
+    offset: i64,
+}
+
+impl Position {
+    /// The number of steps; each costs some five bytes.
+    pub(crate) fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The last step, and those above it. A position has at least one.
+    fn split(&self) -> (&[Step], Step) {
+        match self.0.split_last() {
+            Some((last, above)) => (above, *last),
+            None => (&[], Step { side: AFTER, tag: 0, offset: 0 }),
+        }
+    }
+
+    /// Whether another lies on this one's line, or hangs from it.
+    fn has_on_line(&self, other: &Self) -> bool {
+        let (above, last) = self.split();
+        other.0.len() > above.len()
+            && other.0[..above.len()] == *above
+            && (other.0[above.len()].side, other.0[above.len()].tag) == (last.side, last.tag)
+    }
+
+    /// Whether another was put after this one: to its right on the far half of the line, or hanging from it.
+    fn is_followed_by(&self, other: &Self) -> bool {
+        if !self.has_on_line(other) {
+            return false;
+        }
+        let (above, last) = self.split();
+        let hangs = |at: usize| {
+            other.0[at].offset == last.offset && other.0.get(at + 1).is_some_and(|step| step.side <= AFTER)
+        };
+        last.offset >= 0 || hangs(above.len())
+    }
+
+    /// The same line at other offsets.
+    fn along(&self, first: i64, len: usize) -> Vec<Self> {
+        (0..).map(|k| self.with_last(first.saturating_add(k))).take(len).collect()
+    }
+
+    fn with_last(&self, offset: i64) -> Self {
+        let mut steps = self.0.clone();
+        steps.iter_mut().next_back().into_iter().for_each(|last| last.offset = offset);
+        Self(steps)
+    }
+
+    /// A new bunch that hangs in a gap of this one's line.
+    fn hang(&self, gap: i64, side: i64, tag: u32, len: usize) -> Vec<Self> {
+        let mut bunch = self.with_last(gap);
+        bunch.0.push(Step { side, tag, offset: 0 });
+        bunch.along(0, len)
+    }
+}
+
+/// The tag of the bunch that a dot begins: it need only differ from those of bunches that are put into the same gap concurrently.
+fn tag(start: Dot) -> u32 {
+    let mut bytes = [0; WriterId::LEN + 8];
+    bytes[..WriterId::LEN].copy_from_slice(start.writer.as_bytes());
+    bytes[WriterId::LEN..].copy_from_slice(&start.counter.to_be_bytes());
+    (xxh3_64(&bytes) & u64::from(MAX_TAG)) as u32
+}
+
+/// Thirty bits.
+const MAX_TAG: u32 = (1 << 30) - 1;
