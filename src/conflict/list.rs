@@ -210,7 +210,13 @@ impl<'a> Source<'a> {
     }
 
     /// A node that was moved to several places of a tree. If it does not show at the latest, it is in a circle.
-    fn moved(self, entity: Entity, field: &'a Field, siblings: Vec<SiblingRef<'a>>, dots: Dots) -> Option<Conflict<'a>> {
+    fn moved(
+        self,
+        entity: Entity,
+        field: &'a Field,
+        siblings: Vec<SiblingRef<'a>>,
+        dots: Dots,
+    ) -> Option<Conflict<'a>> {
         let (graph, tree) = (self.graph?, tree_of(field)?);
         let placings = siblings.iter().filter_map(|s| Some((*s, Placing::of(s.payload?)?)));
         let places: Vec<_> = placings.map(|(sibling, placing)| (placing.spot, sibling)).collect();

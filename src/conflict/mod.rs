@@ -287,7 +287,9 @@ impl fmt::Display for Content<'_> {
             Self::Label(label) => write!(f, "label {label:?}"),
             Self::LaterText(model) => write!(f, "a later text of the vector by {}", Escaped(model.name())),
             Self::Edge { source, edge_type, target } => write!(f, "{source} --{}--> {target}", Escaped(edge_type)),
-            Self::Place { tree, parent: Some(parent) } => write!(f, "under node {parent} in the tree {}", Escaped(tree)),
+            Self::Place { tree, parent: Some(parent) } => {
+                write!(f, "under node {parent} in the tree {}", Escaped(tree))
+            }
             Self::Place { tree, parent: None } => write!(f, "at the top of the tree {}", Escaped(tree)),
             Self::Unknown => f.write_str("something of a later version"),
         }

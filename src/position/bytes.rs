@@ -138,7 +138,12 @@ mod tests {
     fn number() -> impl Strategy<Value = i64> {
         // Near each length of a number.
         let near = |bits: u32| (1i64 << bits) - 40..(1i64 << bits) + 9000;
-        prop_oneof![-3i64..4, -9000i64..9000, (5u32..47).prop_flat_map(near), (5u32..47).prop_flat_map(near).prop_map(|n| -n)]
+        prop_oneof![
+            -3i64..4,
+            -9000i64..9000,
+            (5u32..47).prop_flat_map(near),
+            (5u32..47).prop_flat_map(near).prop_map(|n| -n)
+        ]
     }
 
     fn position() -> impl Strategy<Value = Position> {

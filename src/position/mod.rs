@@ -68,9 +68,8 @@ impl Position {
             return false;
         }
         let (above, last) = self.split();
-        let hangs = |at: usize| {
-            other.0[at].offset == last.offset && other.0.get(at + 1).is_some_and(|step| step.side <= AFTER)
-        };
+        let hangs =
+            |at: usize| other.0[at].offset == last.offset && other.0.get(at + 1).is_some_and(|step| step.side <= AFTER);
         last.offset >= 0 || hangs(above.len())
     }
 

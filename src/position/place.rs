@@ -4,6 +4,7 @@
 //! merging or reading. Two things bind: a place lies between its neighbours, and none is used twice. The second follows from
 //! offsets, which are distances of dots, since only its maker lengthens a bunch.
 
+use crate::bugs::{Bug, is};
 use crate::id::Dot;
 use crate::position::{AFTER, BEFORE, Position, Step, tag};
 
@@ -81,7 +82,8 @@ impl Writer {
         let (_, last) = element.position.split();
         let counter = element.dot.counter.checked_sub(last.offset.unsigned_abs())?;
         let start = Dot { counter, ..element.dot };
-        (element.dot.writer == self.next.writer && last.tag == tag(start)).then_some(counter)
+        let is_own = element.dot.writer == self.next.writer && last.tag == tag(start);
+        (is_own || is(Bug::AnyoneLengthens)).then_some(counter)
     }
 
     /// The distance of the next dot from the one that began the bunch of an element, if this writer made the bunch.
@@ -112,7 +114,10 @@ impl Writer {
         let is_end = len == 1 && last.offset <= 0 && !a.is_some_and(|a| b.position.has_on_line(&a.position));
         match self.distance(b).filter(|_| is_end) {
             Some(distance) => b.position.along(-distance, len),
-            None => b.position.hang(last.offset.saturating_sub(1), BEFORE, self.tag, len),
+            None => {
+                let side = if is(Bug::BeforeAsAfter) { AFTER } else { BEFORE };
+                b.position.hang(last.offset.saturating_sub(1), side, self.tag, len)
+            }
         }
     }
 
@@ -122,7 +127,8 @@ impl Writer {
         let deepest = a.map_or(0, Position::depth).max(b.map_or(0, Position::depth));
         for depth in 0..deepest {
             for (beside, way) in [(a, 1), (b, -1)] {
-                let Some((above, step)) = beside.and_then(|beside| Some((&beside.0[..depth], beside.0.get(depth)?))) else {
+                let Some((above, step)) = beside.and_then(|beside| Some((&beside.0[..depth], beside.0.get(depth)?)))
+                else {
                     continue;
                 };
                 let mut high = Position(above.into());

@@ -26,6 +26,8 @@ mod suite;
 #[allow(dead_code, reason = "it counts for the simulator's own tests")]
 #[path = "../simulator/tally.rs"]
 mod tally;
+#[path = "../support/tree.rs"]
+mod tree;
 #[path = "../simulator/truth.rs"]
 mod truth;
 #[path = "../simulator/world.rs"]
@@ -60,7 +62,7 @@ macro_rules! of_each {
     };
 }
 
-const ORACLES: [Oracle; 10] = [
+const ORACLES: [Oracle; 11] = [
     Oracle { name: "versions", cases: 300, judge: of_each!(versions) },
     Oracle { name: "laws", cases: 300, judge: of_each!(laws) },
     Oracle { name: "mutation", cases: 300, judge: of_each!(mutation) },
@@ -68,6 +70,7 @@ const ORACLES: [Oracle; 10] = [
     Oracle { name: "derived", cases: 300, judge: of_each!(derived) },
     Oracle { name: "codec", cases: 60, judge: of_each!(codec) },
     Oracle { name: "kit", cases: 300, judge: suite::kit },
+    Oracle { name: "trees", cases: 600, judge: suite::trees },
     Oracle { name: "explorer", cases: 2, judge: suite::explorer },
     Oracle { name: "sessions", cases: 12, judge: sessions::judge },
     Oracle { name: "simulator", cases: 60, judge: suite::simulator },

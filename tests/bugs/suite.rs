@@ -1,6 +1,6 @@
 //! The suite as it is: the test kit, the explorer and the simulator, with all their checks at once.
 
-use driftless::testing::{Model, Raw, RawOp, Scope, Step, replay, schedules, try_explore};
+use driftless::testing::{Model, Raw, RawOp, Scope, replay, schedules, try_explore};
 use driftless::{GCounter, LwwRegister};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -9,16 +9,20 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::graph::{self, Thing};
 use crate::oracles::Verdict;
 use crate::subjects::{Judged, Op};
-use crate::world;
+use crate::{tree, world};
 
-/// One schedule of the kit, without making it shorter if it fails.
-fn schedule<M: Model>(seed: u64, ops: impl Strategy<Value = M::Op>) -> Verdict {
+/// What a strategy draws by a seed.
+fn drawn<S: Strategy>(seed: u64, strategy: S) -> Result<S::Value, String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let steps: Vec<Step<M::Op>> = schedules(ops).new_tree(&mut runner).map_err(|why| why.to_string())?.current();
-    replay::<M>(&steps).map(drop)
+    Ok(strategy.new_tree(&mut runner).map_err(|why| why.to_string())?.current())
+}
+
+/// One schedule of the kit, without making it shorter if it fails.
+fn schedule<M: Model>(seed: u64, ops: impl Strategy<Value = M::Op>) -> Verdict {
+    replay::<M>(&drawn(seed, schedules(ops))?).map(drop)
 }
 
 pub(crate) fn kit(seed: u64) -> Verdict {
@@ -43,6 +47,10 @@ pub(crate) fn kit(seed: u64) -> Verdict {
         3 => schedule::<Judged<LwwRegister<u8>>>(seed, register),
         _ => schedule::<Judged<GCounter>>(seed, register),
     }
+}
+
+pub(crate) fn trees(seed: u64) -> Verdict {
+    tree::play(&drawn(seed, tree::acts())?).map(drop)
 }
 
 /// Every schedule of a few steps: of two replicas, then of three.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::error::EditError;
 use crate::graph::Graph;
@@ -49,7 +50,7 @@ impl<'a> Edit<'a, Graph> {
         let places = cells.flat_map(|cells| cells.with_prefix(PLACES)).filter(|(_, sibling)| sibling.is_live());
         let mut fields: Vec<Field> = places.map(|(field, _)| field.clone()).collect();
         fields.dedup();
-        fields.into_iter().try_for_each(|field| keep_others(self, &field, node, &Claims::new(), None))
+        fields.into_iter().try_for_each(|field| keep_others(self, &field, node, &Claims::new()))
     }
 }
 
@@ -117,8 +118,8 @@ impl TreeMut<'_, '_> {
         let anywhere = Claim { spot: Spot::new(parent, &[]), rank };
         let mut then: Claims = [anywhere].into_iter().collect();
         then.extend(self.claim(node).map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
-        keep_others(self.edit, &self.field, node, &then, Some(parent))?;
-        self.write_between(node, parent, before, after)
+        keep_others(self.edit, &self.field, node, &then)?;
+        self.write_between((node, was), parent, before, after)
     }
 
     /// Takes a node out of the tree: it stays in the graph, and what is under it stays under it. Returns whether it had a place; if
@@ -127,7 +128,7 @@ impl TreeMut<'_, '_> {
         if !self.read().contains(node) {
             return Ok(false);
         }
-        keep_others(self.edit, &self.field, node, &Claims::new(), None)?;
+        keep_others(self.edit, &self.field, node, &Claims::new())?;
         self.edit.erase(keys::node(node), self.field.as_bytes())
     }
 
@@ -157,19 +158,22 @@ impl TreeMut<'_, '_> {
         Some(Neighbour { position: claim.spot.position()?, dot: claim.rank.1 })
     }
 
+    /// Puts a node, with the claim that it followed, between two siblings.
     fn write_between(
         &mut self,
-        node: NodeId,
+        (moved, was): (NodeId, Option<Claim>),
         parent: Option<NodeId>,
         before: Option<NodeId>,
         after: Option<NodeId>,
     ) -> Result<(), EditError> {
-        let mut places = self.positions(before, after, 1)?.into_iter().zip([node]).collect::<Vec<_>>();
+        let mut places = self.positions(before, after, 1)?.into_iter().zip([moved]).collect::<Vec<_>>();
         if places.iter().any(|(position, _)| position.depth() > MAX_STEPS) {
-            places = self.lifted(node, before, after)?;
+            places = self.lifted(moved, before, after)?;
         }
         for (position, node) in places {
-            let from = self.claim(node).map(|claim| (claim.spot, claim.rank.0));
+            let from = if node == moved { was.clone() } else { self.claim(node) };
+            let from = from.filter(|_| !is(Bug::MoveForgetsFrom));
+            let from = from.map(|claim| (claim.spot, claim.rank.0));
             let position = position.to_bytes().ok_or_else(|| EditError::abort("no position is left there"))?;
             let placing = Placing { spot: Spot::new(parent, &position), from };
             self.edit.write_to(Owner::Node(node), self.field.as_bytes(), placing.to_payload())?;
@@ -225,19 +229,15 @@ impl std::fmt::Debug for TreeMut<'_, '_> {
 const FEW: usize = 64;
 
 /// Writes down where they show the nodes that would show elsewhere if the claims of a node were these: a circle that it is in, and
-/// that was broken elsewhere, would be none.
-///
-/// `parent` is where the node is to show then; without it, it need not.
-fn keep_others(
-    edit: &mut Edit<'_, Graph>,
-    field: &Field,
-    node: NodeId,
-    then: &Claims,
-    parent: Option<Option<NodeId>>,
-) -> Result<(), EditError> {
+/// that was broken elsewhere, would be none. And those because of which it would not show at the first of its claims.
+fn keep_others(edit: &mut Edit<'_, Graph>, field: &Field, node: NodeId, then: &Claims) -> Result<(), EditError> {
+    if is(Bug::MovesOthers) {
+        return Ok(());
+    }
     let tree = edit.tree_in(field.as_bytes());
     let Some((index, knot)) = tree.index().and_then(|index| Some((index, index.knot(node)?))) else { return Ok(()) };
-    let displaced: Vec<NodeId> = knot.iter().copied().filter(|n| index.claims_passed_over(*n) > 0 && *n != node).collect();
+    let displaced: Vec<NodeId> =
+        knot.iter().copied().filter(|n| index.claims_passed_over(*n) > 0 && *n != node).collect();
     let mut kept: BTreeMap<NodeId, Spot> = BTreeMap::new();
     for round in 0.. {
         let mut trial = index.clone();
@@ -257,10 +257,8 @@ fn keep_others(
             Some(spot) => shows(**other) != Some(spot),
             None => trial.shown(**other) != index.shown(**other),
         };
-        let others = knot.iter().filter(|other| **other != node);
-        let is_settled = others.filter(is_moved).next().is_none()
-            && parent.is_none_or(|parent| shows(node).is_some_and(|spot| spot.parent == parent));
-        if is_settled {
+        let mut others = knot.iter().filter(|other| **other != node);
+        if trial.claims_passed_over(node) == 0 && !others.any(|other| is_moved(&other)) {
             break;
         }
         let moved: Vec<NodeId> = displaced.iter().filter(is_moved).copied().collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use im::{OrdMap, OrdSet};
 
+use crate::bugs::{Bug, is};
 use crate::graph::keys::{self, PLACES, node as node_entity, tree_of};
 use crate::graph::tree::circles::Breaking;
 use crate::graph::tree::claims::{Claims, Spot, claims};
@@ -78,7 +79,8 @@ impl Trees {
         let is_same = self.trees.len() == fresh.trees.len()
             && self.trees.iter().zip(&fresh.trees).all(|((field, ours), (other, theirs))| {
                 field == other
-                    && (&ours.shown, &ours.children, &ours.unplaced) == (&theirs.shown, &theirs.children, &theirs.unplaced)
+                    && (&ours.shown, &ours.children, &ours.unplaced)
+                        == (&theirs.shown, &theirs.children, &theirs.unplaced)
                     && (&ours.passed_over, &ours.detached) == (&theirs.passed_over, &theirs.detached)
                     && ours.passed_over.keys().all(|node| ours.knots.contains_key(node))
             });
@@ -180,7 +182,7 @@ impl TreeIndex {
     /// each node and claim of the knot.
     pub(super) fn change(&mut self, changed: &[NodeId], claims: impl Fn(NodeId) -> Claims) {
         let mut open: BTreeSet<NodeId> = changed.iter().copied().collect();
-        for node in changed {
+        for node in changed.iter().filter(|_| !is(Bug::CircleKept)) {
             for member in self.knots.get(node).cloned().iter().flat_map(|knot| knot.iter()) {
                 self.knots.remove(member);
                 open.extend(self.passed_over.remove(member).map(|_| *member));
