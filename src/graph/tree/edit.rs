@@ -113,11 +113,13 @@ impl TreeMut<'_, '_> {
             TreePlace::Before(sibling) => (tree.beside(parent, Some(sibling), false, node), Some(sibling)),
             TreePlace::After(sibling) => (Some(sibling), tree.beside(parent, Some(sibling), true, node)),
         };
-        // The first place has no position, the last position nothing behind it.
+        // The position follows from the dot, which comes once others are written down.
         let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
         let anywhere = Claim { spot: Spot::new(parent, &[]), rank };
         let mut then: Claims = [anywhere].into_iter().collect();
-        then.extend(self.claim(node).map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
+        // Once others are written down, it may show elsewhere already.
+        let was = self.claim(node);
+        then.extend(was.clone().map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
         keep_others(self.edit, &self.field, node, &then)?;
         self.write_between((node, was), parent, before, after)
     }
