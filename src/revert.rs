@@ -13,6 +13,8 @@ impl<T: Crdt> Edit<'_, T> {
     ///   same values as then and shows the same one, or holds nothing but that one, is not written.
     /// - An entity (a node, an edge) that was not there then is deleted, with one write. One that is there no longer comes
     ///   back first with its root and then with all that it held. Hidden survivors are hidden again.
+    /// - Nodes in a [tree](crate::Tree) get the places that showed then. Where these make a circle with others, which was broken then, it
+    ///   may be broken at another of its nodes.
     /// - A [`PnCounter`](crate::PnCounter) gets the difference added to this replica's own totals. A
     ///   [`GCounter`](crate::GCounter) that has grown cannot go back: [`EditError::OnlyGrows`].
     ///

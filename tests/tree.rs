@@ -310,6 +310,182 @@ fn several_trees_do_not_meet() {
     assert!(matches!(refused, Err(EditError::KeyTooLong { .. })));
 }
 
+/// The payload of a place, with where from and the stamp of that, as a stranger may spell it.
+fn place_of(parent: Option<NodeId>, position: &[u8], from: Option<(Option<NodeId>, u64)>) -> Payload {
+    let mut bytes = vec![u8::from(parent.is_some()) | u8::from(from.is_some()) << 1];
+    bytes.extend(parent.iter().flat_map(|parent| *parent.as_bytes()));
+    if let Some((parent, stamp)) = from {
+        bytes[0] |= u8::from(parent.is_some()) << 2;
+        bytes.extend(parent.iter().flat_map(|parent| *parent.as_bytes()));
+        bytes.extend(stamp.to_be_bytes());
+        bytes.extend([0, POSITION.len() as u8]);
+        bytes.extend(POSITION);
+    }
+    bytes.extend(position);
+    Payload::new(22, &bytes)
+}
+
+const POSITION: [u8; 5] = [0x40, 0, 0, 1, 0x80];
+
+fn forge(replica: &mut Replica<Graph>, n: u8, place: Payload) -> Delta {
+    let edit = |g: &mut driftless::Edit<'_, Graph>| {
+        g.add_node(&name(n))?;
+        g.write(Entity::new(1, *node(n).as_bytes()), b"\x05outline", place)
+    };
+    replica.edit(edit).unwrap().1
+}
+
+fn shown(replica: &Replica<Graph>) -> Vec<Option<NodeId>> {
+    (0..4).map(|n| replica.state().tree(TREE).parent(node(n))).collect()
+}
+
+/// A circle of which one that is written down for the sake of others is a part, too.
+#[test]
+fn what_is_written_down_does_not_give_way_itself() {
+    let (k, d, n) = (node(1), node(2), node(3));
+    let before = || {
+        let environment = TestEnvironment::new(5);
+        let clock = environment.clock();
+        let mut all = Replica::<Graph>::with_environment(environment);
+        let mut at = |time: u64, n: u8, of: Payload, seed: u64| {
+            let environment = TestEnvironment::new(seed);
+            environment.clock().store(2_000_000 + time, std::sync::atomic::Ordering::Relaxed);
+            let mut one = Replica::<Graph>::with_environment(environment);
+            let delta = forge(&mut one, n, of);
+            all.merge(&delta).unwrap();
+        };
+        clock.store(2_000_100, std::sync::atomic::Ordering::Relaxed);
+        let stamp = |time: u64| (2_000_000 + time) << 16;
+        // W: under K at 6, the top at 0; K: under D at 8, under N at 7, under D at 1; D: under K at 10, under W at 2; N: under K at 3.
+        at(6, 0, place_of(Some(k), &POSITION, Some((None, stamp(0)))), 11);
+        at(8, 1, place_of(Some(d), &POSITION, Some((Some(d), stamp(1)))), 12);
+        at(7, 1, place_of(Some(n), &POSITION, None), 13);
+        at(10, 2, place_of(Some(k), &POSITION, Some((Some(node(0)), stamp(2)))), 14);
+        at(3, 3, place_of(Some(k), &POSITION, Some((None, stamp(0)))), 15);
+        check(all.state(), 3).unwrap();
+        all
+    };
+    for (moved, take_out) in [(3, false), (3, true), (0, false), (1, false), (2, true)] {
+        let mut replica = before();
+        let (was, detached) = (shown(&replica), replica.state().tree(TREE).detached().count());
+        replica
+            .edit(|g| match take_out {
+                true => g.tree_mut(TREE).take_out(node(moved)).map(drop),
+                false => g.tree_mut(TREE).put(node(moved), TreePlace::Last),
+            })
+            .unwrap();
+        let mut expected = was.clone();
+        expected[usize::from(moved)] = None;
+        assert_eq!(shown(&replica), expected, "{moved} {take_out}");
+        assert!(replica.state().tree(TREE).detached().count() <= detached);
+        check(replica.state(), 4).unwrap();
+    }
+}
+
+/// Whatever is settled, all others stay where they show; and in the end nothing is left.
+#[test]
+fn settling_leaves_all_others_where_they_show() {
+    let mut a = replica(1);
+    for n in 0..3 {
+        put(&mut a, n, TreePlace::Last);
+    }
+    put(&mut a, 1, TreePlace::LastIn(node(2)));
+    let mut others: Vec<_> = (0..3).map(|i| a.fork_with(TestEnvironment::new(10 + i))).collect();
+    let first = put(&mut others[0], 1, TreePlace::LastIn(node(0)));
+    put(&mut others[1], 0, TreePlace::LastIn(node(1)));
+    others[2].merge(&first).unwrap();
+    put(&mut others[2], 2, TreePlace::LastIn(node(1)));
+    for other in &others {
+        a.merge(&other.complete()).unwrap();
+    }
+    let walked = a.state().tree(TREE).walk().count();
+    assert_eq!((walked, a.state().conflicts().count() > 0), (3, true));
+    let was = shown(&a);
+    let first = |a: &Replica<Graph>| a.state().conflicts().map(|conflict| conflict.id).next();
+    while let Some(id) = first(&a) {
+        a.edit(|g| g.resolve(id, Resolution::Confirm)).unwrap();
+        assert_eq!((shown(&a), a.state().tree(TREE).walk().count()), (was.clone(), walked));
+        check(a.state(), 5).unwrap();
+    }
+}
+
+#[test]
+fn concurrent_places_of_a_node_in_a_circle_are_listed_with_it() {
+    let mut a = replica(1);
+    for n in 0..4 {
+        put(&mut a, n, TreePlace::Last);
+    }
+    let mut others: Vec<_> = (0..4).map(|i| a.fork_with(TestEnvironment::new(10 + i))).collect();
+    // The later, the further ahead the clock.
+    let mut ids = Vec::new();
+    put(&mut others[0], 0, TreePlace::LastIn(node(3)));
+    put(&mut others[1], 3, TreePlace::LastIn(node(0)));
+    for other in &others[..2] {
+        a.merge(&other.complete()).unwrap();
+    }
+    ids.extend(a.state().conflicts().map(|conflict| (conflict.of, conflict.id)));
+    assert_eq!(ids.len(), 1);
+    let displaced = if a.state().tree(TREE).is_top(node(0)) { 0 } else { 3 };
+    put(&mut others[2], displaced, TreePlace::LastIn(node(1)));
+    a.merge(&others[2].complete()).unwrap();
+    let conflict = a.state().conflicts().find(|conflict| conflict.of == ids[0].0);
+    if let Some(conflict) = conflict {
+        assert_ne!(conflict.id, ids[0].1);
+        let places: Vec<_> = conflict.candidates.iter().map(|candidate| candidate.content.clone()).collect();
+        assert!(places.contains(&Content::Place { tree: TREE, parent: Some(node(1)) }), "{places:?}");
+    }
+    let stale = a.edit(|g| g.resolve(ids[0].1, Resolution::Confirm));
+    assert!(stale.is_err());
+}
+
+/// Forged, or of two bunches under one tag: positions that are equal, and one beyond which nothing can be spelled.
+#[test]
+fn between_equal_positions_there_is_room_once_they_are_put_anew() {
+    let mut least = vec![0x40, 0, 0, 0];
+    least.extend([0x01, 0, 0, 0, 0, 0, 0]);
+    for position in [POSITION.to_vec(), [0x40, 0, 0, 1, 0x7f].to_vec(), least] {
+        let mut a = replica(1);
+        for n in 1..4 {
+            forge(&mut a, n, place_of(None, &position, None));
+        }
+        let siblings: Vec<NodeId> = a.state().tree(TREE).tops().collect();
+        assert_eq!(siblings.len(), 3, "{position:?}");
+        put(&mut a, 4, TreePlace::After(siblings[0]));
+        put(&mut a, 5, TreePlace::Before(siblings[2]));
+        put(&mut a, 6, TreePlace::First);
+        put(&mut a, 7, TreePlace::Before(siblings[0]));
+        let found: Vec<NodeId> = a.state().tree(TREE).tops().collect();
+        let expected = [node(6), node(7), siblings[0], node(4), siblings[1], node(5), siblings[2]];
+        assert_eq!(found, expected, "{position:?}");
+        check(a.state(), 1).unwrap();
+    }
+}
+
+/// A circle that grows by one, though nobody in it has changed: old knots are joined, each once.
+#[test]
+fn a_large_circle_that_another_joins_is_looked_at_once() {
+    const MANY: u32 = 50_000;
+    let id = |n: u32| NodeId::from(u128::from(n).to_be_bytes());
+    let mut hostile = replica(1);
+    let place = |g: &mut driftless::Edit<'_, Graph>, n: u32, place: Payload| {
+        g.add_node(id(n))?;
+        g.write(Entity::new(1, *id(n).as_bytes()), b"\x05outline", place).map(drop)
+    };
+    let (_, circle) = hostile
+        .edit(|g| {
+            let missing = |n| (n == MANY - 1).then_some((Some(id(MANY)), 0));
+            (0..MANY).try_for_each(|n| place(g, n, place_of(Some(id((n + 1) % MANY)), &POSITION, missing(n))))
+        })
+        .unwrap();
+    let (_, joins) = hostile.edit(|g| place(g, MANY, place_of(Some(id(0)), &POSITION, None))).unwrap();
+    let mut victim = replica(2);
+    victim.merge(&circle).unwrap();
+    let started = Instant::now();
+    victim.merge(&joins).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    victim.state().check_invariants().unwrap();
+}
+
 /// What a peer may send: everybody in one circle, and each of their earlier places closes another.
 #[test]
 fn circles_of_a_hundred_thousand_nodes_are_broken_in_seconds() {

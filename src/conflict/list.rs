@@ -189,7 +189,11 @@ impl<'a> Source<'a> {
             None => ConflictKind::Detached { tree: tree.to_owned() },
         };
         let shown_first = claims.get(passed_over).into_iter().chain(&claims[..passed_over]);
-        let candidates: Vec<_> = shown_first.map(|claim| place(tree, claim)).collect();
+        // Concurrent places that it has not come to are in no other conflict.
+        let siblings = self.state.cells(Owner::Node(node).entity())?.live(field.as_bytes());
+        let siblings = siblings.filter(|sibling| sibling.payload.and_then(Placing::of).is_some()).count();
+        let others = claims.get(passed_over + 1..siblings).unwrap_or_default();
+        let candidates: Vec<_> = shown_first.chain(others).map(|claim| place(tree, claim)).collect();
         // A write that names two of the places counts twice: so the id tells how many do not show, which other nodes may change.
         let dots = candidates.iter().map(|candidate| candidate.dot).collect();
         self.conflict(kind, Owner::Node(node).entity(), Path::default(), candidates, dots)

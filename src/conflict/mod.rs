@@ -118,7 +118,7 @@ pub enum ConflictKind {
         tree: String,
     },
     /// Nodes were moved below each other: a circle, which its latest move does not close, so that the node of that move shows where
-    /// it was before. The first candidate is that place, the others those that do not show, from the latest.
+    /// it was before. The first candidate is that place, then come those that it gave up, from the latest, and its other concurrent places.
     Circle {
         /// The name of the tree.
         tree: String,
@@ -143,9 +143,10 @@ pub enum ConflictKind {
 pub struct Candidate<'a> {
     /// The content that was written.
     pub content: Content<'a>,
-    /// Which write it was; of several the latest.
+    /// Which write it was; of several the latest. Of a place that a node of a tree had before, the write that moved it away and
+    /// remembers that place.
     pub dot: Dot,
-    /// When, by its writer's clock.
+    /// When, by its writer's clock; of a place from before, when that was written.
     pub stamp: Stamp,
     /// The name of the device that it was written on, if it was [given one](crate::Replica::set_device).
     pub device: Option<&'a str>,

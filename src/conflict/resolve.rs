@@ -8,7 +8,7 @@ use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
-use crate::graph::{Graph, Owner, Restored, embedding_field, place_in};
+use crate::graph::{Graph, Owner, Placing, Restored, embedding_field, place_in};
 use crate::id::{ConflictId, Dot, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Entity, Own};
 use crate::kind::Kind;
@@ -142,6 +142,9 @@ macro_rules! resolving {
                     Outcome::Open => Ok(Resolved::Open),
                     Outcome::Shows(write) | Outcome::Write(write) => {
                         let plan = match write {
+                            Write::Place { tree, node, placing } => {
+                                return self.carry_out_whole(Whole::Place { tree, node, placing });
+                            }
                             Write::Plan(plan) => plan,
                             Write::Keep { place, kind, of } => {
                                 Plan::keeping(self.state().cells(entity), &place, kind, &of)
@@ -179,6 +182,9 @@ impl Edit<'_, Graph> {
             Whole::Delete(owner) => self.delete(owner.entity()).map(|_| Resolved::Settled),
             Whole::DeleteWithDescendants { tree, node } => {
                 self.tree_mut(&tree).remove_with_descendants(node).map(|_| Resolved::Settled)
+            }
+            Whole::Place { tree, node, placing } => {
+                self.tree_mut(&tree).put_as(node, placing).map(|()| Resolved::Settled)
             }
         }
     }
@@ -238,6 +244,12 @@ enum Write {
         kind: Kind,
         of: Vec<Kind>,
     },
+    /// Puts a node somewhere in a tree.
+    Place {
+        tree: String,
+        node: NodeId,
+        placing: Placing,
+    },
 }
 
 enum Whole<'v> {
@@ -248,6 +260,11 @@ enum Whole<'v> {
     DeleteWithDescendants {
         tree: String,
         node: NodeId,
+    },
+    Place {
+        tree: String,
+        node: NodeId,
+        placing: Placing,
     },
 }
 
@@ -383,24 +400,26 @@ impl<'c, 'a> Settling<'c, 'a> {
             Resolution::MergeFields => self.conflict.winner(),
             _ => self.chosen(resolution)?,
         };
-        let payload = chosen.and_then(|candidate| self.cells?.get(&field, candidate.dot)?.payload);
-        let Some(payload) = payload else {
+        let placing =
+            chosen.and_then(|candidate| self.cells?.get(&field, candidate.dot)?.payload).and_then(Placing::of);
+        let (Some(placing), Some(Owner::Node(node))) = (placing, self.conflict.of) else {
             return Err(self.does_not_fit(resolution, "there are places to choose from"));
         };
         let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
-        let plan = Write::Plan(Plan::of(field, payload.to_payload()));
-        Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
+        let write = Write::Place { tree: tree.to_owned(), node, placing };
+        Ok(if shows { Outcome::Shows(write) } else { Outcome::Write(write) })
     }
 
     /// Writes down where a node shows; at the top, if it shows nowhere. Everybody who sees the same writes the same.
     fn displaced<'v>(&self, tree: &str, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
-        let place = match (resolution, self.source.graph(), self.conflict.of) {
-            (Resolution::Confirm, Some(graph), Some(Owner::Node(node))) => graph.shown_place(tree, node),
-            _ => None,
-        };
-        let reason = "where the node shows can be confirmed, or the node put elsewhere";
-        let place = place.ok_or_else(|| self.does_not_fit(resolution, reason))?;
-        Ok(Outcome::Shows(Write::Plan(Plan::of(place_in(tree), place.to_payload()))))
+        match (resolution, self.source.graph(), self.conflict.of) {
+            (Resolution::Confirm, Some(graph), Some(Owner::Node(node)))
+                if let Some(placing) = graph.shown_place(tree, node) =>
+            {
+                Ok(Outcome::Shows(Write::Place { tree: tree.to_owned(), node, placing }))
+            }
+            _ => Err(self.does_not_fit(resolution, "where the node shows can be confirmed, or the node put elsewhere")),
+        }
     }
 
     fn kinds<'v>(&self, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {

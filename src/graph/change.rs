@@ -51,7 +51,8 @@ pub enum GraphChange {
     },
     /// The place of a node in a tree is another: it was put there, moved, taken out, or moved concurrently.
     ///
-    /// Where a circle comes or goes, another node than the one that was moved may show elsewhere: see
+    /// A node that comes or goes ([`NodeAdded`](Self::NodeAdded), [`NodeRemoved`](Self::NodeRemoved)) takes its place along without a change of
+    /// it. Where a circle comes or goes, another node than the one that was moved may show elsewhere: see
     /// [`ConflictKind::Circle`](crate::ConflictKind::Circle).
     Moved {
         /// The node.

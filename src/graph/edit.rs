@@ -36,8 +36,9 @@ impl<'a> Edit<'a, Graph> {
         Ok(id)
     }
 
-    /// Deletes a node: one write, whatever it holds. Its edges stay and dangle, and its children in a [tree](Graph::tree) are
-    /// [orphans](crate::Tree::orphans). Returns whether it was there; if not, nothing is written.
+    /// Deletes a node: one write, whatever it holds; and those of [`TreeMut::put`](crate::TreeMut::put) around circles that it is in. Its
+    /// edges stay and dangle, and its children in a [tree](Graph::tree) are [orphans](crate::Tree::orphans). Returns whether it was
+    /// there; if not, nothing is written.
     ///
     /// What others write to it concurrently is kept [hidden](Graph::hidden).
     pub fn remove_node(&mut self, id: NodeId) -> Result<bool, EditError> {

@@ -128,13 +128,13 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// and loaded again.
     fn follow(&mut self, touched: &Touched);
 
-    /// Follows all cells of one entity that a merge changed. As provided, one after the other; a type that looks at the entity
+    /// Follows all cells of one entity that a merge changed, or an edit that writes many at once. As provided, one after the other; a type that looks at the entity
     /// for each can look once.
     fn follow_all(&mut self, touched: &[Touched]) {
         touched.iter().for_each(|touched| self.follow(touched));
     }
 
-    /// Ends a merge of which every step has been [followed](Self::follow_all). As provided, it does nothing; a type whose derived
+    /// Ends a merge, or many writes of an edit at once, of which every step has been [followed](Self::follow_all). As provided, it does nothing; a type whose derived
     /// data is made faster in one go can keep changes back until then, since nobody reads it before: a graph does. So a type that passes
     /// `follow_all` on to another passes this on, too.
     fn finish_merge(&mut self) {}

@@ -16,7 +16,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::id::{Dot, WriterId};
 
-pub(crate) use place::{EASY_STEPS, Neighbour, between};
+pub(crate) use bytes::PositionBytes;
+pub(crate) use place::{Neighbour, between};
+
+use place::EASY_STEPS;
 
 /// The most steps that a position has.
 pub(crate) const MAX_STEPS: usize = 256;
@@ -44,6 +47,12 @@ impl Position {
     /// The number of steps; each costs some five bytes.
     pub(crate) fn depth(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether there is room for many beside it: few steps, none of them at the end of what can be spelled.
+    pub(crate) fn leaves_room(&self) -> bool {
+        let is_near = |step: &Step| step.side.unsigned_abs() < 1 << 24 && step.offset.unsigned_abs() < 1 << 40;
+        self.0.len() <= EASY_STEPS && self.0.iter().all(is_near)
     }
 
     /// The last step, and those above it. A position has at least one.

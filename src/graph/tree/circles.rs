@@ -48,8 +48,17 @@ impl<'a, F: Fn(NodeId) -> Claims> Breaking<'a, F> {
     pub(super) fn new(index: &'a TreeIndex, changed: &[NodeId], claims: F) -> Self {
         let open = changed.iter().map(|node| (*node, Open { claims: claims(*node), at: 0 })).collect();
         let mut breaking = Self { index, claims, open, ends: HashMap::new(), knots: Vec::new() };
-        changed.iter().for_each(|node| breaking.walk(*node));
+        match changed {
+            [node] if !breaking.is_above_itself(*node) => {}
+            _ => changed.iter().for_each(|node| breaking.walk(*node)),
+        }
         breaking
+    }
+
+    /// Whether a circle goes through a node: the quick look of a single change, by which no other circle can have come.
+    fn is_above_itself(&self, node: NodeId) -> bool {
+        std::iter::successors(self.parent(node), |above| self.parent(*above).filter(|_| *above != node))
+            .any(|above| above == node)
     }
 
     /// The node that a node follows; none if its way ends there.

@@ -12,7 +12,7 @@ use crate::graph::tree::index::claims_in;
 use crate::graph::tree::read::Tree;
 use crate::id::{Dot, NodeId};
 use crate::kernel::{Crdt, Edit, Field};
-use crate::position::{EASY_STEPS, MAX_STEPS, Neighbour, Position, between};
+use crate::position::{MAX_STEPS, Neighbour, PositionBytes, between};
 
 /// A place in a tree, as it shows now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,16 +57,19 @@ impl<'a> Edit<'a, Graph> {
 impl TreeMut<'_, '_> {
     /// Puts a node that is there somewhere in the tree, or moves it there with all that is under it. One write.
     ///
-    /// The node shows there at once, and no other moves. If the node is in a [circle](crate::ConflictKind::Circle) that was broken
-    /// elsewhere, what would jump because of that is written down where it shows, one write each. So it is for a place between two
-    /// siblings that was split 256 times in a row, ever deeper: these siblings are put anew where they are.
+    /// The node shows there at once, and no other moves. If it is in a [circle](crate::ConflictKind::Circle) that was broken at another
+    /// node, those that would jump because of that are written down where they show, one write each; of more than 64 nodes that are
+    /// displaced around it, all are. One that is [detached](Tree::detached) is then written down at the top. Where there is no room
+    /// between two siblings, since that place was split 256 times in a row, ever deeper, or their positions are equal, these siblings are
+    /// put anew where they are.
     ///
-    /// O(log n), and O(depth) to see that the place is not under the node itself.
+    /// O(log n), and O(depth) to see that the place is not under the node itself. Around a circle O(log n) for each node of it and around
+    /// it, a few times over.
     ///
     /// # Errors
     ///
-    /// The node, or the parent, is not there ([`EditError::NoNode`]); a sibling has no place ([`EditError::NotInTree`]); or the place is
-    /// under the node ([`EditError::UnderItself`]).
+    /// The node, or the parent, is not there ([`EditError::NoNode`]); a sibling shows nowhere in the tree ([`EditError::NotInTree`]); or the
+    /// place is under the node ([`EditError::UnderItself`]).
     ///
     /// ```
     /// use driftless::{Graph, Replica, TreePlace};
@@ -113,15 +116,20 @@ impl TreeMut<'_, '_> {
             TreePlace::Before(sibling) => (tree.beside(parent, Some(sibling), false, node), Some(sibling)),
             TreePlace::After(sibling) => (Some(sibling), tree.beside(parent, Some(sibling), true, node)),
         };
-        // The position follows from the dot, which comes once others are written down.
-        let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
-        let anywhere = Claim { spot: Spot::new(parent, &[]), rank };
-        let mut then: Claims = [anywhere].into_iter().collect();
         // Once others are written down, it may show elsewhere already.
         let was = self.claim(node);
-        then.extend(was.clone().map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
+        let then = self.anywhere_in(parent, was.clone())?;
         keep_others(self.edit, &self.field, node, &then)?;
         self.write_between((node, was), parent, before, after)
+    }
+
+    /// Puts a node that is there where somebody has put it already, as that was spelled, and leaves all others where they show.
+    pub(crate) fn put_as(&mut self, node: NodeId, placing: Placing) -> Result<(), EditError> {
+        let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
+        let mut then: Claims = [Claim { spot: placing.spot.clone(), rank }].into_iter().collect();
+        then.extend(placing.from.clone().map(|(spot, stamp)| Claim { spot, rank: (stamp, rank.1) }));
+        keep_others(self.edit, &self.field, node, &then)?;
+        self.edit.write_to(Owner::Node(node), self.field.as_bytes(), placing.to_payload())
     }
 
     /// Takes a node out of the tree: it stays in the graph, and what is under it stays under it. Returns whether it had a place; if
@@ -134,7 +142,8 @@ impl TreeMut<'_, '_> {
         self.edit.erase(keys::node(node), self.field.as_bytes())
     }
 
-    /// Deletes a node and all that shows under it from the graph: one write each. Returns how many were there.
+    /// Deletes a node and all that shows under it from the graph: one write each, and those of [`put`](Self::put) around circles. Returns
+    /// how many were there.
     ///
     /// What somebody puts under one of them at the same time stays, as an [orphan](Tree::orphans). Their edges dangle: see
     /// [`remove_node`](Edit::remove_node), which leaves what is under a node as orphans.
@@ -168,56 +177,79 @@ impl TreeMut<'_, '_> {
         before: Option<NodeId>,
         after: Option<NodeId>,
     ) -> Result<(), EditError> {
-        let mut places = self.positions(before, after, 1)?.into_iter().zip([moved]).collect::<Vec<_>>();
-        if places.iter().any(|(position, _)| position.depth() > MAX_STEPS) {
-            places = self.lifted(moved, before, after)?;
+        let mut places = match self.positions(before, after, 1)? {
+            Some(bytes) => bytes.into_iter().zip([moved]).collect(),
+            None => Vec::new(),
+        };
+        if places.is_empty() {
+            let (before, siblings, after) = self.crowded(moved, before, after);
+            for sibling in siblings.iter().filter(|sibling| **sibling != moved) {
+                let then = self.anywhere_in(parent, self.claim(*sibling))?;
+                keep_others(self.edit, &self.field, *sibling, &then)?;
+            }
+            let bytes = self.positions(before, after, siblings.len())?;
+            let bytes =
+                bytes.ok_or_else(|| EditError::abort("no place is left between these siblings; move one of them"))?;
+            places.extend(bytes.into_iter().zip(siblings));
         }
         for (position, node) in places {
             let from = if node == moved { was.clone() } else { self.claim(node) };
             let from = from.filter(|_| !is(Bug::MoveForgetsFrom));
             let from = from.map(|claim| (claim.spot, claim.rank.0));
-            let position = position.to_bytes().ok_or_else(|| EditError::abort("no position is left there"))?;
             let placing = Placing { spot: Spot::new(parent, &position), from };
             self.edit.write_to(Owner::Node(node), self.field.as_bytes(), placing.to_payload())?;
         }
         Ok(())
     }
 
-    /// Positions between two siblings for nodes that are written next.
+    /// The bytes of positions between two siblings for nodes that are written next; `None` if there is no room.
     fn positions(
         &mut self,
         before: Option<NodeId>,
         after: Option<NodeId>,
         len: usize,
-    ) -> Result<Vec<Position>, EditError> {
+    ) -> Result<Option<Vec<PositionBytes>>, EditError> {
         let writer = self.edit.writer()?;
         let next = Dot { writer, counter: self.edit.last_counter() + 1 };
         let [a, b] = [before, after].map(|sibling| sibling.and_then(|node| self.neighbour(node)));
-        Ok(between(a.as_ref(), b.as_ref(), None, next, len))
+        // Between two that tie there is nothing: forged ones, or of two bunches under one tag.
+        let is_room = a.as_ref().zip(b.as_ref()).is_none_or(|(a, b)| a.position < b.position);
+        let positions = if is_room { between(a.as_ref(), b.as_ref(), None, next, len) } else { Vec::new() };
+        let spelled = positions.iter().map(|position| position.to_bytes().filter(|_| position.depth() <= MAX_STEPS));
+        Ok(spelled.collect::<Option<Vec<_>>>().filter(|spelled| spelled.len() == len))
     }
 
-    /// Positions of few steps for a node and for the siblings around it whose positions have many.
-    fn lifted(
-        &mut self,
+    /// A node that is put between two siblings among those around it whose positions leave no room; and the siblings beside these.
+    fn crowded(
+        &self,
         node: NodeId,
         before: Option<NodeId>,
         after: Option<NodeId>,
-    ) -> Result<Vec<(Position, NodeId)>, EditError> {
+    ) -> (Option<NodeId>, Vec<NodeId>, Option<NodeId>) {
         let tree = self.read();
-        let is_deep = |of: &NodeId| {
-            let position = tree.spot(*of).and_then(Spot::position);
-            position.is_some_and(|position| position.depth() > EASY_STEPS)
+        let beside = |of: NodeId, is_after| tree.beside(tree.parent(of), Some(of), is_after, node);
+        let is_crowded = |of: &NodeId| {
+            let ties = |other| tree.spot(other).map(|spot| &spot.position) == tree.spot(*of).map(|spot| &spot.position);
+            let leaves_room = tree.spot(*of).and_then(Spot::position).is_some_and(|position| position.leaves_room());
+            !leaves_room || [false, true].into_iter().filter_map(|is_after| beside(*of, is_after)).any(ties)
         };
-        let mut ways = [(before, false), (after, true)].map(|(first, is_after)| {
-            let next = |at: &NodeId| tree.beside(tree.parent(*at), Some(*at), is_after, node);
-            let mut beside = std::iter::successors(first, next).peekable();
-            let deep: Vec<NodeId> = std::iter::from_fn(|| beside.next_if(|at| is_deep(at))).collect();
-            (deep, beside.next())
+        let [(mut left, before), (right, after)] = [(before, false), (after, true)].map(|(first, is_after)| {
+            let mut way = std::iter::successors(first, |at| beside(*at, is_after)).peekable();
+            let crowded: Vec<NodeId> = std::iter::from_fn(|| way.next_if(is_crowded)).collect();
+            (crowded, way.next())
         });
-        ways[0].0.reverse();
-        let [(left, before), (right, after)] = ways;
-        let nodes: Vec<NodeId> = left.into_iter().chain([node]).chain(right).collect();
-        Ok(self.positions(before, after, nodes.len())?.into_iter().zip(nodes).collect())
+        left.reverse();
+        left.push(node);
+        left.extend(right);
+        (before, left, after)
+    }
+
+    /// What a node claims once it is put somewhere under a parent: the position follows from the dot, which is not made yet.
+    fn anywhere_in(&mut self, parent: Option<NodeId>, was: Option<Claim>) -> Result<Claims, EditError> {
+        let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
+        let mut then: Claims = [Claim { spot: Spot::new(parent, &[]), rank }].into_iter().collect();
+        then.extend(was.map(|claim| Claim { rank: (claim.rank.0, rank.1), ..claim }));
+        Ok(then)
     }
 }
 
@@ -246,10 +278,10 @@ fn keep_others(edit: &mut Edit<'_, Graph>, field: &Field, node: NodeId, then: &C
         let changed: Vec<NodeId> = kept.keys().copied().chain([node]).collect();
         trial.change(&changed, |other| match kept.get(&other) {
             _ if other == node => then.clone(),
-            // Nothing contests what is written down.
+            // The latest of all, as it will be.
             Some(spot) => claims_in(edit.state(), field, other)
                 .first()
-                .map(|claim| Claim { spot: spot.clone(), rank: claim.rank })
+                .map(|claim| Claim { spot: spot.clone(), rank: (Stamp::from_bits(u64::MAX), claim.rank.1) })
                 .into_iter()
                 .collect(),
             None => claims_in(edit.state(), field, other),

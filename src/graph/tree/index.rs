@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use im::{OrdMap, OrdSet};
+use im::shared_ptr::DefaultSharedPtr;
+use im::{OrdMap, OrdSet, ordset};
 
 use crate::bugs::{Bug, is};
 use crate::graph::keys::{self, PLACES, node as node_entity, tree_of};
@@ -149,18 +150,13 @@ impl TreeIndex {
         self.knots.get(&node)
     }
 
-    /// The children of a node, or what is at the top, behind one of them or from the first on. O(log n) each.
-    pub(in crate::graph) fn children(
-        &self,
-        parent: Option<NodeId>,
-        behind: Option<(&Spot, NodeId)>,
-    ) -> impl Iterator<Item = NodeId> + '_ {
+    /// The children of a node, or what is at the top, behind one of them or from the first on. O(log n), and O(1) each.
+    pub(in crate::graph) fn children(&self, parent: Option<NodeId>, behind: Option<(&Spot, NodeId)>) -> Children<'_> {
         let from = match behind {
             Some((spot, node)) => Bound::Excluded((parent, spot.position.clone(), node)),
             None => Bound::Included((parent, Payload::new(0, &[]), NodeId::from([0; 16]))),
         };
-        let from = self.children.range((from, Bound::Unbounded));
-        from.take_while(move |(of, _, _)| *of == parent).map(|(_, _, node)| *node)
+        Children { parent, rest: self.children.range((from, Bound::Unbounded)) }
     }
 
     /// The children of a node, or what is at the top, ahead of one of them or from the last on, in reverse. O(log n) each.
@@ -199,8 +195,15 @@ impl TreeIndex {
             self.show(node, (!open.claims.is_empty()).then_some(spot));
         }
         for knot in knots {
-            let held = knot.iter().filter_map(|node| self.knots.get(node)).flat_map(|knot| knot.iter());
-            let all: BTreeSet<NodeId> = held.chain(&knot).copied().collect();
+            // Each old knot once.
+            let mut all: BTreeSet<NodeId> = knot.iter().copied().collect();
+            for node in &knot {
+                let held = self.knots.remove(node);
+                for member in held.iter().flat_map(|held| held.iter()) {
+                    self.knots.remove(member);
+                    all.insert(*member);
+                }
+            }
             let all: Arc<[NodeId]> = all.into_iter().collect();
             all.iter().for_each(|node| drop(self.knots.insert(*node, all.clone())));
         }
@@ -238,5 +241,20 @@ impl TreeIndex {
             false if self.unplaced.is_empty() => {}
             false => drop(self.unplaced.remove(&node)),
         }
+    }
+}
+
+/// The children of a node, or what is at the top, in order.
+pub(in crate::graph) struct Children<'a> {
+    parent: Option<NodeId>,
+    rest: ordset::RangedIter<'a, (Option<NodeId>, Payload, NodeId), DefaultSharedPtr>,
+}
+
+impl Iterator for Children<'_> {
+    type Item = NodeId;
+
+    fn next(&mut self) -> Option<NodeId> {
+        let (parent, _, node) = self.rest.next()?;
+        (*parent == self.parent).then_some(*node)
     }
 }

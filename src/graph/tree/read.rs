@@ -5,7 +5,7 @@ use std::iter;
 use crate::graph::Graph;
 use crate::graph::keys;
 use crate::graph::tree::claims::{Claims, Placing, Spot};
-use crate::graph::tree::index::{TreeIndex, claims_in};
+use crate::graph::tree::index::{Children, TreeIndex, claims_in};
 use crate::id::NodeId;
 use crate::kernel::{Crdt, Field};
 
@@ -23,7 +23,8 @@ use crate::kernel::{Crdt, Field};
 /// | a node is deleted and another put below it | the other shows under what is not there, off the walk, until it is moved or the parent comes back ([`Orphaned`](crate::ConflictKind::Orphaned)) |
 ///
 /// So each node shows once, and none is above itself, whatever was moved where. A merge makes no place: nothing shows where nobody has
-/// put it. A node that was moved into several circles at once, and never was elsewhere, is [detached](Self::detached).
+/// put it. A node that was moved into circles at once, and whose place before is in one too or was not remembered, is
+/// [detached](Self::detached).
 ///
 /// A circle is broken at its latest move, since whoever made that could not see another move of the circle (Kleppmann et al. 2022
 /// keep every move ever made to find the place from before; here each move remembers the one that it replaced).
@@ -173,14 +174,16 @@ impl<'a> Tree<'a> {
     /// [detached](Self::detached), [orphaned](Self::orphans) or under [what has no place](Self::unplaced) is not on this
     /// walk; [`walk_from`](Self::walk_from) goes there.
     pub fn walk(self) -> TreeWalk<'a> {
-        TreeWalk { index: self.index, first: None, levels: vec![Level { parent: None, last: None }] }
+        let levels = self.index.map(|index| index.children(None, None)).into_iter().collect();
+        TreeWalk { index: self.index, root: None, first: None, levels }
     }
 
     /// Walks a node and all that is under it depth first, as [`walk`](Self::walk) does. Depths count from the node.
     pub fn walk_from(self, node: NodeId) -> TreeWalk<'a> {
         let is_there = self.graph.contains_node(node) || self.children(node).next().is_some();
-        let levels = is_there.then_some(Level { parent: Some(node), last: None }).into_iter().collect();
-        TreeWalk { index: self.index, first: is_there.then_some(node), levels }
+        let root = is_there.then_some(node);
+        let levels = self.index.zip(root).map(|(index, root)| index.children(Some(root), None)).into_iter().collect();
+        TreeWalk { index: self.index, root, first: root, levels }
     }
 
     /// The nodes that show nowhere, in the order of their ids: all their places would close circles. Each is listed as a conflict
@@ -238,18 +241,13 @@ impl std::fmt::Debug for Tree<'_> {
 }
 
 /// A walk depth first. Made by [`Tree::walk`]. It holds O(depth) of memory.
-#[derive(Clone)]
 pub struct TreeWalk<'a> {
     index: Option<&'a TreeIndex>,
-    /// The node that is told before what is under it.
+    /// The node that it begins with, if it does not walk all.
+    root: Option<NodeId>,
+    /// The same, until it is told.
     first: Option<NodeId>,
-    levels: Vec<Level>,
-}
-
-#[derive(Clone)]
-struct Level {
-    parent: Option<NodeId>,
-    last: Option<NodeId>,
+    levels: Vec<Children<'a>>,
 }
 
 /// One node of a walk.
@@ -269,22 +267,16 @@ impl Iterator for TreeWalk<'_> {
             return Some(TreeStep { node, depth: 0 });
         }
         let index = self.index?;
-        loop {
-            let depth = self.levels.len().checked_sub(1)?;
-            let level = &mut self.levels[depth];
-            let last = level.last.and_then(|node| Some((index.shown(node)??, node)));
-            let found = index.children(level.parent, last).next();
-            // Below the node that a walk begins with.
-            let from_node = self.levels[0].parent.is_some();
-            match found {
-                Some(node) => {
-                    self.levels[depth].last = Some(node);
-                    self.levels.push(Level { parent: Some(node), last: None });
-                    return Some(TreeStep { node, depth: depth + usize::from(from_node) });
-                }
-                None => drop(self.levels.pop()),
-            }
+        while let Some(level) = self.levels.last_mut() {
+            let Some(node) = level.next() else {
+                self.levels.pop();
+                continue;
+            };
+            let depth = self.levels.len() - 1 + usize::from(self.root.is_some());
+            self.levels.push(index.children(Some(node), None));
+            return Some(TreeStep { node, depth });
         }
+        None
     }
 }
 
