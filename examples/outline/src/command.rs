@@ -18,7 +18,7 @@ const HELP: &str = "\
   delete N             deletes it with all that is under it
   undo, redo           takes back what you did, and not what others did
   conflicts            lists what you disagree on
-  settle ID HOW        settles one: confirm, latest, restore, delete, or the number of a candidate
+  settle N HOW         settles one of them: confirm, latest, restore, delete, or the number of a candidate
   show                 prints the outline
   sync, save, quit
 ";
@@ -76,8 +76,8 @@ pub(crate) fn answer(outline: &mut Outline, line: &str) -> Result<String, Failed
         ("redo", "") => return outline.redo(),
         ("conflicts", "") => return Ok(outline.conflicts()),
         ("settle", rest) => {
-            let (id, how) = rest.split_once(' ').ok_or("say `settle ID HOW`")?;
-            return outline.settle(id, how.trim());
+            let (number, how) = rest.split_once(' ').ok_or("say `settle N HOW`")?;
+            return outline.settle(number, how.trim());
         }
         _ => return Err(format!("`{word}` is nothing to do here; `help` lists what is").into()),
     }

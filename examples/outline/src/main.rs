@@ -32,7 +32,8 @@ Usage: cargo run -p outline -- [--data FILE.opml] [--listen ADDRESS | --connect 
 
   --data FILE.opml      reads the outline from a file if it is there, and writes it back at the end
   --listen ADDRESS      lets others connect, as to 127.0.0.1:7400
-  --connect ADDRESS     syncs with one that listens: after each line, and twice a second
+  --connect ADDRESS     syncs with one that listens: after each line, and twice a second; one side
+                        listens, the other connects
   --script FILE         replays lines: `a: LINE` and `b: LINE` for two outlines side by side, `sync` for both
 
 Type `help` for what there is to do.

@@ -53,8 +53,7 @@ fn inner<'a>(node: &Node<'_, '_>, text: &'a str) -> &'a str {
 }
 
 fn add(g: &mut Edit<'_, Graph>, from: &Node<'_, '_>, parent: Option<NodeId>) -> Result<NodeId, EditError> {
-    let text = from.attribute("text").unwrap_or_default();
-    let node = Outline::add(g, text, parent.map_or(TreePlace::Last, TreePlace::LastIn))?;
+    let node = Outline::add(g, from.attribute("text"), parent.map_or(TreePlace::Last, TreePlace::LastIn))?;
     for attribute in from.attributes().filter(|attribute| attribute.name() != "text" || attribute.namespace().is_some())
     {
         // A name of a namespace goes with it, so that it can be declared again.
@@ -87,8 +86,11 @@ pub(crate) fn export(outline: &Outline) -> String {
             depths.pop();
             text.push_str("</outline>\n");
         }
-        text.push_str("<outline text=");
-        quoted(&mut text, outline.text(*node));
+        text.push_str("<outline");
+        if let Some(of_bullet) = outline.text(*node) {
+            text.push_str(" text=");
+            quoted(&mut text, of_bullet);
+        }
         attributes(&mut text, outline, *node);
         match steps.get(i + 1).is_some_and(|(_, next)| next > depth) {
             true => {

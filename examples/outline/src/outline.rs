@@ -75,9 +75,14 @@ impl Outline {
         }
     }
 
-    pub(crate) fn text(&self, node: NodeId) -> &str {
+    pub(crate) fn text(&self, node: NodeId) -> Option<&str> {
         let text = self.graph().node(node).and_then(|node| node.get("/text"));
-        text.as_ref().and_then(Value::as_str).unwrap_or_default()
+        text.as_ref().and_then(Value::as_str)
+    }
+
+    /// The text on one line.
+    fn one_line(&self, node: NodeId) -> String {
+        self.text(node).unwrap_or_default().replace('\n', " ⏎ ")
     }
 
     pub(crate) fn is_folded(&self, node: NodeId) -> bool {
@@ -110,10 +115,16 @@ impl Outline {
         Ok(())
     }
 
-    /// Adds a bullet.
-    pub(crate) fn add(g: &mut Edit<'_, Graph>, text: &str, place: TreePlace) -> Result<NodeId, EditError> {
+    /// Adds a bullet; one of a file may lack a text.
+    pub(crate) fn add<'t>(
+        g: &mut Edit<'_, Graph>,
+        text: impl Into<Option<&'t str>>,
+        place: TreePlace,
+    ) -> Result<NodeId, EditError> {
         let node = g.add_node(NodeId::new())?;
-        g.set(node, "/text", text)?;
+        if let Some(text) = text.into() {
+            g.set(node, "/text", text)?;
+        }
         g.tree_mut(TREE).put(node, place)?;
         Ok(node)
     }
@@ -152,7 +163,7 @@ impl Outline {
                 true => self.graph().tree(TREE).walk_from(line.node).count() - 1,
                 false => 0,
             };
-            let _ = write!(text, "{:>3}  {}- {}", i + 1, "  ".repeat(line.depth), one_line(self.text(line.node)));
+            let _ = write!(text, "{:>3}  {}- {}", i + 1, "  ".repeat(line.depth), self.one_line(line.node));
             match hidden {
                 0 => text.push('\n'),
                 _ => drop(writeln!(text, " (+{hidden})")),
@@ -162,7 +173,7 @@ impl Outline {
             text.push_str("     (nothing yet: `add TEXT`)\n");
         }
         for (i, node) in self.strays().into_iter().enumerate() {
-            let _ = writeln!(text, "{:>3}  ? {}", lines.len() + i + 1, one_line(self.text(node)));
+            let _ = writeln!(text, "{:>3}  ? {}", lines.len() + i + 1, self.one_line(node));
         }
         let conflicts = self.graph().conflicts().count();
         if conflicts > 0 {
@@ -173,19 +184,19 @@ impl Outline {
 
     pub(crate) fn conflicts(&self) -> String {
         let mut text = String::new();
-        for conflict in self.graph().conflicts() {
-            let _ = writeln!(text, "{}  {}", conflict.id.short(), self.describe(&conflict));
+        for (i, conflict) in self.graph().conflicts().enumerate() {
+            let _ = writeln!(text, "{:>3}  {}", i + 1, self.describe(&conflict));
         }
         if text.is_empty() { "nothing to settle\n".to_owned() } else { text }
     }
 
     fn describe(&self, conflict: &Conflict<'_>) -> String {
         let of = match conflict.of {
-            Some(driftless::Owner::Node(node)) => one_line(self.text(node)),
+            Some(driftless::Owner::Node(node)) => self.one_line(node),
             _ => String::new(),
         };
         let parent = |parent: &Option<NodeId>| match parent {
-            Some(parent) => format!("under \"{}\"", one_line(self.text(*parent))),
+            Some(parent) => format!("under \"{}\"", self.one_line(*parent)),
             None => "at the top".to_owned(),
         };
         let all = conflict.candidates.iter().map(|candidate| match &candidate.content {
@@ -202,9 +213,10 @@ impl Outline {
         }
     }
 
-    /// Settles a conflict by the beginning of its id.
-    pub(crate) fn settle(&mut self, id: &str, how: &str) -> Result<String, Failed> {
-        let conflict = self.graph().conflict(id)?;
+    /// Settles a conflict by its number in the list.
+    pub(crate) fn settle(&mut self, number: &str, how: &str) -> Result<String, Failed> {
+        let listed = number.parse::<usize>().ok().and_then(|n| self.graph().conflicts().nth(n.checked_sub(1)?));
+        let conflict = listed.ok_or("there is no such conflict; `conflicts` lists them")?;
         let resolution = match how {
             "confirm" => Resolution::Confirm,
             "latest" => Resolution::LastWriter,
@@ -225,11 +237,6 @@ impl Outline {
 /// The path of a property whose name may hold whatever names hold.
 pub(crate) fn path(map: &str, name: &str) -> Path {
     Path::new([map, name]).unwrap_or_default()
-}
-
-/// A text on one line.
-fn one_line(text: &str) -> String {
-    text.replace('\n', " ⏎ ")
 }
 
 /// A clock that counts, and ids that follow from a seed.
