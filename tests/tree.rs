@@ -382,6 +382,119 @@ fn what_is_written_down_does_not_give_way_itself() {
     }
 }
 
+#[test]
+fn what_is_put_back_where_others_have_moved_shows_where_it_showed() {
+    let mut undo = UndoStack::new();
+    let mut a = replica(1);
+    put(&mut a, 0, TreePlace::Last);
+    put(&mut a, 1, TreePlace::LastIn(node(0)));
+    put(&mut a, 2, TreePlace::LastIn(node(1)));
+    let before = a.snapshot();
+    undo.edit(&mut a, |g| g.tree_mut(TREE).put(node(1), TreePlace::Last)).unwrap();
+    let mut b = replica(2);
+    b.merge(&a.complete()).unwrap();
+    a.merge(&put(&mut b, 0, TreePlace::LastIn(node(1)))).unwrap();
+    let was = shown(&a);
+    let reverted = {
+        let mut one = a.fork_with(TestEnvironment::new(7));
+        one.edit(|g| g.revert(node(1), &before)).unwrap();
+        one
+    };
+    undo.undo(&mut a).unwrap().unwrap();
+    for replica in [&a, &reverted] {
+        assert_eq!((shown(replica), replica.state().tree(TREE).walk().count()), (was.clone(), 3));
+        let kinds: Vec<_> = replica.state().conflicts().map(|conflict| conflict.kind).collect();
+        assert_eq!(kinds, [ConflictKind::Circle { tree: TREE.to_owned() }]);
+    }
+    // All of it goes back.
+    a.edit(|g| g.revert_to(&before)).unwrap();
+    assert_eq!(shown(&a), [None, Some(node(0)), Some(node(1)), None]);
+    assert_eq!((a.state().conflicts().count(), a.state().tree(TREE).walk().count()), (0, 3));
+
+    // A parent that comes back under what was put under its orphan.
+    a.edit(|g| g.remove_node(node(1))).unwrap();
+    put(&mut a, 0, TreePlace::LastIn(node(2)));
+    assert_eq!(a.state().tree(TREE).orphans().count(), 1);
+    a.edit(|g| g.restore_from(&before, node(1))).unwrap();
+    assert_eq!(shown(&a), [Some(node(2)), None, Some(node(1)), None]);
+    assert_eq!((a.state().tree(TREE).walk().count(), a.state().tree(TREE).detached().count()), (3, 0));
+}
+
+#[test]
+fn children_of_what_came_back_without_its_place_are_walked() {
+    let mut a = replica(1);
+    put(&mut a, 0, TreePlace::Last);
+    put(&mut a, 1, TreePlace::LastIn(node(0)));
+    put(&mut a, 2, TreePlace::Last);
+    a.edit(|g| g.remove_node(node(0))).unwrap();
+    let beside_an_orphan = a.edit(|g| g.tree_mut(TREE).put(node(2), TreePlace::After(node(1))));
+    assert!(matches!(beside_an_orphan, Err(EditError::NoNode(missing)) if missing == node(0)));
+    let id = a.state().conflicts().map(|conflict| conflict.id).next().unwrap();
+    a.edit(|g| g.resolve(id, Resolution::Restore)).unwrap();
+    let walk: Vec<_> = a.state().tree(TREE).walk().map(|step| (step.node, step.depth)).collect();
+    assert_eq!(walk, [(node(2), 0), (node(0), 0), (node(1), 1)]);
+    assert_eq!(a.state().conflicts().count(), 0);
+    let under: Vec<_> = a.state().tree(TREE).walk_from(node(0)).map(|step| (step.node, step.depth)).collect();
+    assert_eq!(under, [(node(0), 0), (node(1), 1)]);
+}
+
+#[test]
+fn a_place_that_is_under_the_node_by_now_is_not_picked() {
+    let mut a = replica(1);
+    for n in 0..4 {
+        put(&mut a, n, TreePlace::Last);
+    }
+    let mut b = a.fork_with(TestEnvironment::new(2));
+    put(&mut b, 1, TreePlace::LastIn(node(2)));
+    put(&mut a, 1, TreePlace::LastIn(node(3)));
+    a.merge(&b.complete()).unwrap();
+    let conflict = a.state().conflicts().next().unwrap();
+    let [shows, other] = [0, 1].map(|i| conflict.candidates[i].dot);
+    let Content::Place { parent: Some(under), .. } = conflict.candidates[1].content else { panic!("{conflict}") };
+    let id = conflict.id;
+    drop(conflict);
+    a.edit(|g| g.tree_mut(TREE).put(under, TreePlace::LastIn(node(1)))).unwrap();
+    let picked = a.edit(|g| g.resolve(id, Resolution::Pick(other)));
+    assert!(matches!(picked, Err(EditError::UnderItself { node: of, parent, .. }) if of == node(1) && parent == under));
+    a.edit(|g| g.resolve(id, Resolution::Pick(shows))).unwrap();
+    assert_eq!(a.state().conflicts().count(), 0);
+}
+
+/// Where it is deep, too, and though its writer writes much else between.
+#[test]
+fn what_one_puts_in_a_row_stays_together_in_a_deep_place() {
+    for (depth, seed) in (0..24).flat_map(|depth| (0..4u64).map(move |seed| (depth, seed))) {
+        let mut a = replica(seed * 1000 + 1);
+        put(&mut a, 0, TreePlace::Last);
+        put(&mut a, 1, TreePlace::Last);
+        let (mut left, mut right) = (0, 1);
+        for n in 2..2 + depth {
+            a = a.fork_with(TestEnvironment::new(seed * 1000 + u64::from(n)));
+            put(&mut a, n, TreePlace::After(node(left)));
+            if n % 2 == 0 { left = n } else { right = n }
+        }
+        let _ = right;
+        let mut others =
+            [100, 200].map(|first| (first, a.fork_with(TestEnvironment::new(seed * 1000 + u64::from(first)))));
+        for (first, other) in &mut others {
+            let mut beside = left;
+            for n in *first..*first + 5 {
+                put(other, n, TreePlace::After(node(beside)));
+                (0..70).for_each(|i| drop(other.edit(|g| g.set(node(0), "/x", i)).unwrap()));
+                beside = n;
+            }
+        }
+        for (_, other) in &others {
+            a.merge(&other.complete()).unwrap();
+        }
+        let shown: Vec<NodeId> = a.state().tree(TREE).tops().collect();
+        for first in [100, 200] {
+            let row: Vec<NodeId> = (first..first + 5).map(node).collect();
+            assert!(shown.windows(5).any(|window| window == row), "{depth} {seed}");
+        }
+    }
+}
+
 /// Whatever is settled, all others stay where they show; and in the end nothing is left.
 #[test]
 fn settling_leaves_all_others_where_they_show() {

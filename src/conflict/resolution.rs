@@ -35,6 +35,8 @@ use crate::id::Dot;
 /// snapshot from before the deletion, `RestoreFrom` brings back all. A deleted edge does not know its ends, so `Restore` of
 /// one is [`ResolveError::NeedsEnds`].
 ///
+/// **A place** that would by now put its node under itself is [`EditError::UnderItself`]: put the node elsewhere.
+///
 /// What does not fit (–) is [`ResolveError::DoesNotFit`]. Fields of nested values never conflict as long as they are
 /// different ones, so there is nothing left for `MergeFields` but one field's values.
 #[derive(Clone, PartialEq, Debug)]

@@ -52,8 +52,8 @@ pub enum GraphChange {
     /// The place of a node in a tree is another: it was put there, moved, taken out, or moved concurrently.
     ///
     /// A node that comes or goes ([`NodeAdded`](Self::NodeAdded), [`NodeRemoved`](Self::NodeRemoved)) takes its place along without a change of
-    /// it. Where a circle comes or goes, another node than the one that was moved may show elsewhere: see
-    /// [`ConflictKind::Circle`](crate::ConflictKind::Circle).
+    /// it. Where a [circle](crate::ConflictKind::Circle) comes or goes, another node than the one that was moved may show elsewhere:
+    /// [`Tree::changed_since`](crate::Tree::changed_since) tells of all.
     Moved {
         /// The node.
         node: NodeId,

@@ -107,7 +107,7 @@ impl Edit<'_, Graph> {
 /// Each cell by itself; of several roots the one that tells a node's name, or an edge's ends.
 pub(super) fn revert(edit: &mut Edit<'_, Graph>, cells: &[Touched]) -> Result<(), EditError> {
     for cell in cells {
-        if put_back(edit, cell)? {
+        if put_back(edit, cell)? || edit.put_place_back(cell)? {
             continue;
         }
         let owner = keys::owner_of(cell.entity).filter(|_| cell.field.is_root());

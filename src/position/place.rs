@@ -34,15 +34,12 @@ pub(crate) fn between(
     next: Dot,
     len: usize,
 ) -> Vec<Position> {
-    let writer = Writer { next, tag: tag(next) };
     let is_deep = |x: Option<&Neighbour>| x.is_some_and(|x| x.position.depth() >= EASY_STEPS);
-    let is_recent = |x: Option<&Neighbour>| x.is_some_and(|x| writer.put_lately(x.dot));
-    if (is_deep(a) || is_deep(b)) && !is_recent(a) && !is_recent(b) {
-        let (a, b) = (a.map(|a| &a.position), b.map(|b| &b.position));
-        if let Some(high) = writer.highest(a, b) {
-            return high.along(0, len);
-        }
-    }
+    let put_lately = |dot: Dot| dot.writer == next.writer && dot.counter.saturating_add(RECENT) >= next.counter;
+    let is_recent = |x: Option<&Neighbour>| x.is_some_and(|x| put_lately(x.dot));
+    let is_high = (is_deep(a) || is_deep(b)) && !is_recent(a) && !is_recent(b);
+    let live = [a, b].map(|beside| beside.map(|beside| &beside.position));
+    let writer = Writer { next, tag: tag(next), between: is_high.then_some(live) };
     let hangs_from_b = |a: &Neighbour| b.is_some_and(|b| b.position.has_on_line(&a.position));
     let mut keeps_to_b = is_recent(b) && !is_recent(a) && !a.is_some_and(hangs_from_b);
     if let (Some(held), Some(b)) = (held, b)
@@ -66,17 +63,15 @@ pub(crate) fn between(
 }
 
 /// Whoever puts something.
-struct Writer {
+struct Writer<'a> {
     next: Dot,
     /// The tag of a bunch that begins with the next dot.
     tag: u32,
+    /// The neighbours, if a new bunch goes as high as order allows between them.
+    between: Option<[Option<&'a Position>; 2]>,
 }
 
-impl Writer {
-    fn put_lately(&self, dot: Dot) -> bool {
-        dot.writer == self.next.writer && dot.counter.saturating_add(RECENT) >= self.next.counter
-    }
-
+impl Writer<'_> {
     /// The counter of the dot that began the bunch of an element, if this writer made the bunch.
     fn start_of(&self, element: &Neighbour) -> Option<u64> {
         let (_, last) = element.position.split();
@@ -105,7 +100,10 @@ impl Writer {
         let is_end = last.offset >= 0 && !b.is_some_and(|b| a.position.has_on_line(&b.position));
         match self.distance(a).filter(|_| is_end) {
             Some(distance) => a.position.along(distance, len),
-            None => a.position.hang(last.offset, AFTER, self.tag, len),
+            None => {
+                let low = || a.position.hang(last.offset, AFTER, self.tag, len);
+                self.highest().map_or_else(low, |high| high.along(0, len))
+            }
         }
     }
 
@@ -116,14 +114,16 @@ impl Writer {
             Some(distance) => b.position.along(-distance, len),
             None => {
                 let side = if is(Bug::BeforeAsAfter) { AFTER } else { BEFORE };
-                b.position.hang(last.offset.saturating_sub(1), side, self.tag, len)
+                let low = || b.position.hang(last.offset.saturating_sub(1), side, self.tag, len);
+                self.highest().map_or_else(low, |high| high.along(0, len))
             }
         }
     }
 
-    /// The highest place for a new bunch between two positions. It keeps logs that are written at one end for years from growing
-    /// deep.
-    fn highest(&self, a: Option<&Position>, b: Option<&Position>) -> Option<Position> {
+    /// The highest place for a new bunch between the neighbours, if it is to go there. It keeps logs that are written at one end for
+    /// years from growing deep.
+    fn highest(&self) -> Option<Position> {
+        let [a, b] = self.between?;
         let deepest = a.map_or(0, Position::depth).max(b.map_or(0, Position::depth));
         for depth in 0..deepest {
             for (beside, way) in [(a, 1), (b, -1)] {

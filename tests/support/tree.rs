@@ -136,7 +136,7 @@ pub(crate) fn check(graph: &Graph, seed: u64) -> Result<(), String> {
         let expected: Vec<NodeId> = children.iter().map(|(_, node)| *node).collect();
         let found: Vec<NodeId> = match parent {
             Some(parent) => tree.children(*parent).collect(),
-            None => tree.tops().collect(),
+            None => tree.tops().filter(|node| tree.contains(*node)).collect(),
         };
         same(format!("under {parent:?}"), found, expected.clone())?;
         for pair in expected.windows(2) {
@@ -152,7 +152,7 @@ pub(crate) fn check(graph: &Graph, seed: u64) -> Result<(), String> {
     let missing: BTreeSet<NodeId> = unplaced.iter().filter(|node| !graph.contains_node(**node)).copied().collect();
     same("unplaced", tree.unplaced().collect::<BTreeSet<_>>(), &unplaced - &missing)?;
     same("missing", tree.orphans().map(|(missing, _)| missing).collect::<BTreeSet<_>>(), missing.clone())?;
-    let from_others = detached.iter().chain(&unplaced).flat_map(|node| tree.walk_from(*node).map(|step| step.node));
+    let from_others = detached.iter().chain(&missing).flat_map(|node| tree.walk_from(*node).map(|step| step.node));
     let mut met: Vec<NodeId> = tree.walk().map(|step| step.node).chain(from_others).collect();
     met.retain(|node| !unplaced.contains(node));
     met.sort();
@@ -289,7 +289,7 @@ fn wanted(graph: &Graph, of: NodeId, place: TreePlace) -> (Option<NodeId>, Vec<N
     };
     let mut siblings: Vec<NodeId> = match parent {
         Some(parent) => tree.children(parent).collect(),
-        None => tree.tops().collect(),
+        None => tree.tops().filter(|node| tree.contains(*node)).collect(),
     };
     siblings.retain(|sibling| *sibling != of);
     let at = |of: NodeId| siblings.iter().position(|sibling| *sibling == of).unwrap_or(0);
@@ -366,7 +366,7 @@ impl World {
                             expected.insert(index, of);
                             let found: Vec<NodeId> = match parent {
                                 Some(parent) => tree.children(parent).collect(),
-                                None => tree.tops().collect(),
+                                None => tree.tops().filter(|node| tree.contains(*node)).collect(),
                             };
                             // Who was detached, and is written down because of the move, comes at the top.
                             let known: Vec<_> = found.iter().filter(|n| expected.contains(n)).copied().collect();
@@ -443,8 +443,14 @@ impl World {
                 same("nodes after going back", nodes(site.replica.state()), nodes(&kept))?;
             }
             Act::Keep => site.kept = site.replica.snapshot(),
-            Act::Undo => drop(site.undo.undo(&mut site.replica).unwrap()),
-            Act::Redo => drop(site.undo.redo(&mut site.replica).unwrap()),
+            Act::Undo | Act::Redo => {
+                match act {
+                    Act::Undo => drop(site.undo.undo(&mut site.replica).unwrap()),
+                    _ => drop(site.undo.redo(&mut site.replica).unwrap()),
+                }
+                let detached = |g: &Graph| g.tree(TREE).detached().count();
+                same("undo detaches", detached(site.replica.state()) > detached(&before), false)?;
+            }
             Act::Settle(which, how) => {
                 let conflicts: Vec<_> = before.conflicts().collect();
                 if let Some(conflict) = conflicts.get(usize::from(*which) % conflicts.len().max(1)) {

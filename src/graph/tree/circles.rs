@@ -57,6 +57,10 @@ impl<'a, F: Fn(NodeId) -> Claims> Breaking<'a, F> {
 
     /// Whether a circle goes through a node: the quick look of a single change, by which no other circle can have come.
     fn is_above_itself(&self, node: NodeId) -> bool {
+        // What nothing follows is above nothing.
+        if self.index.children(Some(node), None).next().is_none() && self.parent(node) != Some(node) {
+            return false;
+        }
         std::iter::successors(self.parent(node), |above| self.parent(*above).filter(|_| *above != node))
             .any(|above| above == node)
     }

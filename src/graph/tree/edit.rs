@@ -11,7 +11,7 @@ use crate::graph::tree::claims::{Claim, Claims, Placing, Spot};
 use crate::graph::tree::index::claims_in;
 use crate::graph::tree::read::Tree;
 use crate::id::{Dot, NodeId};
-use crate::kernel::{Crdt, Edit, Field};
+use crate::kernel::{Crdt, Edit, Field, Touched};
 use crate::position::{MAX_STEPS, Neighbour, PositionBytes, between};
 
 /// A place in a tree, as it shows now.
@@ -44,6 +44,26 @@ impl<'a> Edit<'a, Graph> {
         TreeMut { edit: self, name: name.to_owned(), field: Field::new(&keys::place_in(name)) }
     }
 
+    /// Puts the place of a node back, if a cell holds one that would put the node under itself: it remembers where the node shows now, or
+    /// the top. Else it does nothing, and returns false.
+    pub(in crate::graph) fn put_place_back(&mut self, cell: &Touched) -> Result<bool, EditError> {
+        let then = cell.was().iter().filter(|sibling| sibling.is_live()).max_by_key(|sibling| sibling.precedence());
+        let then = then.and_then(|sibling| sibling.payload.as_ref()).and_then(|payload| Placing::of(payload.as_ref()));
+        let (Some(then), Some(name)) = (then, tree_of(&cell.field)) else { return Ok(false) };
+        let (node, tree) = (NodeId::from(*cell.entity.id()), self.tree(name));
+        let is_under = |parent| parent == node || tree.ancestors(parent).any(|above| above == node);
+        if cell.entity.kind() != keys::NODE || !then.spot.parent.is_some_and(is_under) {
+            return Ok(false);
+        }
+        let (mut claims, passed_over) = self.tree_claims(&cell.field, node);
+        let now = (passed_over < claims.len()).then(|| claims.swap_remove(passed_over));
+        let at_top = || (Spot { parent: None, ..then.spot.clone() }, Stamp::default());
+        let from = now.map_or_else(at_top, |claim| (claim.spot, claim.rank.0));
+        let placing = Placing { spot: then.spot.clone(), from: Some(from) };
+        self.write(cell.entity, cell.field.as_bytes(), placing.to_payload())?;
+        Ok(true)
+    }
+
     /// Before a node goes: writes down what would jump because of it, in each tree. See [`TreeMut::put`].
     pub(in crate::graph) fn keep_tree_without(&mut self, node: NodeId) -> Result<(), EditError> {
         let cells = self.state().cells(keys::node(node)).into_iter();
@@ -63,12 +83,12 @@ impl TreeMut<'_, '_> {
     /// between two siblings, since that place was split 256 times in a row, ever deeper, or their positions are equal, these siblings are
     /// put anew where they are.
     ///
-    /// O(log n), and O(depth) to see that the place is not under the node itself. Around a circle O(log n) for each node of it and around
+    /// O(log n); for a node with children O(depth), to see that the place is not under the node itself. Around a circle O(log n) for each node of it and around
     /// it, a few times over.
     ///
     /// # Errors
     ///
-    /// The node, or the parent, is not there ([`EditError::NoNode`]); a sibling shows nowhere in the tree ([`EditError::NotInTree`]); or the
+    /// The node, or the parent that it would have, is not there ([`EditError::NoNode`]); a sibling shows nowhere in the tree ([`EditError::NotInTree`]); or the
     /// place is under the node ([`EditError::UnderItself`]).
     ///
     /// ```
@@ -91,40 +111,46 @@ impl TreeMut<'_, '_> {
         self.edit.require(Owner::Node(node))?;
         let (parent, sibling) = match place {
             TreePlace::First | TreePlace::Last => (None, None),
-            TreePlace::FirstIn(parent) | TreePlace::LastIn(parent) => {
-                self.edit.require(Owner::Node(parent))?;
-                (Some(parent), None)
-            }
+            TreePlace::FirstIn(parent) | TreePlace::LastIn(parent) => (Some(parent), None),
             TreePlace::Before(sibling) | TreePlace::After(sibling) => {
                 let spot = self.read().spot(sibling);
                 let not_there = || EditError::NotInTree { tree: self.name.clone(), node: sibling };
                 (spot.ok_or_else(not_there)?.parent, Some(sibling))
             }
         };
-        let tree = self.read();
-        if let Some(parent) = parent
-            && (parent == node || tree.ancestors(parent).any(|above| above == node))
-        {
-            return Err(EditError::UnderItself { tree: self.name.clone(), node, parent });
-        }
+        self.check_parent(node, parent)?;
         if sibling == Some(node) {
             return Ok(());
         }
+        // Once others are written down, it may show elsewhere already.
+        let was = self.claim(node);
+        let then = self.anywhere_in(parent, was.clone())?;
+        keep_others(self.edit, &self.field, node, &then)?;
+        let tree = self.read();
         let (before, after) = match place {
             TreePlace::First | TreePlace::FirstIn(_) => (None, tree.beside(parent, None, true, node)),
             TreePlace::Last | TreePlace::LastIn(_) => (tree.beside(parent, None, false, node), None),
             TreePlace::Before(sibling) => (tree.beside(parent, Some(sibling), false, node), Some(sibling)),
             TreePlace::After(sibling) => (Some(sibling), tree.beside(parent, Some(sibling), true, node)),
         };
-        // Once others are written down, it may show elsewhere already.
-        let was = self.claim(node);
-        let then = self.anywhere_in(parent, was.clone())?;
-        keep_others(self.edit, &self.field, node, &then)?;
         self.write_between((node, was), parent, before, after)
+    }
+
+    /// A parent must be there, and not the node itself or under it: what nothing is under is above nothing.
+    fn check_parent(&self, node: NodeId, parent: Option<NodeId>) -> Result<(), EditError> {
+        let Some(parent) = parent else { return Ok(()) };
+        self.edit.require(Owner::Node(parent))?;
+        let tree = self.read();
+        let is_above = || tree.children(node).next().is_some() && tree.ancestors(parent).any(|above| above == node);
+        match parent == node || is_above() {
+            true => Err(EditError::UnderItself { tree: self.name.clone(), node, parent }),
+            false => Ok(()),
+        }
     }
 
     /// Puts a node that is there where somebody has put it already, as that was spelled, and leaves all others where they show.
     pub(crate) fn put_as(&mut self, node: NodeId, placing: Placing) -> Result<(), EditError> {
+        self.check_parent(node, placing.spot.parent)?;
         let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
         let mut then: Claims = [Claim { spot: placing.spot.clone(), rank }].into_iter().collect();
         then.extend(placing.from.clone().map(|(spot, stamp)| Claim { spot, rank: (stamp, rank.1) }));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use im::ordmap::DiffItem;
 use im::shared_ptr::DefaultSharedPtr;
 use im::{OrdMap, OrdSet, ordset};
 
@@ -172,6 +173,14 @@ impl TreeIndex {
         };
         let to = self.children.range((Bound::Unbounded, to)).rev();
         to.take_while(move |(of, _, _)| *of == parent).map(|(_, _, node)| *node)
+    }
+
+    /// The nodes that show elsewhere in a later state, in the order of their ids.
+    pub(super) fn differences(&self, now: &Self) -> Vec<NodeId> {
+        let node = |item| match item {
+            DiffItem::Add(node, _) | DiffItem::Remove(node, _) | DiffItem::Update { new: (node, _), .. } => *node,
+        };
+        self.shown.diff(&now.shown).map(node).collect()
     }
 
     /// Follows nodes whose claims may be others. O(depth · log n) each, each node on their ways once; of circles that they are in, O(log n) for

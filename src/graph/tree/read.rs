@@ -20,7 +20,7 @@ use crate::kernel::{Crdt, Field};
 /// | two moves put two nodes below each other | the later move gives way: its node shows where it was before ([`Circle`](crate::ConflictKind::Circle)) |
 /// | several nodes are put at one spot | all show; those that one writer put in a row stay together |
 /// | a node is moved and deleted | it is deleted; the move is kept [hidden](crate::Graph::hidden) |
-/// | a node is deleted and another put below it | the other shows under what is not there, off the walk, until it is moved or the parent comes back ([`Orphaned`](crate::ConflictKind::Orphaned)) |
+/// | a node is deleted and another put below it | the other shows under what is not there, off the walk, until it is moved or the parent is back ([`Orphaned`](crate::ConflictKind::Orphaned)) |
 ///
 /// So each node shows once, and none is above itself, whatever was moved where. A merge makes no place: nothing shows where nobody has
 /// put it. A node that was moved into circles at once, and whose place before is in one too or was not remembered, is
@@ -136,9 +136,9 @@ impl<'a> Tree<'a> {
         self.spot(node).is_some_and(|spot| spot.parent.is_none())
     }
 
-    /// What has a place at the top, in order.
+    /// The tops, in order: what has a place at the top, then what has [no place](Self::unplaced).
     pub fn tops(self) -> impl Iterator<Item = NodeId> + use<'a> {
-        self.index.into_iter().flat_map(|index| index.children(None, None))
+        self.index.into_iter().flat_map(|index| index.children(None, None)).chain(self.unplaced())
     }
 
     /// What shows under a node, in order: also if the node is not there, or has no place itself.
@@ -158,32 +158,64 @@ impl<'a> Tree<'a> {
         index.children_back(spot.parent, Some((spot, node))).next()
     }
 
-    /// What is above a node, the nearest first. If the last is not at the top, it is detached, without a place in the tree, or missing.
+    /// What is above a node, the nearest first. The last is a top, detached, or missing.
     pub fn ancestors(self, node: NodeId) -> impl Iterator<Item = NodeId> + use<'a> {
         iter::successors(self.parent(node), move |above| self.parent(*above))
     }
 
-    /// The nodes from above down to a node, with it: [`ancestors`](Self::ancestors) in reverse. Empty if the node is not in the tree.
+    /// The nodes from above down to a node, with it: [`ancestors`](Self::ancestors) in reverse. Empty if the node has no place in the tree
+    /// and nothing is under it.
     pub fn path(self, node: NodeId) -> Vec<NodeId> {
-        let mut path: Vec<_> = self.contains(node).then_some(node).into_iter().chain(self.ancestors(node)).collect();
+        let is_met = self.contains(node) || self.children(node).next().is_some();
+        let mut path: Vec<_> = is_met.then_some(node).into_iter().chain(self.ancestors(node)).collect();
         path.reverse();
         path
     }
 
     /// Walks the tree depth first, each node before what is under it, from the [tops](Self::tops) on. What is
-    /// [detached](Self::detached), [orphaned](Self::orphans) or under [what has no place](Self::unplaced) is not on this
-    /// walk; [`walk_from`](Self::walk_from) goes there.
+    /// [detached](Self::detached) or [orphaned](Self::orphans) is not on this walk; [`walk_from`](Self::walk_from) goes there.
     pub fn walk(self) -> TreeWalk<'a> {
         let levels = self.index.map(|index| index.children(None, None)).into_iter().collect();
-        TreeWalk { index: self.index, root: None, first: None, levels }
+        TreeWalk { tree: self, base: 0, next: None, levels, unplaced: self.unplaced().collect::<Vec<_>>().into_iter() }
     }
 
     /// Walks a node and all that is under it depth first, as [`walk`](Self::walk) does. Depths count from the node.
     pub fn walk_from(self, node: NodeId) -> TreeWalk<'a> {
         let is_there = self.graph.contains_node(node) || self.children(node).next().is_some();
-        let root = is_there.then_some(node);
-        let levels = self.index.zip(root).map(|(index, root)| index.children(Some(root), None)).into_iter().collect();
-        TreeWalk { index: self.index, root, first: root, levels }
+        TreeWalk {
+            tree: self,
+            base: 0,
+            next: is_there.then_some(node),
+            levels: Vec::new(),
+            unplaced: Vec::new().into_iter(),
+        }
+    }
+
+    /// The nodes that show elsewhere than in an earlier state of the tree, are in it now and were not, or the other way round: also those
+    /// that nobody has moved, because a circle came or went. In the order of their ids.
+    ///
+    /// O(differences · log n) for a snapshot of the same replica, O(n) for any other.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica, TreePlace};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let [tea, milk] = ["tea", "milk"].map(NodeId::named);
+    /// replica.edit(|g| {
+    ///     for name in ["tea", "milk"] {
+    ///         let node = g.add_node(name)?;
+    ///         g.tree_mut("outline").put(node, TreePlace::Last)?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// let before = replica.snapshot();
+    /// replica.edit(|g| g.tree_mut("outline").put(milk, TreePlace::LastIn(tea)))?;
+    /// let moved = replica.state().tree("outline").changed_since(before.tree("outline"));
+    /// assert_eq!(moved, [milk]);
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn changed_since(self, before: Tree<'_>) -> Vec<NodeId> {
+        let empty = TreeIndex::default();
+        before.index.unwrap_or(&empty).differences(self.index.unwrap_or(&empty))
     }
 
     /// The nodes that show nowhere, in the order of their ids: all their places would close circles. Each is listed as a conflict
@@ -201,8 +233,8 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// The nodes that are there and have children in the tree, but no place: each is a top of its own, which has no position.
-    /// In the order of their ids.
+    /// The nodes that are there and have children in the tree, but no place: each is a top of its own, behind those with a place. In the
+    /// order of their ids.
     pub fn unplaced(self) -> impl Iterator<Item = NodeId> + use<'a> {
         let graph = self.graph;
         self.index.into_iter().flat_map(TreeIndex::unplaced).filter(move |node| graph.contains_node(*node))
@@ -240,14 +272,16 @@ impl std::fmt::Debug for Tree<'_> {
     }
 }
 
-/// A walk depth first. Made by [`Tree::walk`]. It holds O(depth) of memory.
+/// A walk depth first. Made by [`Tree::walk`]. It holds O(depth + unplaced nodes) of memory.
 pub struct TreeWalk<'a> {
-    index: Option<&'a TreeIndex>,
-    /// The node that it begins with, if it does not walk all.
-    root: Option<NodeId>,
-    /// The same, until it is told.
-    first: Option<NodeId>,
+    tree: Tree<'a>,
+    /// The depth of the lowest of the levels.
+    base: usize,
+    /// A node at the beginning of a walk.
+    next: Option<NodeId>,
     levels: Vec<Children<'a>>,
+    /// What is walked when all levels are.
+    unplaced: std::vec::IntoIter<NodeId>,
 }
 
 /// One node of a walk.
@@ -263,20 +297,23 @@ impl Iterator for TreeWalk<'_> {
     type Item = TreeStep;
 
     fn next(&mut self) -> Option<TreeStep> {
-        if let Some(node) = self.first.take() {
-            return Some(TreeStep { node, depth: 0 });
-        }
-        let index = self.index?;
-        while let Some(level) = self.levels.last_mut() {
-            let Some(node) = level.next() else {
-                self.levels.pop();
-                continue;
+        loop {
+            let found = match self.levels.last_mut() {
+                Some(level) => level.next().map(|node| TreeStep { node, depth: self.base + self.levels.len() - 1 }),
+                None => {
+                    // Below a node that no level has told.
+                    self.base = 1;
+                    Some(TreeStep { node: self.next.take().or_else(|| self.unplaced.next())?, depth: 0 })
+                }
             };
-            let depth = self.levels.len() - 1 + usize::from(self.root.is_some());
-            self.levels.push(index.children(Some(node), None));
-            return Some(TreeStep { node, depth });
+            match found {
+                Some(step) => {
+                    self.levels.extend(self.tree.index.map(|index| index.children(Some(step.node), None)));
+                    return Some(step);
+                }
+                None => drop(self.levels.pop()),
+            }
         }
-        None
     }
 }
 
