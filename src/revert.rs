@@ -13,8 +13,8 @@ impl<T: Crdt> Edit<'_, T> {
     ///   same values as then and shows the same one, or holds nothing but that one, is not written.
     /// - An entity (a node, an edge) that was not there then is deleted, with one write. One that is there no longer comes
     ///   back first with its root and then with all that it held. Hidden survivors are hidden again.
-    /// - Nodes in a [tree](crate::Tree) get the places that showed then. Where these make a circle with others, which was broken then, it
-    ///   may be broken at another of its nodes.
+    /// - Nodes in a [tree](crate::Tree) get the places that their latest writes said then. Those that showed elsewhere, since that would have
+    ///   made a circle, and do not now, are written down where they showed.
     /// - A [`PnCounter`](crate::PnCounter) gets the difference added to this replica's own totals. A
     ///   [`GCounter`](crate::GCounter) that has grown cannot go back: [`EditError::OnlyGrows`].
     ///
@@ -51,8 +51,12 @@ impl<T: Crdt> Edit<'_, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn revert_to(&mut self, snapshot: &T) -> Result<usize, EditError> {
-        let entities = snapshot.state().differing_entities(self.state());
-        entities.into_iter().try_fold(0, |writes, entity| Ok(writes + self.revert_entity(entity, snapshot)?))
+        let before = self.writes_made();
+        for entity in snapshot.state().differing_entities(self.state()) {
+            self.revert_entity(entity, snapshot)?;
+        }
+        T::finish_revert(self, snapshot, false)?;
+        Ok(self.writes_made() - before)
     }
 
     /// Like [`revert_to`](Self::revert_to) for one entity: for the methods of a type of your own.

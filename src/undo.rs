@@ -46,6 +46,8 @@ impl<T: Crdt> Edit<'_, T> {
     ///   own: they dangle.
     /// - One that the edit deleted comes back with all that it held, unless somebody else has added it since. One that somebody
     ///   has deleted since stays so.
+    /// - A node in a [tree](crate::Tree) that would be under itself by now stays where it shows, as a
+    ///   [circle](crate::ConflictKind::Circle); so do all that the edit did not move.
     /// - What was added to a counter is taken away, however much was counted since. A [`GCounter`](crate::GCounter) cannot take
     ///   anything back: [`EditError::OnlyGrows`].
     ///
@@ -68,11 +70,12 @@ impl<T: Crdt> Edit<'_, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take_back(&mut self, done: &Diff<T>) -> Result<TakenBack<T>, EditError> {
-        let (before, own) = (self.writes_made(), self.own());
+        let (before, own, was) = (self.writes_made(), self.own(), T::clone(self));
         let mut left = Vec::new();
         for cells in done.touched().chunk_by(|a, b| a.entity == b.entity) {
             self.take_back_in_entity(cells, &own, &mut left)?;
         }
+        T::finish_revert(self, &was, true)?;
         Ok(TakenBack { writes: self.writes_made() - before, left: Diff::new(left) })
     }
 

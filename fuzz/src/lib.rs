@@ -17,5 +17,6 @@ pub mod ops;
 mod reading;
 pub mod sessions;
 mod talk;
+pub mod trees;
 pub mod wellformed;
 mod wire;

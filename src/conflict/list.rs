@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::conflict::nested::{self, Dots};
+use crate::conflict::places::node_of;
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value};
 use crate::error::PathError;
 use crate::graph::{
-    Claim, Edge, Graph, Hidden, Owner, Placing, embedding_field, embedding_in, label_of, later_text_of, model_of,
-    owner_of, place_in, tree_of,
+    Edge, Graph, Hidden, Owner, Placing, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
+    place_in, tree_of,
 };
 use crate::id::{ConflictId, NodeId};
 use crate::kernel::{Crdt, Entity, Field, SiblingRef, State};
@@ -91,9 +92,9 @@ impl Disputed for Document {
 /// Where conflicts are found.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    state: &'a State,
+    pub(super) state: &'a State,
     mixed: &'a Mixed,
-    graph: Option<&'a Graph>,
+    pub(super) graph: Option<&'a Graph>,
 }
 
 impl<'a> Source<'a> {
@@ -107,10 +108,6 @@ impl<'a> Source<'a> {
         let orphaned = self.graph.into_iter().flat_map(Graph::orphaned);
         let orphaned = orphaned.filter_map(move |(field, missing, node)| self.orphaned(field, missing, node));
         edits.chain(kinds).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
-    }
-
-    pub(super) fn graph(self) -> Option<&'a Graph> {
-        self.graph
     }
 
     pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
@@ -160,79 +157,6 @@ impl<'a> Source<'a> {
         };
         let hidden = hidden.and_then(|hidden| self.edit_delete(&hidden));
         hidden.into_iter().chain(dangling.and_then(|edge| self.dangling(&edge)))
-    }
-
-    /// The places of a node that do not show, or show under what is not there.
-    fn places(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
-        let cells = self.graph.and_then(|_| self.state.cells(entity)).into_iter();
-        let mut fields: Vec<&Field> = cells.flat_map(|cells| cells.with_prefix(place_in(""))).map(|(f, _)| f).collect();
-        fields.dedup();
-        let mut found = Vec::new();
-        for (field, node) in fields.into_iter().zip(node_of(entity).into_iter().cycle()) {
-            found.extend(self.displaced(field, node));
-            let tree = self.graph.zip(tree_of(field)).map(|(graph, tree)| graph.tree(tree));
-            let missing = tree.and_then(|tree| tree.parent(node));
-            found.extend(missing.and_then(|missing| self.orphaned(field, missing, node)));
-        }
-        found.into_iter()
-    }
-
-    /// A node that does not show at its latest place in a tree.
-    fn displaced(self, field: &'a Field, node: NodeId) -> Option<Conflict<'a>> {
-        let (claims, passed_over) = self.graph?.tree_claims(field, node);
-        if passed_over == 0 {
-            return None;
-        }
-        let tree = tree_of(field)?;
-        let kind = match claims.get(passed_over) {
-            Some(_) => ConflictKind::Circle { tree: tree.to_owned() },
-            None => ConflictKind::Detached { tree: tree.to_owned() },
-        };
-        let shown_first = claims.get(passed_over).into_iter().chain(&claims[..passed_over]);
-        // Concurrent places that it has not come to are in no other conflict.
-        let siblings = self.state.cells(Owner::Node(node).entity())?.live(field.as_bytes());
-        let siblings = siblings.filter(|sibling| sibling.payload.and_then(Placing::of).is_some()).count();
-        let others = claims.get(passed_over + 1..siblings).unwrap_or_default();
-        let candidates: Vec<_> = shown_first.chain(others).map(|claim| place(tree, claim)).collect();
-        // A write that names two of the places counts twice: so the id tells how many do not show, which other nodes may change.
-        let dots = candidates.iter().map(|candidate| candidate.dot).collect();
-        self.conflict(kind, Owner::Node(node).entity(), Path::default(), candidates, dots)
-    }
-
-    /// A node that shows under one that is not there.
-    fn orphaned(self, field: &'a Field, missing: NodeId, node: NodeId) -> Option<Conflict<'a>> {
-        let graph = self.graph?;
-        let tree = tree_of(field)?;
-        if graph.contains_node(missing) || graph.tree(tree).parent(node) != Some(missing) {
-            return None;
-        }
-        let (mut claims, passed_over) = graph.tree_claims(field, node);
-        let claim = (passed_over < claims.len()).then(|| claims.swap_remove(passed_over))?;
-        let kind = ConflictKind::Orphaned { tree: tree.to_owned(), missing };
-        let dots = [claim.rank.1].into_iter().collect();
-        self.conflict(kind, Owner::Node(node).entity(), Path::default(), vec![place(tree, &claim)], dots)
-    }
-
-    /// A node that was moved to several places of a tree. If it does not show at the latest, it is in a circle.
-    fn moved(
-        self,
-        entity: Entity,
-        field: &'a Field,
-        siblings: Vec<SiblingRef<'a>>,
-        dots: Dots,
-    ) -> Option<Conflict<'a>> {
-        let (graph, tree) = (self.graph?, tree_of(field)?);
-        let placings = siblings.iter().filter_map(|s| Some((*s, Placing::of(s.payload?)?)));
-        let places: Vec<_> = placings.map(|(sibling, placing)| (placing.spot, sibling)).collect();
-        let (first, rest) = places.split_first()?;
-        let is_moved = rest.iter().any(|(spot, _)| *spot != first.0);
-        if !is_moved || node_of(entity).is_none_or(|node| graph.tree_claims(field, node).1 > 0) {
-            return None;
-        }
-        let content = |parent| Content::Place { tree, parent };
-        let candidates = places.iter().map(|(spot, sibling)| Candidate::new(content(spot.parent), *sibling)).collect();
-        let kind = ConflictKind::ConcurrentMove { tree: tree.to_owned() };
-        self.conflict(kind, entity, Path::default(), candidates, dots)
     }
 
     /// A cell with unequal siblings: a register, the vectors by a model, or the places in a tree.
@@ -321,7 +245,7 @@ impl<'a> Source<'a> {
         self.conflict(kind, owner.entity(), Path::default(), candidates.into_iter().collect(), dots)
     }
 
-    fn conflict(
+    pub(super) fn conflict(
         self,
         kind: ConflictKind,
         entity: Entity,
@@ -345,19 +269,6 @@ impl<'a> Source<'a> {
             candidate.device = self.state.version().device(candidate.dot.writer);
         }
         Some(Conflict { id, kind, of, name, path, is_hidden, candidates })
-    }
-}
-
-/// A claim of a place as a candidate.
-fn place<'a>(tree: &'a str, claim: &Claim) -> Candidate<'a> {
-    let (content, (stamp, dot)) = (Content::Place { tree, parent: claim.spot.parent }, claim.rank);
-    Candidate { content, dot, stamp, device: None }
-}
-
-fn node_of(entity: Entity) -> Option<NodeId> {
-    match owner_of(entity)? {
-        Owner::Node(node) => Some(node),
-        Owner::Edge(_) => None,
     }
 }
 

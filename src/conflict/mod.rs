@@ -6,6 +6,7 @@
 //! | `find` | one of them by the beginning of its id |
 //! | `export` | a conflict as JSON or the like |
 //! | `nested` | which writes a conflict of kinds is about, for nested ones in one pass |
+//! | `places` | conflicts of places in trees |
 //! | `reads` | what one of several kinds reads as |
 //! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
@@ -15,6 +16,7 @@ mod export;
 mod find;
 mod list;
 mod nested;
+mod places;
 mod reads;
 mod resolution;
 mod resolve;

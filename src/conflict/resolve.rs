@@ -8,7 +8,7 @@ use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
 use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
-use crate::graph::{Graph, Owner, Placing, Restored, embedding_field, place_in};
+use crate::graph::{Graph, Owner, Placing, Restored, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Entity, Own};
 use crate::kind::Kind;
@@ -227,7 +227,7 @@ pub struct Settled {
 }
 
 /// What is to be written.
-enum Outcome<'v> {
+pub(super) enum Outcome<'v> {
     Open,
     /// What shows already: settling it writes that again.
     Shows(Write),
@@ -235,7 +235,7 @@ enum Outcome<'v> {
     Whole(Whole<'v>),
 }
 
-enum Write {
+pub(super) enum Write {
     Plan(Plan),
     /// Removes all kinds at a place but one: planned when it is carried out, since of nested conflicts each would list all
     /// that lies below.
@@ -252,7 +252,7 @@ enum Write {
     },
 }
 
-enum Whole<'v> {
+pub(super) enum Whole<'v> {
     Restore(Vec<NodeId>),
     RestoreFrom(&'v Graph, Vec<Owner>),
     Delete(Owner),
@@ -276,12 +276,12 @@ impl Conflict<'_> {
 }
 
 /// A conflict being settled.
-struct Settling<'c, 'a> {
-    source: Source<'a>,
-    cells: Option<Cells<'c>>,
+pub(super) struct Settling<'c, 'a> {
+    pub(super) source: Source<'a>,
+    pub(super) cells: Option<Cells<'c>>,
     /// Who settles, if it has ever written.
     own: Own,
-    conflict: &'c Conflict<'a>,
+    pub(super) conflict: &'c Conflict<'a>,
 }
 
 impl<'c, 'a> Settling<'c, 'a> {
@@ -393,35 +393,6 @@ impl<'c, 'a> Settling<'c, 'a> {
         Ok(if shows { Outcome::Shows(plan) } else { Outcome::Write(plan) })
     }
 
-    /// Writes the place that is chosen again, as its writer spelled it.
-    fn moves<'v>(&self, tree: &str, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
-        let field = place_in(tree);
-        let chosen = match resolution {
-            Resolution::MergeFields => self.conflict.winner(),
-            _ => self.chosen(resolution)?,
-        };
-        let placing =
-            chosen.and_then(|candidate| self.cells?.get(&field, candidate.dot)?.payload).and_then(Placing::of);
-        let (Some(placing), Some(Owner::Node(node))) = (placing, self.conflict.of) else {
-            return Err(self.does_not_fit(resolution, "there are places to choose from"));
-        };
-        let shows = chosen.map(|candidate| candidate.dot) == self.conflict.winner().map(|winner| winner.dot);
-        let write = Write::Place { tree: tree.to_owned(), node, placing };
-        Ok(if shows { Outcome::Shows(write) } else { Outcome::Write(write) })
-    }
-
-    /// Writes down where a node shows; at the top, if it shows nowhere. Everybody who sees the same writes the same.
-    fn displaced<'v>(&self, tree: &str, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
-        match (resolution, self.source.graph(), self.conflict.of) {
-            (Resolution::Confirm, Some(graph), Some(Owner::Node(node)))
-                if let Some(placing) = graph.shown_place(tree, node) =>
-            {
-                Ok(Outcome::Shows(Write::Place { tree: tree.to_owned(), node, placing }))
-            }
-            _ => Err(self.does_not_fit(resolution, "where the node shows can be confirmed, or the node put elsewhere")),
-        }
-    }
-
     fn kinds<'v>(&self, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
         let kind_of = |candidate: &Candidate<'_>| match &candidate.content {
             Content::Kind { kind, .. } => Some(*kind),
@@ -480,7 +451,7 @@ impl<'c, 'a> Settling<'c, 'a> {
     }
 
     /// The candidate that a resolution chooses, for those that choose one.
-    fn chosen(&self, resolution: &Resolution<'_>) -> Result<Option<&'c Candidate<'a>>, ResolveError> {
+    pub(super) fn chosen(&self, resolution: &Resolution<'_>) -> Result<Option<&'c Candidate<'a>>, ResolveError> {
         let mut latest: Vec<&'c Candidate<'a>> = self.conflict.candidates.iter().collect();
         latest.sort_unstable_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
         let by = |is_wanted: &dyn Fn(Dot) -> bool| {
@@ -528,7 +499,7 @@ impl<'c, 'a> Settling<'c, 'a> {
         self.conflict.path.to_string()
     }
 
-    fn does_not_fit(&self, resolution: &Resolution<'_>, reason: &str) -> EditError {
+    pub(super) fn does_not_fit(&self, resolution: &Resolution<'_>, reason: &str) -> EditError {
         resolution.does_not_fit(self.conflict, reason)
     }
 }

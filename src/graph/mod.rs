@@ -157,6 +157,10 @@ impl Crdt for Graph {
     fn revert(edit: &mut Edit<'_, Self>, cells: &[Touched]) -> Result<(), EditError> {
         restore::revert(edit, cells)
     }
+
+    fn finish_revert(edit: &mut Edit<'_, Self>, like: &Self, free: bool) -> Result<(), EditError> {
+        edit.keep_trees(like, free)
+    }
 }
 
 impl Graph {

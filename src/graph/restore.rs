@@ -49,7 +49,10 @@ impl Edit<'_, Graph> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn revert(&mut self, of: impl Into<Owner>, snapshot: &Graph) -> Result<usize, EditError> {
-        self.revert_entity(of.into().entity(), snapshot)
+        let (before, was) = (self.writes_made(), Graph::clone(self));
+        self.revert_entity(of.into().entity(), snapshot)?;
+        self.keep_trees(&was, true)?;
+        Ok(self.writes_made() - before)
     }
 
     /// Brings a deleted node or edge back with its contents of a snapshot: [`Restored::Whole`]. On one that is there nothing
@@ -95,11 +98,12 @@ impl Edit<'_, Graph> {
             Owner::Node(id) => return Err(EditError::NodeNotInSnapshot(id)),
             Owner::Edge(id) => return Err(EditError::EdgeNotInSnapshot(id)),
         }
-        let entity = owner.entity();
+        let (entity, was) = (owner.entity(), Graph::clone(self));
         let mut cells = entity_differences(entity, snapshot.state().cells(entity), self.state().cells(entity));
         // The root of an edge may be live, with what is nobody's.
         cells.retain(|cell| cell.field.is_root() || !cell.is_now_live());
         revert(self, &cells)?;
+        self.keep_trees(&was, true)?;
         Ok(Restored::Whole)
     }
 }

@@ -154,6 +154,13 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
         cells.iter().try_for_each(|cell| edit.put_back(cell).map(drop))
     }
 
+    /// Ends what put cells [back](Self::revert), of many entities perhaps, where what one reads as depends on others. After
+    /// [`Edit::revert_to`] all is to read as `like`; after [`Edit::take_back`] what was put back is `free`, and all else is to read as
+    /// `like`, which is how it was before. As provided, it does nothing.
+    fn finish_revert(_edit: &mut Edit<'_, Self>, _like: &Self, _free: bool) -> Result<(), EditError> {
+        Ok(())
+    }
+
     /// Tells whether the cells of a field are running totals: then what an edit added is [taken back](Edit::take_back) by its
     /// difference, whatever was counted since. As provided, there are none.
     fn is_total(_field: &Field) -> bool {

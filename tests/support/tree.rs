@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::kernel::Entity;
+use driftless::kernel::{Entity, Payload};
 use driftless::testing::{TestEnvironment, same};
 use driftless::{
     ConflictKind, Crdt, Delta, Dot, EditError, Graph, NodeId, Prune, Replica, Resolution, Stamp, TreePlace, UndoStack,
@@ -31,6 +31,40 @@ struct Claim {
     parent: Option<NodeId>,
     position: Vec<u8>,
     rank: (Stamp, Dot),
+}
+
+const POSITIONS: [&[u8]; 5] = [
+    &[0x40, 0, 0, 1, 0x80],
+    &[0x40, 0, 0, 1, 0x7f],
+    &[0x80, 0, 0, 1, 0x80, 0x40, 0, 0, 1, 0x80],
+    // The least and the greatest that can be spelled in one step.
+    &[0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0, 0, 0, 0, 0, 0],
+    &[0xde, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+];
+
+/// A place that is well-formed, in bytes.
+fn forged(parent: u8, position: u8, from: u8) -> Payload {
+    let node = |n: u8| match n % 12 {
+        n @ 0..NODES => Some(node(n)),
+        // One that is nowhere.
+        8 => Some(NodeId::named("nobody")),
+        _ => None,
+    };
+    let at = |n: u8| POSITIONS[usize::from(n) % POSITIONS.len()];
+    let (parent, before) = (node(parent), node(from));
+    let mut bytes = vec![u8::from(parent.is_some())];
+    bytes.extend(parent.iter().flat_map(|parent| *parent.as_bytes()));
+    if from % 3 > 0 {
+        bytes[0] |= 2 | u8::from(before.is_some()) << 2;
+        bytes.extend(before.iter().flat_map(|parent| *parent.as_bytes()));
+        let stamp = [0, u64::MAX, (1_000_000 + u64::from(position)) << 16][usize::from(position / 5) % 3];
+        bytes.extend(stamp.to_be_bytes());
+        let position = at(position / 7);
+        bytes.extend([0, position.len() as u8]);
+        bytes.extend(position);
+    }
+    bytes.extend(at(position));
+    Payload::new(22, &bytes)
 }
 
 type Shown = BTreeMap<NodeId, Option<(Option<NodeId>, Vec<u8>)>>;
@@ -222,6 +256,9 @@ pub(crate) enum Act {
     Send(u8, bool),
     SendAll(u8),
     Arrive(u8, bool),
+    /// A place that nobody would write: any parent, a position that others have or at the end of what can be spelled, and any place before
+    /// with any stamp.
+    Forge(u8, u8, u8, u8),
 }
 
 pub(crate) fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
@@ -247,6 +284,7 @@ pub(crate) fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
         5 => (0..3u8, any::<bool>()).prop_map(|(to, astray)| Act::Send(to, astray)),
         3 => (0..3u8).prop_map(Act::SendAll),
         6 => (byte(), any::<bool>()).prop_map(|(which, stays)| Act::Arrive(which, stays)),
+        2 => (n(), byte(), byte(), byte()).prop_map(|(n, parent, position, from)| Act::Forge(n, parent, position, from)),
     ];
     prop::collection::vec((0..3usize, act), 1..90)
 }
@@ -441,6 +479,12 @@ impl World {
                 // What is alive reads as then; only the writes of places are later.
                 let nodes = |g: &Graph| g.nodes().map(|node| node.id()).collect::<Vec<_>>();
                 same("nodes after going back", nodes(site.replica.state()), nodes(&kept))?;
+                let (now, then) = (parents(site.replica.state()), parents(&kept));
+                same(
+                    "the tree after going back",
+                    then.iter().all(|(node, parent)| now.get(node) == Some(parent)),
+                    true,
+                )?;
             }
             Act::Keep => site.kept = site.replica.snapshot(),
             Act::Undo | Act::Redo => {
@@ -450,6 +494,11 @@ impl World {
                 }
                 let detached = |g: &Graph| g.tree(TREE).detached().count();
                 same("undo detaches", detached(site.replica.state()) > detached(&before), false)?;
+                let (mut was, mut now) = (parents(&before), parents(site.replica.state()));
+                let (then, since) = (claims(&before, TREE), claims(site.replica.state(), TREE));
+                was.retain(|node, _| then.get(node) == since.get(node));
+                now.retain(|node, _| was.contains_key(node));
+                same("undo makes another jump", now, was)?;
             }
             Act::Settle(which, how) => {
                 let conflicts: Vec<_> = before.conflicts().collect();
@@ -470,11 +519,18 @@ impl World {
                         matches!(conflict.kind, ConflictKind::ConcurrentMove { .. } | ConflictKind::Circle { .. });
                     let settled = site.replica.edit(|g| g.resolve(id, resolution));
                     if settled.is_ok() && confirms && is_of_place {
-                        same("confirming moves nothing", parents(site.replica.state()), parents(&before))?;
+                        let (was, mut now) = (parents(&before), parents(site.replica.state()));
+                        now.retain(|node, _| was.contains_key(node));
+                        same("confirming moves nothing", now, was)?;
                         same("it is settled", site.replica.state().conflicts().any(|c| c.id == id), false)?;
                     }
                     self.note("settled");
                 }
+            }
+            Act::Forge(n, parent, position, from) => {
+                let payload = forged(*parent, *position, *from);
+                let entity = Entity::new(1, *node(*n).as_bytes());
+                site.replica.edit(|g| g.write(entity, b"\x05outline", payload)).unwrap();
             }
             Act::Prune => drop(site.replica.prune(Prune::All)),
             Act::Restart | Act::RestoreBackup => {

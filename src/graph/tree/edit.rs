@@ -1,6 +1,6 @@
 //! Moving nodes in trees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
@@ -62,6 +62,36 @@ impl<'a> Edit<'a, Graph> {
         let placing = Placing { spot: then.spot.clone(), from: Some(from) };
         self.write(cell.entity, cell.field.as_bytes(), placing.to_payload())?;
         Ok(true)
+    }
+
+    /// Writes down, after places were put back, what shows elsewhere than in `like` because of circles. What was written since is `free` to,
+    /// unless it shows nowhere.
+    pub(in crate::graph) fn keep_trees(&mut self, like: &Graph, free: bool) -> Result<(), EditError> {
+        for round in 0..ROUNDS {
+            let displaced = like.displaced().chain(Graph::displaced(self)).map(|(field, _)| field.clone());
+            let mut moved = Vec::new();
+            for field in displaced.collect::<BTreeSet<Field>>() {
+                let [now, then] = [&**self, like].map(|graph| graph.tree_in(field.as_bytes()));
+                let jumped = now.changed_since(then).into_iter().filter(|node| {
+                    let is_written = || self.tree_claims(&field, *node).0 != like.tree_claims(&field, *node).0;
+                    now.contains(*node) && (now.spot(*node).is_none() || !(free && is_written()))
+                });
+                // What showed nowhere may go on to.
+                let kept = jumped.filter_map(|node| {
+                    // Where it would close a circle again it goes to the top.
+                    let showed = then.spot(node).filter(|_| round < ROUNDS / 2).cloned();
+                    let spot = showed.or_else(|| Some(self.shown_place(tree_of(&field)?, node)?.spot))?;
+                    (then.spot(node).is_some() || !then.contains(node)).then_some((node, spot))
+                });
+                let payload = |spot| Placing { spot, from: None }.to_payload();
+                moved.extend(kept.map(|(node, spot)| (keys::node(node), field.clone(), payload(spot))));
+            }
+            if moved.is_empty() {
+                break;
+            }
+            self.write_all(moved)?;
+        }
+        Ok(())
     }
 
     /// Before a node goes: writes down what would jump because of it, in each tree. See [`TreeMut::put`].
@@ -284,6 +314,9 @@ impl std::fmt::Debug for TreeMut<'_, '_> {
         f.debug_struct("TreeMut").field("name", &self.name).field("tree", &self.read()).finish()
     }
 }
+
+/// What is written down may free others from circles: so many times it is looked.
+const ROUNDS: usize = 4;
 
 /// Of so many displaced nodes those are found which a move would make jump; of more, all are written down.
 const FEW: usize = 64;
