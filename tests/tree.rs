@@ -287,6 +287,27 @@ fn merges_and_differences_tell_what_was_moved() {
 }
 
 #[test]
+fn a_move_of_what_was_deleted_is_hidden_and_comes_back() {
+    let mut a = replica(1);
+    put(&mut a, 0, TreePlace::Last);
+    put(&mut a, 1, TreePlace::Last);
+    let mut b = a.fork_with(TestEnvironment::new(2));
+    put(&mut b, 1, TreePlace::LastIn(node(0)));
+    a.edit(|g| g.remove_node(node(1))).unwrap();
+    a.merge(&b.complete()).unwrap();
+    assert_eq!(a.state().tree(TREE).len(), 1);
+    assert_eq!(a.state().hidden_of(node(1)).unwrap().places().collect::<Vec<_>>(), [(TREE, Some(node(0)))]);
+    let conflict = a.state().conflicts().next().unwrap();
+    assert_eq!(conflict.kind, ConflictKind::EditDelete);
+    assert_eq!(conflict.candidates[0].content, Content::Place { tree: TREE, parent: Some(node(0)) });
+    let id = conflict.id;
+    drop(conflict);
+    a.edit(|g| g.resolve(id, Resolution::Restore)).unwrap();
+    assert_eq!(children(&a, 0), [node(1)]);
+    check(a.state(), 1).unwrap();
+}
+
+#[test]
 fn several_trees_do_not_meet() {
     let mut a = replica(1);
     let edit = |g: &mut driftless::Edit<'_, Graph>| {
@@ -436,6 +457,25 @@ fn children_of_what_came_back_without_its_place_are_walked() {
     assert_eq!(a.state().conflicts().count(), 0);
     let under: Vec<_> = a.state().tree(TREE).walk_from(node(0)).map(|step| (step.node, step.depth)).collect();
     assert_eq!(under, [(node(0), 0), (node(1), 1)]);
+}
+
+/// What is in conflict twice is settled as far as it goes.
+#[test]
+fn a_place_under_what_is_missing_is_confirmed_too() {
+    let mut a = replica(1);
+    for n in 0..3 {
+        put(&mut a, n, TreePlace::Last);
+    }
+    let mut b = a.fork_with(TestEnvironment::new(2));
+    put(&mut b, 2, TreePlace::LastIn(node(0)));
+    put(&mut a, 2, TreePlace::LastIn(node(1)));
+    a.merge(&b.complete()).unwrap();
+    a.edit(|g| g.remove_node(node(0)).and(g.remove_node(node(1)))).unwrap();
+    assert_eq!(a.state().conflicts().count(), 2);
+    let (settled, _) = a.edit(|g| g.settle(|_| Resolution::Confirm)).unwrap();
+    assert_eq!((settled.written, settled.open.len()), (1, 1));
+    let kinds: Vec<_> = a.state().conflicts().map(|conflict| conflict.kind).collect();
+    assert!(matches!(kinds[..], [ConflictKind::Orphaned { .. }]));
 }
 
 #[test]
@@ -644,6 +684,12 @@ fn circles_of_a_hundred_thousand_nodes_are_broken_in_seconds() {
     println!("one move: {:?}, {} bytes", started.elapsed(), delta.to_bytes().len());
     assert!(started.elapsed() < Duration::from_secs(60));
     victim.state().check_invariants().unwrap();
+}
+
+/// What showed nowhere then goes to the top, or what was under it could not be.
+#[test]
+fn going_back_to_what_was_under_a_detached_node() {
+    play(&[(2, Act::Forge(0, 60, 45, 229)), (2, Act::Keep), (2, Act::Move(0, 0, 0)), (2, Act::Revert)]).unwrap();
 }
 
 /// The node shows at a place from before, under the same parent: put there anew it must show at the new one.

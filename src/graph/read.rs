@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::document::{AsPath, Properties, Value};
 use crate::graph::keys::{self, Ends, Owner, SeenEnds};
-use crate::graph::{Graph, Walk};
+use crate::graph::{Graph, Placing, Walk};
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Field};
 
@@ -316,5 +316,11 @@ impl<'a> Hidden<'a> {
     /// Properties that survived.
     pub fn properties(&self) -> Properties<'a> {
         Properties::new(Some(self.cells))
+    }
+
+    /// Places in [trees](crate::Tree) that survived: the name of the tree, and the parent, which is none at the top.
+    pub fn places(&self) -> impl Iterator<Item = (&'a str, Option<NodeId>)> + use<'a> {
+        let live = self.cells.with_prefix(keys::PLACES).filter(|(_, sibling)| sibling.is_live());
+        live.filter_map(|(field, sibling)| Some((keys::tree_of(field)?, Placing::of(sibling.payload?)?.spot.parent)))
     }
 }

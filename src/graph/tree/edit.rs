@@ -44,8 +44,8 @@ impl<'a> Edit<'a, Graph> {
         TreeMut { edit: self, name: name.to_owned(), field: Field::new(&keys::place_in(name)) }
     }
 
-    /// Puts the place of a node back, if a cell holds one that would put the node under itself: it remembers where the node shows now, or
-    /// the top. Else it does nothing, and returns false.
+    /// Puts the place of a node back, if a cell holds one that would put the node under itself: it remembers where the node
+    /// shows now, or the top. Else it does nothing, and returns false.
     pub(in crate::graph) fn put_place_back(&mut self, cell: &Touched) -> Result<bool, EditError> {
         let then = cell.was().iter().filter(|sibling| sibling.is_live()).max_by_key(|sibling| sibling.precedence());
         let then = then.and_then(|sibling| sibling.payload.as_ref()).and_then(|payload| Placing::of(payload.as_ref()));
@@ -64,8 +64,8 @@ impl<'a> Edit<'a, Graph> {
         Ok(true)
     }
 
-    /// Writes down, after places were put back, what shows elsewhere than in `like` because of circles. What was written since is `free` to,
-    /// unless it shows nowhere.
+    /// Writes down, after places were put back, what shows elsewhere than in `like` because of circles. What was written since is
+    /// `free` to, unless it shows nowhere.
     pub(in crate::graph) fn keep_trees(&mut self, like: &Graph, free: bool) -> Result<(), EditError> {
         for round in 0..ROUNDS {
             let displaced = like.displaced().chain(Graph::displaced(self)).map(|(field, _)| field.clone());
@@ -76,12 +76,12 @@ impl<'a> Edit<'a, Graph> {
                     let is_written = || self.tree_claims(&field, *node).0 != like.tree_claims(&field, *node).0;
                     now.contains(*node) && (now.spot(*node).is_none() || !(free && is_written()))
                 });
-                // What showed nowhere may go on to.
                 let kept = jumped.filter_map(|node| {
-                    // Where it would close a circle again it goes to the top.
+                    // At the top if it showed nowhere, or would close a circle again.
+                    let at_top = || self.tree_claims(&field, node).0.into_iter().next();
+                    let at_top = || at_top().map(|claim| Spot { parent: None, ..claim.spot });
                     let showed = then.spot(node).filter(|_| round < ROUNDS / 2).cloned();
-                    let spot = showed.or_else(|| Some(self.shown_place(tree_of(&field)?, node)?.spot))?;
-                    (then.spot(node).is_some() || !then.contains(node)).then_some((node, spot))
+                    Some((node, showed.or_else(at_top)?))
                 });
                 let payload = |spot| Placing { spot, from: None }.to_payload();
                 moved.extend(kept.map(|(node, spot)| (keys::node(node), field.clone(), payload(spot))));
@@ -107,19 +107,19 @@ impl<'a> Edit<'a, Graph> {
 impl TreeMut<'_, '_> {
     /// Puts a node that is there somewhere in the tree, or moves it there with all that is under it. One write.
     ///
-    /// The node shows there at once, and no other moves. If it is in a [circle](crate::ConflictKind::Circle) that was broken at another
-    /// node, those that would jump because of that are written down where they show, one write each; of more than 64 nodes that are
-    /// displaced around it, all are. One that is [detached](Tree::detached) is then written down at the top. Where there is no room
-    /// between two siblings, since that place was split 256 times in a row, ever deeper, or their positions are equal, these siblings are
-    /// put anew where they are.
+    /// The node shows there at once, and no other moves. If it is in a [circle](crate::ConflictKind::Circle) that was broken at
+    /// another node, those that would jump because of that are written down where they show, one write each; of more than 64
+    /// nodes that are displaced around it, all are. One that is [detached](Tree::detached) is then written down at the top.
+    /// Where there is no room between two siblings, since that place was split 256 times in a row, ever deeper, or their
+    /// positions are equal, these siblings are put anew where they are.
     ///
-    /// O(log n); for a node with children O(depth), to see that the place is not under the node itself. Around a circle O(log n) for each node of it and around
-    /// it, a few times over.
+    /// O(log n); for a node with children O(depth), to see that the place is not under the node itself. Around a circle
+    /// O(log n) for each node of it and around it, a few times over.
     ///
     /// # Errors
     ///
-    /// The node, or the parent that it would have, is not there ([`EditError::NoNode`]); a sibling shows nowhere in the tree ([`EditError::NotInTree`]); or the
-    /// place is under the node ([`EditError::UnderItself`]).
+    /// The node, or the parent that it would have, is not there ([`EditError::NoNode`]); a sibling shows nowhere in the tree
+    /// ([`EditError::NotInTree`]); or the place is under the node ([`EditError::UnderItself`]).
     ///
     /// ```
     /// use driftless::{Graph, Replica, TreePlace};
@@ -148,7 +148,8 @@ impl TreeMut<'_, '_> {
                 (spot.ok_or_else(not_there)?.parent, Some(sibling))
             }
         };
-        self.check_parent(node, parent)?;
+        parent.map_or(Ok(()), |parent| self.edit.require(Owner::Node(parent)))?;
+        self.check_above(node, parent)?;
         if sibling == Some(node) {
             return Ok(());
         }
@@ -166,10 +167,9 @@ impl TreeMut<'_, '_> {
         self.write_between((node, was), parent, before, after)
     }
 
-    /// A parent must be there, and not the node itself or under it: what nothing is under is above nothing.
-    fn check_parent(&self, node: NodeId, parent: Option<NodeId>) -> Result<(), EditError> {
+    /// A parent must not be the node itself or under it. What nothing is under is above nothing.
+    fn check_above(&self, node: NodeId, parent: Option<NodeId>) -> Result<(), EditError> {
         let Some(parent) = parent else { return Ok(()) };
-        self.edit.require(Owner::Node(parent))?;
         let tree = self.read();
         let is_above = || tree.children(node).next().is_some() && tree.ancestors(parent).any(|above| above == node);
         match parent == node || is_above() {
@@ -178,9 +178,10 @@ impl TreeMut<'_, '_> {
         }
     }
 
-    /// Puts a node that is there where somebody has put it already, as that was spelled, and leaves all others where they show.
+    /// Puts a node that is there where somebody has put it already, as that was spelled, and leaves all others where they show. The
+    /// parent may be missing.
     pub(crate) fn put_as(&mut self, node: NodeId, placing: Placing) -> Result<(), EditError> {
-        self.check_parent(node, placing.spot.parent)?;
+        self.check_above(node, placing.spot.parent)?;
         let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
         let mut then: Claims = [Claim { spot: placing.spot.clone(), rank }].into_iter().collect();
         then.extend(placing.from.clone().map(|(spot, stamp)| Claim { spot, rank: (stamp, rank.1) }));

@@ -29,7 +29,7 @@ use crate::kernel::{Crdt, Field};
 /// A circle is broken at its latest move, since whoever made that could not see another move of the circle (Kleppmann et al. 2022
 /// keep every move ever made to find the place from before; here each move remembers the one that it replaced).
 ///
-/// Positions are as in Fugue (Weidner, Kleppmann 2023), and need nothing dead. A node in a tree takes some 300 bytes of memory.
+/// Positions are as in Fugue (Weidner, Kleppmann 2023), and need nothing dead. A node in a tree takes some 270 bytes of memory.
 /// Reads are O(log n) for each node that is told.
 ///
 /// ```
