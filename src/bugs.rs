@@ -78,7 +78,6 @@ bugs! {
     MovesOthers: "a move in a tree makes others jump that it frees from a circle";
     MoveForgetsFrom: "a move in a tree does not remember where from";
     AnyoneLengthens: "a bunch of positions is lengthened by whoever has an element at its end";
-    BeforeAsAfter: "what is put before an element counts as put after the one before it";
     AddRevives: "a node that is added anew has what was hidden";
     TieShowsOurs: "where stamps tie a register goes on showing what it showed";
     SumTwice: "a counter adds what is merged to what it has of it";

@@ -113,8 +113,7 @@ impl Writer<'_> {
         match self.distance(b).filter(|_| is_end) {
             Some(distance) => b.position.along(-distance, len),
             None => {
-                let side = if is(Bug::BeforeAsAfter) { AFTER } else { BEFORE };
-                let low = || b.position.hang(last.offset.saturating_sub(1), side, self.tag, len);
+                let low = || b.position.hang(last.offset.saturating_sub(1), BEFORE, self.tag, len);
                 self.highest().map_or_else(low, |high| high.along(0, len))
             }
         }

@@ -54,7 +54,7 @@ fn forged(parent: u8, position: u8, from: u8) -> Payload {
     let (parent, before) = (node(parent), node(from));
     let mut bytes = vec![u8::from(parent.is_some())];
     bytes.extend(parent.iter().flat_map(|parent| *parent.as_bytes()));
-    if from % 3 > 0 {
+    if !from.is_multiple_of(3) {
         bytes[0] |= 2 | u8::from(before.is_some()) << 2;
         bytes.extend(before.iter().flat_map(|parent| *parent.as_bytes()));
         let stamp = [0, u64::MAX, (1_000_000 + u64::from(position)) << 16][usize::from(position / 5) % 3];
