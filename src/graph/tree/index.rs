@@ -15,23 +15,25 @@ use crate::graph::tree::claims::{Claims, Spot, claims};
 use crate::id::NodeId;
 use crate::kernel::{Field, Payload, State, Touched};
 
-/// All trees of a graph. Persistent, like the state that it follows.
+/// All trees of a graph. Persistent, like the state that it follows. Nothing until some node has a place: then none has to be looked
+/// for when a node comes or goes, and a snapshot takes a word for it.
 #[derive(Clone, Default, Debug)]
-pub(in crate::graph) struct Trees {
+pub(in crate::graph) struct Trees(Option<Box<Placed>>);
+
+#[derive(Clone, Default, Debug)]
+struct Placed {
     trees: OrdMap<Field, TreeIndex>,
-    /// Whether any node has ever had a place here: else none has to be looked for when a node comes or goes.
-    has_any: bool,
     /// The places that may have changed, which are looked at together.
     waiting: Vec<(Field, NodeId)>,
 }
 
 impl Trees {
     pub(in crate::graph) fn get(&self, field: &[u8]) -> Option<&TreeIndex> {
-        self.trees.get(field)
+        self.0.as_ref()?.trees.get(field)
     }
 
     pub(in crate::graph) fn iter(&self) -> impl Iterator<Item = (&Field, &TreeIndex)> {
-        self.trees.iter()
+        self.0.iter().flat_map(|placed| placed.trees.iter())
     }
 
     /// Notes what one cell may change. O(1); for a node that comes or goes O(cells).
@@ -41,52 +43,53 @@ impl Trees {
         }
         let node = NodeId::from(*touched.entity.id());
         if tree_of(&touched.field).is_some() {
-            self.has_any = true;
-            self.waiting.push((touched.field.clone(), node));
-        } else if self.has_any && touched.field.is_root() && touched.was_live() != touched.is_now_live() {
+            self.0.get_or_insert_default().waiting.push((touched.field.clone(), node));
+        } else if let Some(placed) = &mut self.0
+            && touched.field.is_root()
+            && touched.was_live() != touched.is_now_live()
+        {
             let cells = state.cells(touched.entity).into_iter();
             let places = cells.flat_map(|cells| cells.with_prefix(PLACES));
             let places = places.filter(|(field, sibling)| sibling.is_live() && tree_of(field).is_some());
-            self.waiting.extend(places.map(|(field, _)| (field.clone(), node)));
+            placed.waiting.extend(places.map(|(field, _)| (field.clone(), node)));
         }
     }
 
     /// Follows all that was noted. O(depth · log n) for each node; see [`Breaking`] for circles.
     pub(in crate::graph) fn follow_waiting(&mut self, state: &State) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let mut waiting = std::mem::take(&mut self.waiting);
+        let Some(placed) = self.0.as_mut().filter(|placed| !placed.waiting.is_empty()) else { return };
+        let mut waiting = std::mem::take(&mut placed.waiting);
         waiting.sort_unstable();
         waiting.dedup();
         for of_tree in waiting.chunk_by(|a, b| a.0 == b.0) {
             let field = &of_tree[0].0;
-            let mut tree = self.trees.remove(field).unwrap_or_default();
+            let mut tree = placed.trees.remove(field).unwrap_or_default();
             let nodes: Vec<NodeId> = of_tree.iter().map(|(_, node)| *node).collect();
             tree.change(&nodes, |node| claims_in(state, field, node));
             if !tree.is_empty() {
-                self.trees.insert(field.clone(), tree);
+                placed.trees.insert(field.clone(), tree);
             }
         }
     }
 
     #[cfg(feature = "testing")]
     pub(in crate::graph) fn check(&self, state: &State) -> Result<(), String> {
-        let mut fresh = Self::default();
+        let mut fresh = Placed::default();
         for (entity, cells) in state.entities_of(keys::NODE) {
             let places = cells.with_prefix(PLACES).filter(|(field, _)| cells.is_live() && tree_of(field).is_some());
             fresh.waiting.extend(places.map(|(field, _)| (field.clone(), NodeId::from(*entity.id()))));
         }
+        let mut fresh = Self(Some(Box::new(fresh)));
         fresh.follow_waiting(state);
-        let is_same = self.trees.len() == fresh.trees.len()
-            && self.trees.iter().zip(&fresh.trees).all(|((field, ours), (other, theirs))| {
+        let is_same = self.iter().count() == fresh.iter().count()
+            && self.iter().zip(fresh.iter()).all(|((field, ours), (other, theirs))| {
                 field == other
                     && (&ours.shown, &ours.children, &ours.unplaced)
                         == (&theirs.shown, &theirs.children, &theirs.unplaced)
                     && (&ours.passed_over, &ours.detached) == (&theirs.passed_over, &theirs.detached)
                     && ours.passed_over.keys().all(|node| ours.knots.contains_key(node))
             });
-        match is_same && self.waiting.is_empty() {
+        match is_same && self.0.as_ref().is_none_or(|placed| placed.waiting.is_empty()) {
             true => Ok(()),
             false => Err(format!("trees do not follow from the cells: {self:?}, and must be {fresh:?}")),
         }
