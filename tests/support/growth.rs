@@ -9,8 +9,8 @@ mod processor;
 use processor::now;
 
 /// Fails if what takes some time for `n` things takes eight times as long or more for four times as many: four is in
-/// proportion, sixteen is quadratic. The least of several runs is what is compared, and of as many more as it takes before it
-/// is believed that it fails: caches that others fill make a run longer, but none shorter.
+/// proportion, sixteen is quadratic. Both are measured one after the other, in twelve rounds at most, of which two must be in
+/// proportion: caches that others fill, and a machine that is faster for a while, make single rounds differ.
 #[track_caller]
 pub(crate) fn grows_in_proportion(what: &str, n: usize, run: impl Fn(usize) -> Duration) {
     let (mut small, mut large, mut good) = (Duration::MAX, Duration::MAX, 0);
