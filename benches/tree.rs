@@ -1,4 +1,4 @@
-//! What a tree of 100,000 nodes costs: to make, to move in, to merge, to list; at three replicas that move apart.
+//! Costs of a tree of 100,000 nodes: making it, moving in it, merging, listing; at three replicas that move apart.
 //!
 //! `cargo bench --bench tree` prints a table in Markdown; a number is another size, `-- --test` a small one. Times are of the processor,
 //! memory is live heap, counted by the allocator.

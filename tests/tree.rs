@@ -211,7 +211,7 @@ fn a_place_that_is_split_for_ever_stays_shallow() {
     let longest = a.state().state().live_siblings().filter_map(|(_, _, s)| Some(s.payload?.bytes().len())).max();
     assert!(longest < Some(3200), "{longest:?}");
     check(a.state(), 1).unwrap();
-    // What is written down has no conflict with itself.
+    // Siblings that were put anew have no conflict.
     assert_eq!(a.state().conflicts().count(), 0);
 }
 
@@ -427,7 +427,7 @@ fn what_is_put_back_where_others_have_moved_shows_where_it_showed() {
         let kinds: Vec<_> = replica.state().conflicts().map(|conflict| conflict.kind).collect();
         assert_eq!(kinds, [ConflictKind::Circle { tree: TREE.to_owned() }]);
     }
-    // All of it goes back.
+    // The whole graph goes back.
     a.edit(|g| g.revert_to(&before)).unwrap();
     assert_eq!(shown(&a), [None, Some(node(0)), Some(node(1)), None]);
     assert_eq!((a.state().conflicts().count(), a.state().tree(TREE).walk().count()), (0, 3));
@@ -459,7 +459,7 @@ fn children_of_what_came_back_without_its_place_are_walked() {
     assert_eq!(under, [(node(0), 0), (node(1), 1)]);
 }
 
-/// What is in conflict twice is settled as far as it goes.
+/// A node that is in two conflicts is settled as far as it goes.
 #[test]
 fn a_place_under_what_is_missing_is_confirmed_too() {
     let mut a = replica(1);
@@ -500,7 +500,7 @@ fn a_place_that_is_under_the_node_by_now_is_not_picked() {
     assert_eq!(a.state().conflicts().count(), 0);
 }
 
-/// Where it is deep, too, and though its writer writes much else between.
+/// The place is deep, and the writer writes much else between.
 #[test]
 fn what_one_puts_in_a_row_stays_together_in_a_deep_place() {
     for (depth, seed) in (0..24).flat_map(|depth| (0..4u64).map(move |seed| (depth, seed))) {
@@ -639,7 +639,7 @@ fn a_large_circle_that_another_joins_is_looked_at_once() {
     victim.state().check_invariants().unwrap();
 }
 
-/// What a peer may send: everybody in one circle, and each of their earlier places closes another.
+/// A hostile delta: all nodes in one circle, and each of their earlier places closes another.
 #[test]
 fn circles_of_a_hundred_thousand_nodes_are_broken_in_seconds() {
     const MANY: u32 = 100_000;
@@ -662,7 +662,7 @@ fn circles_of_a_hundred_thousand_nodes_are_broken_in_seconds() {
         }
         Ok(())
     };
-    // By itself each is a valid write; one after the other they take the index once each.
+    // Each is a valid write by itself; one after the other they take the index once each.
     let started = Instant::now();
     let mut victim = replica(2);
     hostile.edit(edit).unwrap();
@@ -686,7 +686,7 @@ fn circles_of_a_hundred_thousand_nodes_are_broken_in_seconds() {
     victim.state().check_invariants().unwrap();
 }
 
-/// What showed nowhere then goes to the top, or what was under it could not be.
+/// A node that showed nowhere then goes to the top, or its children could not show under it.
 #[test]
 fn going_back_to_what_was_under_a_detached_node() {
     play(&[(2, Act::Forge(0, 60, 45, 229)), (2, Act::Keep), (2, Act::Move(0, 0, 0)), (2, Act::Revert)]).unwrap();

@@ -7,7 +7,7 @@ mod tree;
 
 use tree::{Act, NODES, play};
 
-/// So many acts at most: each is checked against the definition.
+/// The most acts of a schedule: each is checked against the definition.
 const ACTS: usize = 120;
 
 fn act(input: &mut Input<'_>) -> Act {

@@ -145,7 +145,7 @@ pub enum ConflictKind {
 pub struct Candidate<'a> {
     /// The content that was written.
     pub content: Content<'a>,
-    /// Which write it was; of several the latest. Of a place that a node of a tree had before, the write that moved it away and
+    /// The write; of several the latest. For a place that a node of a tree had before, the write that moved the node away and
     /// remembers that place.
     pub dot: Dot,
     /// When, by its writer's clock; of a place from before, when that was written.

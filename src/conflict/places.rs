@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
         let siblings = siblings.filter(|sibling| sibling.payload.and_then(Placing::of).is_some()).count();
         let others = claims.get(passed_over + 1..siblings).unwrap_or_default();
         let candidates: Vec<_> = shown_first.chain(others).map(|claim| place(tree, claim)).collect();
-        // Those passed over count twice: which they are may change though nobody writes here.
+        // Claims that are passed over count twice: others' writes may change which they are.
         let passed_over = claims[..passed_over].iter().map(|claim| claim.rank.1);
         let dots = candidates.iter().map(|candidate| candidate.dot).chain(passed_over).collect();
         self.conflict(kind, Owner::Node(node).entity(), Path::default(), candidates, dots)

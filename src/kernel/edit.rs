@@ -528,7 +528,7 @@ const SHORT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Log<T> {
     changes: Vec<Before>,
-    /// What the target was after so many changes.
+    /// The target after a number of changes, and that number.
     snapshot: Option<(T, usize)>,
     /// True if changes are kept after the snapshot too: for the journal.
     pub(crate) keeps_all: bool,

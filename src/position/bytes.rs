@@ -13,9 +13,9 @@ pub(crate) type PositionBytes = SmallVec<[u8; 24]>;
 
 /// The bits of payload in the first byte of a number, of as many bytes as there are bits before it.
 struct Numbers {
-    /// What the first byte of a number of one byte begins with.
+    /// The bits that the first byte begins with.
     prefix: u8,
-    /// How many bits the prefix has.
+    /// The number of bits of the prefix.
     taken: u32,
 }
 
@@ -83,7 +83,7 @@ impl Position {
                     bytes.extend((side << 30 | step.tag).to_be_bytes());
                 }
                 side => {
-                    // Those below 0 are spelled as their mirror images, with all bits flipped.
+                    // Sides below 0 are spelled as their mirror images, with all bits flipped.
                     let (number, flip) = if side > 1 { (side - 2, 0) } else { (-1 - side, 0xff) };
                     SIDES.write(number as u64, flip, &mut bytes)?;
                     bytes.extend(step.tag.to_be_bytes());

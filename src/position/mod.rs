@@ -49,7 +49,7 @@ impl Position {
         self.0.len()
     }
 
-    /// Whether there is room for many beside it: few steps, none of them at the end of what can be spelled.
+    /// Returns whether there is room for many beside it: few steps, none of them at the end of what can be spelled.
     pub(crate) fn leaves_room(&self) -> bool {
         let is_near = |step: &Step| step.side.unsigned_abs() < 1 << 24 && step.offset.unsigned_abs() < 1 << 40;
         self.0.len() <= EASY_STEPS && self.0.iter().all(is_near)
@@ -63,7 +63,7 @@ impl Position {
         }
     }
 
-    /// Whether another lies on this one's line, or hangs from it.
+    /// Returns whether another lies on this one's line, or hangs from it.
     fn has_on_line(&self, other: &Self) -> bool {
         let (above, last) = self.split();
         other.0.len() > above.len()
@@ -71,7 +71,7 @@ impl Position {
             && (other.0[above.len()].side, other.0[above.len()].tag) == (last.side, last.tag)
     }
 
-    /// Whether another was put after this one: to its right on the far half of the line, or hanging from it.
+    /// Returns whether another was put after this one: to its right on the far half of the line, or hanging from it.
     fn is_followed_by(&self, other: &Self) -> bool {
         if !self.has_on_line(other) {
             return false;

@@ -1,6 +1,6 @@
 //! The positions that what is put between two neighbours gets: Fugue's rule (Weidner and Kleppmann 2023), by bunches.
 //!
-//! Whoever places otherwise agrees with all others all the same: these rules are about what people mean, and none is a rule of
+//! A writer that places otherwise agrees with all others all the same: these rules are about what people mean, and none is a rule of
 //! merging or reading. Two things bind: a place lies between its neighbours, and none is used twice. The second follows from
 //! offsets, which are distances of dots, since only its maker lengthens a bunch.
 
@@ -62,7 +62,7 @@ pub(crate) fn between(
     }
 }
 
-/// Whoever puts something.
+/// The writer that puts something.
 struct Writer<'a> {
     next: Dot,
     /// The tag of a bunch that begins with the next dot.
@@ -162,7 +162,7 @@ mod tests {
         Some(Neighbour { position: Position::from_bytes(&hex(position)).unwrap(), dot: dot(at) })
     }
 
-    /// As the executable model places and spells: `tests/model/positions.py` wrote the file.
+    /// The executable model says what is expected: `tests/model/positions.py` wrote the file.
     #[test]
     fn places_are_those_of_the_model() {
         let mut deepest = 0;

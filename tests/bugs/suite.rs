@@ -11,7 +11,7 @@ use crate::oracles::Verdict;
 use crate::subjects::{Judged, Op};
 use crate::{tree, world};
 
-/// What a strategy draws by a seed.
+/// The value that a strategy draws by a seed.
 fn drawn<S: Strategy>(seed: u64, strategy: S) -> Result<S::Value, String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -15,7 +15,7 @@ use processor::now;
 pub(crate) fn grows_in_proportion(what: &str, n: usize, run: impl Fn(usize) -> Duration) {
     let (mut small, mut large, mut good) = (Duration::MAX, Duration::MAX, 0);
     for round in 1..=12 {
-        // Those of one round beside each other: a machine may be twice as fast for a while.
+        // The two of a round are compared: a machine may be twice as fast for a while.
         let (one, four) = (run(n), run(4 * n));
         (small, large) = (small.min(one), large.min(four));
         good += u32::from(four < 8 * one);

@@ -111,7 +111,7 @@ fn claims(graph: &Graph, tree: &str) -> BTreeMap<NodeId, Vec<Claim>> {
     first
 }
 
-/// What shows, and how many claims of each node do not: circles are broken in an order that the seed chooses.
+/// The tree that shows, and the number of claims of each node that do not: the seed chooses the order of breaking circles.
 fn definition(claims: &BTreeMap<NodeId, Vec<Claim>>, mut seed: u64) -> (Shown, BTreeMap<NodeId, usize>) {
     let mut at: BTreeMap<NodeId, usize> = claims.keys().map(|node| (*node, 0)).collect();
     loop {
@@ -198,7 +198,7 @@ pub(crate) fn check(graph: &Graph, seed: u64) -> Result<(), String> {
     }
     // The one list.
     let listed = |is_it: fn(&ConflictKind) -> bool| {
-        // Those of deleted nodes are hidden, and in no tree.
+        // Conflicts of deleted nodes are hidden, and in no tree.
         let all = graph.conflicts().filter(move |conflict| is_it(&conflict.kind) && !conflict.is_hidden);
         all.map(|conflict| conflict.of.unwrap()).collect::<Vec<_>>()
     };
@@ -317,7 +317,7 @@ fn place(k: u8, to: u8) -> TreePlace {
     }
 }
 
-/// Where a node is asked to show: the parent, and the siblings before and after it, itself left out.
+/// The spot that a node is asked to show at: the parent, and the siblings before and after it, itself left out.
 fn wanted(graph: &Graph, of: NodeId, place: TreePlace) -> (Option<NodeId>, Vec<NodeId>, usize) {
     let tree = graph.tree(TREE);
     let parent = match place {
@@ -343,7 +343,7 @@ fn wanted(graph: &Graph, of: NodeId, place: TreePlace) -> (Option<NodeId>, Vec<N
 fn parents(graph: &Graph) -> BTreeMap<NodeId, Option<NodeId>> {
     let tree = graph.tree(TREE);
     let detached: BTreeSet<NodeId> = tree.detached().collect();
-    // Whoever shows nowhere may be written down somewhere.
+    // A node that shows nowhere may be written down somewhere.
     let placed = (0..NODES).map(node).filter(|node| tree.contains(*node) && !detached.contains(node));
     placed.map(|node| (node, tree.parent(node))).collect()
 }
@@ -406,7 +406,7 @@ impl World {
                                 Some(parent) => tree.children(parent).collect(),
                                 None => tree.tops().filter(|node| tree.contains(*node)).collect(),
                             };
-                            // Who was detached, and is written down because of the move, comes at the top.
+                            // A detached node that is written down because of the move comes at the top.
                             let known: Vec<_> = found.iter().filter(|n| expected.contains(n)).copied().collect();
                             same("a move shows where it was made", known, expected)?;
                             if before.tree(TREE).contains(of) && !before.tree(TREE).detached().any(|other| other == of)
@@ -476,7 +476,7 @@ impl World {
             Act::Revert => {
                 let kept = site.kept.clone();
                 site.replica.edit(|g| g.revert_to(&kept)).unwrap();
-                // What is alive reads as then; only the writes of places are later.
+                // All that is alive reads as then; only the writes of places are later.
                 let nodes = |g: &Graph| g.nodes().map(|node| node.id()).collect::<Vec<_>>();
                 same("nodes after going back", nodes(site.replica.state()), nodes(&kept))?;
                 let (now, then) = (parents(site.replica.state()), parents(&kept));

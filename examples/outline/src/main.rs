@@ -39,10 +39,10 @@ Usage: cargo run -p outline -- [--data FILE.opml] [--listen ADDRESS | --connect 
 Type `help` for what there is to do.
 ";
 
-/// How long the side that connects waits until it asks again.
+/// The time that the side that connects waits until it asks again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long it waits for an answer.
+/// The time that a side waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) type Failed = Box<dyn Error>;
@@ -87,7 +87,7 @@ fn run() -> Result<(), Failed> {
         thread::spawn(move || {
             loop {
                 thread::sleep(PAUSE);
-                // What fails now is tried again; `sync` tells why.
+                // An exchange that fails is tried again; `sync` tells why.
                 let _ = exchange(&address, &shared);
             }
         });

@@ -27,7 +27,7 @@ pub(crate) fn import(outline: &mut Outline, text: &str) -> Result<usize, Failed>
             let prefixes = root.namespaces().filter_map(|namespace| Some((namespace.name()?, namespace.uri())));
             Outline::set_head(g, inner(&head, text), prefixes)?;
         }
-        // What is still to be added, with where: no recursion, however deep a file nests.
+        // Bullets whose children are still to be added: no recursion, however deep a file nests.
         let (mut todo, mut left_out) = (vec![(body, None)], 0);
         while let Some((of, parent)) = todo.pop() {
             for child in of.children() {
@@ -79,7 +79,7 @@ pub(crate) fn export(outline: &Outline) -> String {
     let mut depths = Vec::new();
     let (strays, mut steps) = (outline.strays(), Vec::new());
     steps.extend(tree.walk().map(|step| (step.node, step.depth)));
-    // What is on no walk from the top comes at the end rather than nowhere.
+    // Bullets that are on no walk from the top come at the end rather than nowhere.
     steps.extend(strays.iter().flat_map(|node| tree.walk_from(*node).map(|step| (step.node, step.depth))));
     for (i, (node, depth)) in steps.iter().enumerate() {
         while depths.last().is_some_and(|open| open >= depth) {

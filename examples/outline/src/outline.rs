@@ -89,7 +89,7 @@ impl Outline {
         self.graph().node(node).and_then(|node| node.get("/folded")) == Some(true.into())
     }
 
-    /// What a file says before its bullets.
+    /// The head of the file, which stands before the bullets.
     pub(crate) fn head(&self) -> Option<&str> {
         self.graph().node(NodeId::named(FILE))?.get("/head")?.as_str()
     }
@@ -129,7 +129,7 @@ impl Outline {
         Ok(node)
     }
 
-    /// What is printed: all bullets, but for those under folded ones.
+    /// The printed lines: all bullets, but for those under folded ones.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let (mut lines, mut folded) = (Vec::new(), None);
         for step in self.graph().tree(TREE).walk() {

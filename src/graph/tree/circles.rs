@@ -55,9 +55,9 @@ impl<'a, F: Fn(NodeId) -> Claims> Breaking<'a, F> {
         breaking
     }
 
-    /// Whether a circle goes through a node: the quick look of a single change, by which no other circle can have come.
+    /// Returns whether a circle goes through a node: the quick look at a single change, by which no other circle can have come.
     fn is_above_itself(&self, node: NodeId) -> bool {
-        // What nothing follows is above nothing.
+        // A node that no other follows is above none.
         if self.index.children(Some(node), None).next().is_none() && self.parent(node) != Some(node) {
             return false;
         }

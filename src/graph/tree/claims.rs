@@ -1,4 +1,4 @@
-//! Where a node is said to be in a tree.
+//! The places that writes name for a node in a tree.
 
 use smallvec::SmallVec;
 
@@ -27,7 +27,7 @@ impl Spot {
     }
 }
 
-/// What is written to the cell of a node's place.
+/// The content of the cell of a node's place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Placing {
     pub(crate) spot: Spot,
@@ -65,7 +65,7 @@ impl Placing {
         Payload::new(kind::PLACE, &bytes)
     }
 
-    /// What a payload says; `None` if it is of another kind or not spelled so: it is kept, sent on and not read.
+    /// Reads a payload; `None` if it is of another kind or not spelled so: such a payload is kept, sent on and not read.
     pub(crate) fn of(payload: PayloadRef<'_>) -> Option<Self> {
         let mut bytes = (payload.kind() == kind::PLACE).then_some(payload.bytes())?;
         let flags = *take::<1>(&mut bytes)?.first()?;

@@ -77,7 +77,7 @@ impl<'a> Edit<'a, Graph> {
                     now.contains(*node) && (now.spot(*node).is_none() || !(free && is_written()))
                 });
                 let kept = jumped.filter_map(|node| {
-                    // At the top if it showed nowhere, or would close a circle again.
+                    // The node goes to the top if it showed nowhere, or would close a circle again.
                     let at_top = || self.tree_claims(&field, node).0.into_iter().next();
                     let at_top = || at_top().map(|claim| Spot { parent: None, ..claim.spot });
                     let showed = then.spot(node).filter(|_| round < ROUNDS / 2).cloned();
@@ -94,7 +94,7 @@ impl<'a> Edit<'a, Graph> {
         Ok(())
     }
 
-    /// Before a node goes: writes down what would jump because of it, in each tree. See [`TreeMut::put`].
+    /// Writes down the nodes that would jump if a node went, in each tree. See [`TreeMut::put`].
     pub(in crate::graph) fn keep_tree_without(&mut self, node: NodeId) -> Result<(), EditError> {
         let cells = self.state().cells(keys::node(node)).into_iter();
         let places = cells.flat_map(|cells| cells.with_prefix(PLACES)).filter(|(_, sibling)| sibling.is_live());
@@ -153,7 +153,7 @@ impl TreeMut<'_, '_> {
         if sibling == Some(node) {
             return Ok(());
         }
-        // Once others are written down, it may show elsewhere already.
+        // The node may show elsewhere already once others are written down.
         let was = self.claim(node);
         let then = self.anywhere_in(parent, was.clone())?;
         keep_others(self.edit, &self.field, node, &then)?;
@@ -202,7 +202,7 @@ impl TreeMut<'_, '_> {
     /// Deletes a node and all that shows under it from the graph: one write each, and those of [`put`](Self::put) around circles. Returns
     /// how many were there.
     ///
-    /// What somebody puts under one of them at the same time stays, as an [orphan](Tree::orphans). Their edges dangle: see
+    /// A node that somebody puts under one of them at the same time stays, as an [orphan](Tree::orphans). Edges dangle: see
     /// [`remove_node`](Edit::remove_node), which leaves what is under a node as orphans.
     pub fn remove_with_descendants(&mut self, node: NodeId) -> Result<usize, EditError> {
         let under: Vec<NodeId> = self.read().walk_from(node).map(|step| step.node).collect();
@@ -301,7 +301,7 @@ impl TreeMut<'_, '_> {
         (before, left, after)
     }
 
-    /// What a node claims once it is put somewhere under a parent: the position follows from the dot, which is not made yet.
+    /// The claims of a node once it is put somewhere under a parent: the position follows from the dot, which is not made yet.
     fn anywhere_in(&mut self, parent: Option<NodeId>, was: Option<Claim>) -> Result<Claims, EditError> {
         let rank = (Stamp::from_bits(u64::MAX), Dot { writer: self.edit.writer()?, counter: u64::MAX });
         let mut then: Claims = [Claim { spot: Spot::new(parent, &[]), rank }].into_iter().collect();
@@ -316,10 +316,10 @@ impl std::fmt::Debug for TreeMut<'_, '_> {
     }
 }
 
-/// What is written down may free others from circles: so many times it is looked.
+/// The number of times that trees are looked at: writing a node down may free others from circles.
 const ROUNDS: usize = 4;
 
-/// Of so many displaced nodes those are found which a move would make jump; of more, all are written down.
+/// The most displaced nodes among which those are looked for that a move would make jump; of more, all are written down.
 const FEW: usize = 64;
 
 /// Writes down where they show the nodes that would show elsewhere if the claims of a node were these: a circle that it is in, and
@@ -360,7 +360,7 @@ fn keep_others(edit: &mut Edit<'_, Graph>, field: &Field, node: NodeId, then: &C
         let is_enough = round < 2 && displaced.len() <= FEW && moved.iter().any(|other| !kept.contains_key(other));
         let more = if is_enough { &moved } else { &displaced };
         let before = kept.len();
-        // What is detached shows at the top from now on.
+        // A detached node shows at the top from now on.
         let name = tree_of(field).unwrap_or_default();
         kept.extend(more.iter().filter_map(|other| Some((*other, edit.shown_place(name, *other)?.spot))));
         if kept.len() == before {

@@ -12,7 +12,7 @@ struct Knot<V> {
     up: Option<usize>,
     below: [Option<usize>; 2],
     value: V,
-    /// Whoever has the greatest value in its part of the splay tree.
+    /// The node of the greatest value in this part of the splay tree.
     greatest: usize,
 }
 
@@ -52,7 +52,7 @@ impl<V: Ord> Forest<V> {
         while let Some(above) = self.knots[root].below[0] {
             root = above;
         }
-        // Else a long way would be gone again each time.
+        // The splay keeps a long way from being gone again each time.
         self.expose(root);
         root
     }

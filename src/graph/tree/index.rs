@@ -111,9 +111,9 @@ pub(in crate::graph) struct TreeIndex {
     detached: OrdSet<NodeId>,
     /// Nodes that children show under, and that have no place: they are not there, or were never put into the tree.
     unplaced: OrdSet<NodeId>,
-    /// How many of its claims a node does not follow because they close circles; none is not listed.
+    /// The number of claims that a node does not follow because they close circles; 0 is not listed.
     passed_over: OrdMap<NodeId, usize>,
-    /// For each node in or around a circle that was broken all of these: a change of one opens them all again. They are more than
+    /// The knot of each node in or around a circle that was broken: a change of one member opens all again. A knot holds more than
     /// the circles have, and what shows does not depend on which.
     knots: OrdMap<NodeId, Arc<[NodeId]>>,
 }
@@ -127,7 +127,7 @@ impl TreeIndex {
         self.shown.len()
     }
 
-    /// Where a node shows; `None` if it has no place, `Some(None)` if it is detached.
+    /// The spot that a node shows at; `None` if it has no place, `Some(None)` if it is detached.
     pub(super) fn shown(&self, node: NodeId) -> Option<Option<&Spot>> {
         self.shown.get(&node).map(Option::as_ref)
     }

@@ -88,7 +88,7 @@ impl Graph {
         (claims_in(self.state(), field, node), passed_over)
     }
 
-    /// Where a node shows in a tree, as it is written; at the top by its latest position if it shows nowhere.
+    /// The place that a node shows at in a tree, to be written; at the top by its latest position if the node shows nowhere.
     pub(crate) fn shown_place(&self, tree: &str, node: NodeId) -> Option<Placing> {
         let (claims, _) = self.tree_claims(&Field::new(&keys::place_in(tree)), node);
         let at_top = || claims.into_iter().next().map(|claim| Spot { parent: None, ..claim.spot });
@@ -115,12 +115,12 @@ impl<'a> Tree<'a> {
         self.index.map_or(0, TreeIndex::len)
     }
 
-    /// Whether no node has a place in the tree.
+    /// Returns whether no node has a place in the tree.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a node is there and has a place in the tree.
+    /// Returns whether a node is there and has a place in the tree.
     pub fn contains(self, node: NodeId) -> bool {
         self.index.is_some_and(|index| index.shown(node).is_some())
     }
@@ -131,7 +131,7 @@ impl<'a> Tree<'a> {
         self.spot(node)?.parent
     }
 
-    /// Whether a node has a place at the top.
+    /// Returns whether a node has a place at the top.
     pub fn is_top(self, node: NodeId) -> bool {
         self.spot(node).is_some_and(|spot| spot.parent.is_none())
     }
@@ -141,7 +141,7 @@ impl<'a> Tree<'a> {
         self.index.into_iter().flat_map(|index| index.children(None, None)).chain(self.unplaced())
     }
 
-    /// What shows under a node, in order: also if the node is not there, or has no place itself.
+    /// The children that show under a node, in order: also if the node is not there, or has no place itself.
     pub fn children(self, node: NodeId) -> impl Iterator<Item = NodeId> + use<'a> {
         self.index.into_iter().flat_map(move |index| index.children(Some(node), None))
     }
@@ -158,7 +158,7 @@ impl<'a> Tree<'a> {
         index.children_back(spot.parent, Some((spot, node))).next()
     }
 
-    /// What is above a node, the nearest first. The last is a top, detached, or missing.
+    /// The nodes above a node, the nearest first. The last is a top, detached, or missing.
     pub fn ancestors(self, node: NodeId) -> impl Iterator<Item = NodeId> + use<'a> {
         iter::successors(self.parent(node), move |above| self.parent(*above))
     }
@@ -280,7 +280,7 @@ pub struct TreeWalk<'a> {
     /// A node at the beginning of a walk.
     next: Option<NodeId>,
     levels: Vec<Children<'a>>,
-    /// What is walked when all levels are.
+    /// The tops that are walked after all levels.
     unplaced: std::vec::IntoIter<NodeId>,
 }
 
@@ -289,7 +289,7 @@ pub struct TreeWalk<'a> {
 pub struct TreeStep {
     /// The node.
     pub node: NodeId,
-    /// How many nodes of the walk are above it.
+    /// The number of nodes of the walk that are above it.
     pub depth: usize,
 }
 
