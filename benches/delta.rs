@@ -3,6 +3,9 @@
 //! `cargo bench --bench delta`. Read the ratios of one run: absolute times are the machine's.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that fails should say where")]
 
+#[path = "../tests/support/scattered.rs"]
+mod scattered;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,25 +14,10 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criteri
 use driftless::testing::TestEnvironment;
 use driftless::{Graph, NodeId, Replica};
 use im::OrdMap;
-use uuid::Uuid;
+use scattered::{Random, id};
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 const WRITES: usize = 100;
-
-/// Random, as ids that come from names are: the worst case for a tree.
-fn id(n: usize) -> NodeId {
-    NodeId::from(Uuid::from_u128((n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)))
-}
-
-/// Numbers below a bound in an order without a pattern.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-}
 
 fn replica(seed: u64) -> Replica<Graph> {
     Replica::with_environment(TestEnvironment::new(seed))

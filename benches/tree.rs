@@ -4,6 +4,9 @@
 //! memory is live heap, counted by the allocator.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark that fails should say where")]
 
+#[path = "../tests/support/scattered.rs"]
+mod scattered;
+
 #[path = "../tests/support/processor.rs"]
 mod processor;
 
@@ -11,30 +14,15 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use driftless::testing::TestEnvironment;
-use driftless::{ConflictKind, EditError, Graph, NodeId, Replica, TreePlace};
+use driftless::{ConflictKind, EditError, Graph, Replica, TreePlace};
 use peak_alloc::PeakAlloc;
 use processor::now;
-use uuid::Uuid;
+use scattered::{Random, id};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const TREE: &str = "outline";
-
-/// Random, as ids that come from names are: the worst case for an index.
-fn id(n: usize) -> NodeId {
-    NodeId::from(Uuid::from_u128((n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)))
-}
-
-/// Numbers below a bound in an order without a pattern.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-}
 
 fn timed<R>(act: impl FnOnce() -> R) -> (R, Duration) {
     let started = now();
