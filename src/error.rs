@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::escape::Escaped;
 use crate::id::{ConflictId, Dot, EdgeId, NodeId, WriterId};
 use crate::kind::Kind;
+use crate::offset::OffsetError;
 
 /// How many segments a path may have: far deeper than people nest, shallow enough that nothing that walks it by
 /// recursion can run out of stack.
@@ -52,6 +53,9 @@ pub enum EditError {
     /// The model, the vector or the threshold is none, or the vector is not of the model's length.
     #[error(transparent)]
     Vector(#[from] VectorError),
+    /// The offset is no place in the text.
+    #[error(transparent)]
+    Offset(#[from] OffsetError),
     /// JSON has neither NaN nor infinity.
     #[error("{value} at `{}` is not a finite number, and JSON knows no other", Escaped(.path))]
     NotFinite {

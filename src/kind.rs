@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::WriterId;
+use crate::position::Position;
 
 /// What is at a path. Kinds are stored: each is a cell of its own, so two that were written concurrently are both kept (a
 /// [conflict](crate::Conflict)), and a read shows the one that comes first here.
@@ -14,6 +15,8 @@ use crate::id::WriterId;
 pub enum Kind {
     /// A nested map.
     Map,
+    /// A text that several replicas type into.
+    Text,
     /// One value, be it an array: of concurrent ones the latest shows.
     Register,
     /// A sum of what every replica adds and takes away.
@@ -38,6 +41,7 @@ impl Kind {
             Self::Set => 4,
             Self::Max => 5,
             Self::Min => 6,
+            Self::Text => 7,
             Self::Other(code) => code,
         }
     }
@@ -48,6 +52,8 @@ impl Kind {
             Self::Map | Self::Register | Self::Max | Self::Min => key.is_empty(),
             Self::Counter => key.len() == WriterId::LEN,
             Self::Set => !key.is_empty(),
+            // None of a text that is explicitly empty. Below the positions of characters is room for what later versions put there.
+            Self::Text => key.first().is_none_or(|first| *first < 0x20) || Position::from_bytes(key).is_some(),
             Self::Other(_) => true,
         }
     }
@@ -60,6 +66,7 @@ impl Kind {
             4 => Self::Set,
             5 => Self::Max,
             6 => Self::Min,
+            7 => Self::Text,
             other => Self::Other(other),
         }
     }
@@ -69,6 +76,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Map => "map",
+            Self::Text => "text",
             Self::Register => "register",
             Self::Counter => "counter",
             Self::Set => "set",

@@ -34,6 +34,8 @@ pub(crate) mod payload {
     pub(crate) const LATER_TEXT: u8 = 21;
     /// The place of a node in a tree.
     pub(crate) const PLACE: u8 = 22;
+    /// A character of a text: one Unicode scalar value in UTF-8.
+    pub(crate) const LETTER: u8 = 23;
     /// A value of a standalone type, in MessagePack.
     pub(crate) const PACKED: u8 = 32;
     /// Presence of an element or key of a standalone type.

@@ -22,6 +22,7 @@ mod journal;
 mod kind;
 mod kinds;
 mod numbers;
+mod offset;
 mod packed;
 mod position;
 mod replica;
@@ -29,6 +30,7 @@ mod report;
 mod revert;
 mod standing;
 mod statement;
+mod tokens;
 mod types;
 mod undo;
 mod vector;
@@ -46,7 +48,8 @@ pub use codec::{DecodeError, MAX_MEMORY};
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{
-    Array, AsPath, Document, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules, Value,
+    Anchor, Array, AsPath, Bias, Document, Extent, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules,
+    Splice, Text, TextMut, TextRef, Value,
 };
 pub use error::{EditError, FindConflictError, IndexError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
 pub use graph::{
@@ -60,6 +63,7 @@ pub use kernel::{
     State, SystemEnvironment,
 };
 pub use kind::Kind;
+pub use offset::{Offset, OffsetError};
 pub use replica::{Prune, Replica};
 pub use report::{MergeReport, Repair};
 pub use statement::Statement;

@@ -119,7 +119,9 @@ impl<T: Crdt> Edit<'_, T> {
 /// True if a cell holds the values that an edit gave it, and nobody but this replica has written any of them since.
 fn is_unchanged(since: &Touched, own: &Own) -> bool {
     let is_of_edit = |dot| since.was().iter().any(|sibling| sibling.dot == dot);
-    since.has_same_values() && since.now().iter().all(|sibling| is_of_edit(sibling.dot) || own.wrote(sibling.dot))
+    // A removal that another made at the same time may have been pruned, so it counts for nothing.
+    let mut now = since.now().iter().filter(|sibling| sibling.is_live());
+    since.has_same_values() && now.all(|sibling| is_of_edit(sibling.dot) || own.wrote(sibling.dot))
 }
 
 /// The edits of one user, to be taken back and made again: undo and redo.

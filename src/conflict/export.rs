@@ -15,6 +15,7 @@ use crate::document::{Value, hex};
 /// | `embedding` | `model` with its `name` and `dimension`, `precision`, `text` (the hash in hexadecimal, or null), `numbers` |
 /// | `kind` | `kind` and `reads` |
 /// | `property` | `path` and `reads` |
+/// | `text` | the text |
 /// | `label` | the text |
 /// | `later_text` | `name` and `dimension` of the model |
 /// | `edge` | `source`, `type`, `target` |
@@ -34,6 +35,7 @@ impl Serialize for Content<'_> {
             }
             Self::Kind { kind, reads } => ("kind", json!({"kind": kind, "reads": reads.to_json()})),
             Self::Property { path, reads } => ("property", json!({"path": path, "reads": reads})),
+            Self::Text(text) => ("text", json!(text)),
             Self::Label(label) => ("label", json!(label)),
             Self::LaterText(model) => ("later_text", json!(model)),
             Self::Edge { source, edge_type, target } => {

@@ -7,7 +7,9 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::conflict::nested::{self, Dots};
 use crate::conflict::places::node_of;
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
-use crate::document::{AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Tree, Value};
+use crate::document::{
+    Anchor, AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Texted, Texts, Tree, Value,
+};
 use crate::error::PathError;
 use crate::graph::{
     Edge, Graph, Hidden, Owner, Placing, embedding_field, embedding_in, label_of, later_text_of, model_of, owner_of,
@@ -79,13 +81,13 @@ pub(super) trait Disputed: Crdt {
 
 impl Disputed for Graph {
     fn source(&self) -> Source<'_> {
-        Source { state: self.state(), mixed: self.mixed(), graph: Some(self) }
+        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: Some(self) }
     }
 }
 
 impl Disputed for Document {
     fn source(&self) -> Source<'_> {
-        Source { state: self.state(), mixed: self.mixed(), graph: None }
+        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: None }
     }
 }
 
@@ -94,6 +96,7 @@ impl Disputed for Document {
 pub(super) struct Source<'a> {
     pub(super) state: &'a State,
     mixed: &'a Mixed,
+    texts: &'a Texts,
     pub(super) graph: Option<&'a Graph>,
 }
 
@@ -107,14 +110,16 @@ impl<'a> Source<'a> {
         let displaced = displaced.filter_map(move |(field, node)| self.displaced(field, node));
         let orphaned = self.graph.into_iter().flat_map(Graph::orphaned);
         let orphaned = orphaned.filter_map(move |(field, missing, node)| self.orphaned(field, missing, node));
-        edits.chain(kinds).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
+        let texts = self.texts.doubled().filter_map(move |(entity, place)| self.two_texts(entity, place));
+        edits.chain(kinds).chain(texts).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
     }
 
     pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let fields: Vec<_> = self.state.contested_in(entity, []).collect();
         let places: Vec<_> = self.mixed.within(entity, []).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        edits.chain(self.kinds(entity, places)).chain(self.whole(entity)).chain(self.places(entity))
+        let texts = self.texts.doubled_within(entity, &[]).filter_map(move |place| self.two_texts(entity, place));
+        edits.chain(self.kinds(entity, places)).chain(texts).chain(self.whole(entity)).chain(self.places(entity))
     }
 
     /// About the properties of an entity at and below a place.
@@ -122,7 +127,9 @@ impl<'a> Source<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
         let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        edits.chain(self.kinds(entity, places))
+        let texts = self.texts.doubled_within(entity, place.as_bytes());
+        let texts = texts.filter_map(move |place| self.two_texts(entity, place));
+        edits.chain(self.kinds(entity, places)).chain(texts)
     }
 
     /// The conflict at this very spot, if it is still there. O(log n + its candidates).
@@ -130,6 +137,10 @@ impl<'a> Source<'a> {
         match spot {
             Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
             Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
+            Spot::Texts(place) => {
+                let mut found = self.texts.doubled_within(entity, place.as_bytes());
+                found.find(|found| *found == place.as_ref()).and_then(|place| self.two_texts(entity, place))
+            }
             Spot::Whole => self.whole(entity).next(),
             Spot::Displaced(field) => self.displaced(self.field(entity, field)?, node_of(entity)?),
             Spot::Orphaned(field, missing) => self.orphaned(self.field(entity, field)?, *missing, node_of(entity)?),
@@ -180,7 +191,13 @@ impl<'a> Source<'a> {
         if self.graph.is_some() && tree_of(field).is_some() {
             return self.moved(entity, field, siblings, dots);
         }
-        let property = Property::of(field.as_bytes()).filter(|property| property.kind == Kind::Register)?;
+        let property = Property::of(field.as_bytes())?;
+        if property.kind == Kind::Text {
+            return self.letters(entity, property, &siblings, dots);
+        }
+        if property.kind != Kind::Register {
+            return None;
+        }
         let value = |sibling: SiblingRef<'a>| {
             let value = Value::from_payload(sibling.payload?);
             Some(Candidate::new(Content::Value(value), sibling))
@@ -293,6 +310,8 @@ pub(super) enum Spot {
     Cell(FieldBytes),
     /// A path of several kinds.
     Kinds(Place),
+    /// A text of several imports.
+    Texts(Place),
     /// The entity.
     Whole,
     /// The place of a node that does not show where its latest says.
@@ -307,12 +326,21 @@ impl Spot {
             ConflictKind::ConcurrentEdit => Self::Cell(Place::of(&conflict.path)?.field(Kind::Register)),
             ConflictKind::Embedding { model } => Self::Cell(embedding_field(model)),
             ConflictKind::Kind => Self::Kinds(Place::of(&conflict.path)?),
+            ConflictKind::TwoTexts => Self::Texts(Place::of(&conflict.path)?),
+            ConflictKind::SamePosition { at } => Self::Cell(position_field(&conflict.path, at)?),
             ConflictKind::EditDelete | ConflictKind::Dangling { .. } => Self::Whole,
             ConflictKind::ConcurrentMove { tree } => Self::Cell(place_in(tree)),
             ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => Self::Displaced(place_in(tree)),
             ConflictKind::Orphaned { tree, missing } => Self::Orphaned(place_in(tree), *missing),
         })
     }
+}
+
+/// The field of a character.
+pub(super) fn position_field(path: &Path, at: &Anchor) -> Result<FieldBytes, PathError> {
+    let mut field = Place::of(path)?.field(Kind::Text);
+    field.extend_from_slice(at.position());
+    Ok(field)
 }
 
 fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: Dots) -> ConflictId {
@@ -342,6 +370,12 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: Dots) -> ConflictI
             hash.update(&[8]);
             hash.update(&place_in(tree));
         }
+        ConflictKind::SamePosition { at } => {
+            hash.update(&[10]);
+            hash.update(&(at.position().len() as u64).to_be_bytes());
+            hash.update(at.position());
+        }
+        ConflictKind::TwoTexts => hash.update(&[11]),
         ConflictKind::Orphaned { tree, missing } => {
             hash.update(&[9]);
             hash.update(missing.as_bytes());

@@ -10,7 +10,8 @@
 //! | `reads` | what one of several kinds reads as |
 //! | `resolution` | the ways to settle one |
 //! | `resolve` | settling one, or all by a policy |
-//! | `text`, `tokens` | three-way merge of texts; what of a text is whole |
+//! | `texts` | conflicts within texts |
+//! | `text` | three-way merge of texts |
 
 mod export;
 mod find;
@@ -21,14 +22,14 @@ mod reads;
 mod resolution;
 mod resolve;
 mod text;
-mod tokens;
+mod texts;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
-use crate::document::{Path, Value};
+use crate::document::{Anchor, Path, Value};
 use crate::escape::Escaped;
 use crate::graph::Owner;
 use crate::id::{ConflictId, Dot, NodeId, WriterId};
@@ -130,6 +131,14 @@ pub enum ConflictKind {
         /// The name of the tree.
         tree: String,
     },
+    /// Different characters are at one position of a text: two bunches have one tag, which is one chance in a thousand million for two that are put
+    /// into one gap at once, or somebody forged them. All show.
+    SamePosition {
+        /// Where in the text.
+        at: Anchor,
+    },
+    /// Different texts were [put](crate::TextMut::update) into one place at once. All show, one after the other.
+    TwoTexts,
     /// A node shows under one that was deleted. The only candidate is that place.
     Orphaned {
         /// The name of the tree.
@@ -176,6 +185,8 @@ pub enum Content<'a> {
         /// The reading.
         reads: serde_json::Value,
     },
+    /// A text, or a character of one.
+    Text(String),
     /// A label of a node that was deleted.
     Label(&'a str),
     /// A later text of a vector of what was deleted: see [`embed_if_changed`](crate::Edit::embed_if_changed).
@@ -217,7 +228,7 @@ impl<'a> Candidate<'a> {
 }
 
 impl<'a> Conflict<'a> {
-    /// Returns the candidate that shows; none of the candidates if it is about something hidden.
+    /// Returns the candidate that shows; none of the candidates if it is about something hidden, or if all show.
     pub fn winner(&self) -> Option<&Candidate<'a>> {
         match self.kind {
             ConflictKind::ConcurrentEdit
@@ -228,7 +239,9 @@ impl<'a> Conflict<'a> {
             ConflictKind::EditDelete
             | ConflictKind::Dangling { .. }
             | ConflictKind::Detached { .. }
-            | ConflictKind::Orphaned { .. } => None,
+            | ConflictKind::Orphaned { .. }
+            | ConflictKind::SamePosition { .. }
+            | ConflictKind::TwoTexts => None,
         }
     }
 }
@@ -257,13 +270,21 @@ impl fmt::Display for Conflict<'_> {
                 write!(f, "{of}, which is under a deleted node in the tree {}:", Escaped(tree))?;
             }
             ConflictKind::Embedding { model } => write!(f, "the vector of {of} by {}:", Escaped(model.name()))?,
-            ConflictKind::ConcurrentEdit | ConflictKind::Kind => {
+            ConflictKind::ConcurrentEdit
+            | ConflictKind::Kind
+            | ConflictKind::SamePosition { .. }
+            | ConflictKind::TwoTexts => {
                 match self.path.segments().len() {
                     0 => write!(f, "{of}")?,
                     _ if self.of.is_some() => write!(f, "{path} of {of}")?,
                     _ => write!(f, "{path}")?,
                 }
-                f.write_str(if self.kind == ConflictKind::Kind { ", of several kinds:" } else { ":" })?;
+                f.write_str(match self.kind {
+                    ConflictKind::Kind => ", of several kinds:",
+                    ConflictKind::SamePosition { .. } => ", characters at one position:",
+                    ConflictKind::TwoTexts => ", texts put there at once:",
+                    _ => ":",
+                })?;
             }
         }
         for (i, candidate) in self.candidates.iter().enumerate() {
@@ -287,6 +308,7 @@ impl fmt::Display for Content<'_> {
             Self::Embedding(vector) => write!(f, "{vector:?}"),
             Self::Kind { kind, reads } => write!(f, "{kind} {}", Escaped(reads)),
             Self::Property { path, reads } => write!(f, "{} = {}", Escaped(path), Escaped(reads)),
+            Self::Text(text) => write!(f, "{text:?}"),
             Self::Label(label) => write!(f, "label {label:?}"),
             Self::LaterText(model) => write!(f, "a later text of the vector by {}", Escaped(model.name())),
             Self::Edge { source, edge_type, target } => write!(f, "{source} --{}--> {target}", Escaped(edge_type)),

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::conflict::list::{Disputed, Source, Spot, entity_of};
+use crate::conflict::list::{Disputed, Source, Spot, entity_of, position_field};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Value, live_of_kind, union};
+use crate::document::{Document, Nested, Place, Plan, PropertiesMut, TextMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
 use crate::graph::{Graph, Owner, Placing, Restored, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId};
@@ -145,6 +145,10 @@ macro_rules! resolving {
                             Write::Place { tree, node, placing } => {
                                 return self.carry_out_whole(Whole::Place { tree, node, placing });
                             }
+                            Write::Texts { place, keep } => {
+                                TextMut::new(self, entity, None, Ok(place)).settle_imports(keep)?;
+                                return Ok(Resolved::Settled);
+                            }
                             Write::Plan(plan) => plan,
                             Write::Keep { place, kind, of } => {
                                 Plan::keeping(self.state().cells(entity), &place, kind, &of)
@@ -244,6 +248,11 @@ pub(super) enum Write {
         kind: Kind,
         of: Vec<Kind>,
     },
+    /// Keeps one of the texts that were put into one place, or makes all one text.
+    Texts {
+        place: Place,
+        keep: Option<u32>,
+    },
     /// Puts a node somewhere in a tree.
     Place {
         tree: String,
@@ -309,6 +318,8 @@ impl<'c, 'a> Settling<'c, 'a> {
                 (Resolution::Delete | Resolution::Confirm, Some(of)) => Ok(Outcome::Whole(Whole::Delete(of))),
                 _ => Err(self.does_not_fit(resolution, "the edge can be deleted, or its ends restored")),
             },
+            ConflictKind::SamePosition { at } => self.same_position(&position_field(&conflict.path, at)?, resolution),
+            ConflictKind::TwoTexts => self.two_texts(Place::of(&conflict.path)?, resolution),
             ConflictKind::ConcurrentMove { tree } => self.moves(tree, resolution),
             ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => self.displaced(tree, resolution),
             ConflictKind::Orphaned { tree, missing } => match (resolution, conflict.of) {

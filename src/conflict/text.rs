@@ -1,6 +1,6 @@
 //! Three-way merge of texts that never makes a value that nobody wrote.
 //!
-//! diff3 (Khanna, Kunal, Pierce 2007) over the [tokens](super::tokens) of the three texts:
+//! diff3 (Khanna, Kunal, Pierce 2007) over the [tokens](crate::tokens) of the three texts:
 //!
 //! 1. Both texts are compared with the base, by Myers' algorithm without their common ends.
 //! 2. A change of ours and one of theirs that have too little unchanged text between them are one conflict, unless both made
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use crate::conflict::tokens::{APART, Token, lines, words};
+use crate::tokens::{APART, Token, lines, words};
 
 /// The most tokens that are compared, without common ends: the time of a comparison grows with the product of length and
 /// difference, and this keeps the worst one well under a second.

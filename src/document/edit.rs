@@ -11,12 +11,13 @@ use crate::document::path::AsPath;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
 use crate::document::read::Properties;
 use crate::document::seek;
+use crate::document::text::{TextMut, Texted};
 use crate::document::tree;
 use crate::document::update::Plan;
 use crate::document::value::Value;
 use crate::error::EditError;
 use crate::id::WriterId;
-use crate::kernel::{Cells, Crdt, Edit, Entity, Go, Payload};
+use crate::kernel::{Cells, Edit, Entity, Go, Payload};
 use crate::kind::Kind;
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
@@ -36,14 +37,14 @@ pub struct PropertiesMut<'e, 'a, T> {
 /// A check that an entity with these cells is there.
 pub(crate) type Require = fn(Entity, Option<Cells<'_>>) -> Result<(), EditError>;
 
-impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
+impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, require: Option<Require>) -> Self {
         Self { edit, entity, require }
     }
 
     /// Returns the properties as they are now.
     pub fn read(&self) -> Properties<'_> {
-        Properties::new(self.edit.state().cells(self.entity))
+        Properties::new(self.edit.state().cells(self.entity), self.entity, self.edit.texts())
     }
 
     /// Sets the register at a path. A value that somebody sets concurrently is kept beside it: a conflict, in which the
@@ -70,7 +71,7 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
     /// the shape that it has as JSON; bytes stay bytes.
     ///
     /// Maps are merged entry by entry with what others write; an array is one value. Kinds are kept: a counter is brought
-    /// to the number by adding the difference, a set by inserting and removing, and a value that does not fit them is
+    /// to the number by adding the difference, a set by inserting and removing, a text by [its differences](TextMut::update), and a value that does not fit them is
     /// [`EditError::Misfit`]. Where nothing is yet, everything becomes maps and registers; what is to be a counter, say, is
     /// made one first (`add(path, 0)`). Between maps and registers the value decides.
     ///
@@ -278,7 +279,31 @@ impl<'e, 'a, T: Crdt> PropertiesMut<'e, 'a, T> {
             let written = self.edit.put(self.entity, field, payload.clone(), |_| Ok(Go::Yes));
             written.map_err(|error| error.with_path(|| Property::of(field)?.place.text()))?;
         }
-        Ok(!writes.is_empty())
+        for (place, text) in &plan.texts {
+            TextMut::new(self.edit, self.entity, self.require, Ok(place.clone())).update(text)?;
+        }
+        Ok(!writes.is_empty() || !plan.texts.is_empty())
+    }
+}
+
+impl<'a, T: Texted> PropertiesMut<'_, 'a, T> {
+    /// The text at a path, for writing: one that several replicas type into. Where nothing is yet, the first insertion makes it. A path that is none
+    /// is an error once something is written.
+    ///
+    /// ```
+    /// use driftless::{Graph, NodeId, Replica};
+    /// let mut replica = Replica::<Graph>::new();
+    /// let ada = NodeId::named("person:ada");
+    /// replica.edit(|g| {
+    ///     g.add_node("person:ada")?;
+    ///     g.text_mut(ada, "/about").insert(0, "First programmer.")
+    /// })?;
+    /// let node = replica.state().node(ada).ok_or("added")?;
+    /// assert_eq!(node.text("/about").ok_or("a text")?, "First programmer.");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn text_mut(&mut self, path: impl AsPath) -> TextMut<'_, 'a, T> {
+        TextMut::new(self.edit, self.entity, self.require, Place::of(path))
     }
 }
 
@@ -297,7 +322,7 @@ fn element(place: &Place, value: Value<'_>) -> Result<FieldBytes, EditError> {
 }
 
 /// Checks that a path takes a kind.
-fn check(cells: Cells<'_>, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
+pub(super) fn check(cells: Cells<'_>, place: PlaceRef<'_>, wanted: Kind) -> Result<Go, EditError> {
     if seek::is_free(cells, place, wanted) {
         return Ok(Go::Alone);
     }

@@ -17,7 +17,7 @@ pub(crate) struct Mixed {
 
 /// A [place](PlaceRef): the beginning of a field, so that it shares the field's memory.
 #[derive(Clone, Debug)]
-struct Prefix {
+pub(super) struct Prefix {
     field: Field,
     len: u16,
 }
@@ -25,10 +25,15 @@ struct Prefix {
 impl Prefix {
     /// A place that a field begins with.
     fn of(field: &Field, place: PlaceRef<'_>) -> Self {
-        Self { field: field.clone(), len: place.as_bytes().len().try_into().unwrap_or(u16::MAX) }
+        Self::of_len(field, place.as_bytes().len())
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The first bytes of a field.
+    pub(super) fn of_len(field: &Field, len: usize) -> Self {
+        Self { field: field.clone(), len: len.try_into().unwrap_or(u16::MAX) }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
         let bytes = self.field.as_bytes();
         &bytes[..bytes.len().min(self.len.into())]
     }

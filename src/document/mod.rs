@@ -7,6 +7,7 @@
 //! | `nested`, `serialize` | whole nested values; from anything that serialises |
 //! | `seek`, `tree` | what is at a path; all that lies below it |
 //! | `read`, `edit` | [`Properties`], [`PropertiesMut`] |
+//! | `text` | text that several replicas type into |
 //! | `update` | what to write so that a value becomes another |
 //! | `mixed` | paths of several kinds, kept up with every change |
 //! | `rules` | reading rules |
@@ -23,6 +24,7 @@ mod revert;
 mod rules;
 pub(crate) mod seek;
 mod serialize;
+mod text;
 mod tree;
 mod update;
 mod value;
@@ -41,13 +43,16 @@ pub use edit::PropertiesMut;
 pub use path::{AsPath, Path};
 pub use read::Properties;
 pub use rules::{ReadError, Rule, RuleError, Rules};
+pub use text::{Anchor, Bias, Extent, Splice, Text, TextMut, TextRef};
 pub use value::Value;
 
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
+pub(crate) use read::value_at;
 pub(crate) use revert::{is_counter, put_back, put_back_counters};
 pub(crate) use rules::union;
+pub(crate) use text::{Import, Texted, Texts, anchor_at, imports, letter, letter_payload};
 pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};
@@ -62,6 +67,7 @@ pub(crate) use value::{hex, kind};
 /// | a register is set twice | both values are kept, a conflict; the later stamp shows until somebody writes again |
 /// | a path is written and removed | it is there; of a removed map, what was written below it |
 /// | an array is changed twice | as a register: an array is one value |
+/// | a [text](TextMut) is typed into twice | both insertions are there |
 /// | a path is made a map here and a register there | both are kept, a conflict; the map shows |
 /// | a counter is added to twice | both count |
 /// | a counter is removed and added to | the adder's whole total is back: no removal knows what others add |
@@ -108,6 +114,7 @@ pub(crate) use value::{hex, kind};
 pub struct Document {
     state: State,
     mixed: Mixed,
+    texts: Texts,
 }
 
 impl Crdt for Document {
@@ -130,6 +137,7 @@ impl Crdt for Document {
 
     fn follow_all(&mut self, touched: &[Touched]) {
         self.mixed.follow(&self.state, touched);
+        self.texts.follow(touched);
     }
 
     fn describe(touched: &Touched) -> Option<Path> {
@@ -150,10 +158,16 @@ impl Crdt for Document {
     }
 }
 
+impl Texted for Document {
+    fn texts(&self) -> &Texts {
+        &self.texts
+    }
+}
+
 impl Document {
     /// All of it, for reading.
     pub fn properties(&self) -> Properties<'_> {
-        Properties::new(self.state.cells(Entity::SELF))
+        Properties::new(self.state.cells(Entity::SELF), Entity::SELF, &self.texts)
     }
 
     /// The value that shows at a path: see [`Properties::get`].
@@ -169,6 +183,11 @@ impl Document {
     /// The exact sum of the counter at a path.
     pub fn counter(&self, path: impl AsPath) -> Option<i128> {
         self.properties().counter(path)
+    }
+
+    /// The text at a path.
+    pub fn text(&self, path: impl AsPath) -> Option<TextRef<'_>> {
+        self.properties().text(path)
     }
 
     /// Whether a value is in the set at a path.
@@ -199,7 +218,8 @@ impl Document {
     /// Recomputes everything that is derived and compares: for tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
-        self.mixed.check(&self.state)
+        self.mixed.check(&self.state)?;
+        self.texts.check(&self.state)
     }
 }
 
@@ -213,6 +233,11 @@ impl<'a> Edit<'a, Document> {
     /// Sets the register at a path: [`PropertiesMut::set`].
     pub fn set<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<(), EditError> {
         self.properties_mut().set(path, value)
+    }
+
+    /// The text at a path, for writing: [`PropertiesMut::text_mut`].
+    pub fn text_mut(&mut self, path: impl AsPath) -> TextMut<'_, 'a, Document> {
+        TextMut::new(self, Entity::SELF, None, Place::of(path))
     }
 
     /// Removes everything that is seen at and below a path: [`PropertiesMut::unset`].

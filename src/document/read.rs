@@ -6,9 +6,10 @@ use crate::count::{self, Sum};
 use crate::document::path::{AsPath, Path};
 use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
+use crate::document::text::{TextRef, Texts, start_of};
 use crate::document::tree::{self, Tree};
 use crate::document::value::Value;
-use crate::kernel::{Cells, Field, SiblingRef};
+use crate::kernel::{Cells, Entity, Field, SiblingRef};
 use crate::kind::Kind;
 
 /// The properties of a node, an edge or a [`Document`](crate::Document): nested values by path.
@@ -17,31 +18,20 @@ use crate::kind::Kind;
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a> {
     cells: Option<Cells<'a>>,
+    entity: Entity,
+    texts: &'a Texts,
 }
 
 impl<'a> Properties<'a> {
-    pub(crate) fn new(cells: Option<Cells<'a>>) -> Self {
-        Self { cells }
+    pub(crate) fn new(cells: Option<Cells<'a>>, entity: Entity, texts: &'a Texts) -> Self {
+        Self { cells, entity, texts }
     }
 
     /// The value that shows at a path: of a register that of the latest stamp, of a counter its sum (as a float past 64
-    /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map or a set is. O(log n), for a
+    /// bits), of a maximum or minimum the greatest or least. `None` where nothing, a map, a set or a [text](Self::text) is. O(log n), for a
     /// counter O(branches that counted).
     pub fn get(&self, path: impl AsPath) -> Option<Value<'a>> {
-        self.get_at(Place::of(path).ok()?)
-    }
-
-    pub(crate) fn get_at(&self, place: Place) -> Option<Value<'a>> {
-        let (cells, field) = (self.cells?, place.into_field(Kind::Register));
-        let place = PlaceRef::of_field(&field);
-        if seek::is_free(cells, place, Kind::Register) {
-            // Nearly always: a register, or nothing.
-            return cells.winner(&field)?.payload.map(Value::from_payload);
-        }
-        match seek::kind(cells, place)? {
-            Kind::Counter => Some(Value::from_sum(self.sum(&place.into())?.greatest)),
-            kind => tree::shown(kind, cells.live(&place.start_of(kind.code()))),
-        }
+        value_at(self.cells?, Place::of(path).ok()?)
     }
 
     /// What is at a path.
@@ -68,18 +58,13 @@ impl<'a> Properties<'a> {
     }
 
     fn sum(&self, place: &Place) -> Option<Sum> {
-        let mut counted = self.cells_of(place, Kind::Counter).peekable();
-        counted.peek()?;
-        Some(count::sum(counted.map(|(_, sibling)| sibling)))
+        sum(self.cells?, place)
     }
 
     /// The elements of the set at a path, each once.
     pub fn elements<P: AsPath>(&self, path: P) -> impl Iterator<Item = Value<'a>> + use<'a, P> {
         let place = Place::of(path).ok();
-        let live = place.into_iter().flat_map({
-            let this = *self;
-            move |place| this.cells_of(&place, Kind::Set)
-        });
+        let live = place.zip(self.cells).into_iter().flat_map(|(place, cells)| cells_of(cells, &place, Kind::Set));
         let mut last: Option<&Field> = None;
         live.filter(move |(field, _)| last.replace(field) != Some(*field))
             .filter_map(|(field, _)| tree::element(Property::of(field.as_bytes())?.key))
@@ -95,12 +80,20 @@ impl<'a> Properties<'a> {
         field.is_ok_and(|field| cells.live(&field).next().is_some())
     }
 
+    /// The text at a path: empty if it is explicitly so. O(log n).
+    pub fn text(&self, path: impl AsPath) -> Option<TextRef<'a>> {
+        let start = start_of(Place::of(path).ok()?.as_ref());
+        let rope = self.texts.get(self.entity, &start);
+        let is_there = || self.cells.is_some_and(|cells| cells.live(&start).next().is_some());
+        (rope.is_some() || is_there()).then(|| TextRef::new(rope, start))
+    }
+
     /// The names under the map at a path, in the order of their bytes. O(cells below).
     pub fn keys(&self, path: impl AsPath) -> Vec<String> {
         self.tree(path).map(|tree| tree.children.into_keys().collect()).unwrap_or_default()
     }
 
-    /// All paths that show a value, with it, in the order of a walk through the tree. Sets and empty maps show none.
+    /// All paths that show a value, with it, in the order of a walk through the tree. Sets, texts and empty maps show none.
     pub fn iter(&self) -> impl Iterator<Item = (Path, Value<'a>)> + use<'a> {
         let this = *self;
         let mut last: Option<&[u8]> = None;
@@ -121,7 +114,7 @@ impl<'a> Properties<'a> {
         !live.any(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
     }
 
-    /// Everything at and below a path as JSON: of each path what shows, sets as arrays. O(cells there).
+    /// Everything at and below a path as JSON: of each path what shows, sets as arrays, texts as strings. O(cells there).
     pub fn json(&self, path: impl AsPath) -> Option<serde_json::Value> {
         let tree = self.tree(path)?;
         tree.kind().map(|_| tree.to_nested().into_json())
@@ -140,12 +133,34 @@ impl<'a> Properties<'a> {
     pub(super) fn tree(&self, path: impl AsPath) -> Option<Tree<'a>> {
         Some(Tree::at(self.cells?, &Place::of(path).ok()?))
     }
+}
 
-    /// The live siblings of all cells of a kind: those that somebody could have written.
-    fn cells_of(&self, place: &Place, kind: Kind) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
-        let prefix = place.field(kind);
-        let cells = self.cells;
-        let live = cells.into_iter().flat_map(move |cells| cells.with_prefix(prefix.clone()));
-        live.filter(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
+/// The value that shows at a place: see [`Properties::get`].
+pub(crate) fn value_at<'a>(cells: Cells<'a>, place: Place) -> Option<Value<'a>> {
+    let field = place.into_field(Kind::Register);
+    let place = PlaceRef::of_field(&field);
+    if seek::is_free(cells, place, Kind::Register) {
+        // Nearly always: a register, or nothing.
+        return cells.winner(&field)?.payload.map(Value::from_payload);
     }
+    match seek::kind(cells, place)? {
+        Kind::Counter => Some(Value::from_sum(sum(cells, &place.into())?.greatest)),
+        kind => tree::shown(kind, cells.live(&place.start_of(kind.code()))),
+    }
+}
+
+fn sum(cells: Cells<'_>, place: &Place) -> Option<Sum> {
+    let mut counted = cells_of(cells, place, Kind::Counter).peekable();
+    counted.peek()?;
+    Some(count::sum(counted.map(|(_, sibling)| sibling)))
+}
+
+/// The live siblings of all cells of a kind: those that somebody could have written.
+fn cells_of<'a>(
+    cells: Cells<'a>,
+    place: &Place,
+    kind: Kind,
+) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
+    let live = cells.with_prefix(place.field(kind)).filter(|(_, sibling)| sibling.is_live());
+    live.filter(|(field, _)| Property::of(field.as_bytes()).is_some())
 }

@@ -1,5 +1,7 @@
 //! What is at a path, found without a walk of what lies there.
 
+use smallvec::SmallVec;
+
 use crate::document::place::{END, FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::kernel::{Cells, Field};
 use crate::kind::Kind;
@@ -33,7 +35,7 @@ pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool
 }
 
 /// Which kinds are alive at a place, in their order. O(kinds · log cells).
-pub(crate) fn kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+pub(crate) fn kinds(cells: Cells<'_>, place: PlaceRef<'_>) -> impl Iterator<Item = Kind> + use<> {
     let map = has_children(cells, place);
     let own = own_kinds(cells, place).filter(move |kind| !(map && *kind == Kind::Map));
     map.then_some(Kind::Map).into_iter().chain(own)
@@ -54,8 +56,15 @@ pub(super) fn above(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
     own_kinds(cells, place).next().and_then(|_| kind(cells, place)).filter(|kind| *kind != Kind::Map)
 }
 
-/// The kinds that have live cells of their own.
-pub(super) fn own_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+/// The kinds that have live cells of their own, in their order, which is not that of their fields. One seek for each, and one more.
+pub(super) fn own_kinds(cells: Cells<'_>, place: PlaceRef<'_>) -> impl Iterator<Item = Kind> + use<> {
+    let mut found: SmallVec<[Kind; 4]> = stored_kinds(cells, place).collect();
+    found.sort_unstable();
+    found.into_iter()
+}
+
+/// The kinds that have live cells of their own, in the order of their fields.
+fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
     let mut code = 0u8;
     std::iter::from_fn(move || {
         loop {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::count;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place, Property};
+use crate::document::text;
 use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Field, Payload, SiblingRef, visits};
 use crate::kind::Kind;
@@ -75,6 +76,7 @@ impl<'a> Tree<'a> {
             Some(Kind::Map) => {
                 Nested::Map(self.children.iter().map(|(k, child)| (k.clone(), child.to_nested())).collect())
             }
+            Some(Kind::Text) => Nested::Str(self.text()),
             Some(Kind::Set) => Nested::Array(self.elements().map(|value| value.to_nested()).collect()),
             Some(kind) => self.value(kind).map_or(Nested::Null, Value::to_nested),
             None => Nested::Null,
@@ -94,6 +96,13 @@ impl<'a> Tree<'a> {
     pub(super) fn sum(&self) -> i128 {
         let cells = self.own.get(&Kind::Counter).into_iter().flat_map(|cells| cells.values());
         count::sum(cells.flatten().copied()).greatest
+    }
+
+    /// The characters of a text.
+    pub(super) fn text(&self) -> String {
+        let cells = self.own.get(&Kind::Text).into_iter().flatten().filter(|(key, _)| text::is_position(key));
+        let shown = cells.filter_map(|(_, siblings)| text::shown(siblings.iter().copied()));
+        shown.flat_map(|shown| shown.letters().to_vec()).collect()
     }
 
     /// The elements of a set.

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(super) writes: Vec<(FieldBytes, Option<Payload>)>,
     /// Counters, and what is to be added to them.
     pub(super) counted: Vec<(Place, i128)>,
+    /// Texts, and what they are to become.
+    pub(super) texts: Vec<(Place, String)>,
     /// True if what the value does not name stays.
     keeps: bool,
 }
@@ -90,7 +92,7 @@ impl Plan {
 
     /// Returns the write, if the plan is to write one cell and nothing else.
     pub(crate) fn only_payload(&self) -> Option<&Payload> {
-        match (&self.writes[..], self.counted.is_empty()) {
+        match (&self.writes[..], self.counted.is_empty() && self.texts.is_empty()) {
             ([(_, payload)], true) => payload.as_ref(),
             _ => None,
         }
@@ -118,6 +120,10 @@ impl Plan {
             (Some(Kind::Counter), Nested::Int(number)) => self.count(place, tree, (*number).into()),
             (Some(Kind::Counter), Nested::Uint(number)) => self.count(place, tree, (*number).into()),
             (Some(Kind::Set), Nested::Array(items)) => self.update_set(place, tree, items),
+            (Some(Kind::Text), Nested::Str(text)) => {
+                self.texts.push((place.clone(), text.clone()));
+                Ok(())
+            }
             (Some(kind @ (Kind::Max | Kind::Min)), value) if !matches!(value, Nested::Map(_)) => {
                 self.write(place, kind, value)
             }
@@ -125,6 +131,7 @@ impl Plan {
                 let takes = match is {
                     Kind::Counter => "whole numbers",
                     Kind::Set => "arrays without maps in them",
+                    Kind::Text => "strings",
                     Kind::Other(_) => "nothing that this version could write",
                     _ => "anything but maps",
                 };

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::bugs::{Bug, is};
-use crate::document::{AsPath, PropertiesMut, Value, kind};
+use crate::document::{AsPath, Place, PropertiesMut, TextMut, Texted, Value, kind};
 use crate::error::EditError;
 use crate::graph::keys::{self, Ends, NodeKey, Owner, SeenEnds, owner_of};
 use crate::graph::{Edge, Graph, Restored};
@@ -126,6 +126,11 @@ impl<'a> Edit<'a, Graph> {
         self.properties_mut(of).set(path, value)
     }
 
+    /// The text at a path of a node or edge, for writing: see [`PropertiesMut::text_mut`].
+    pub fn text_mut(&mut self, of: impl Into<Owner>, path: impl AsPath) -> TextMut<'_, 'a, Graph> {
+        TextMut::new(self, of.into().entity(), Some(require), Place::of(path))
+    }
+
     /// Removes everything at and below a path: see [`PropertiesMut::unset`]. Returns whether anything was there. What
     /// somebody writes there concurrently stays.
     pub fn unset(&mut self, of: impl Into<Owner>, path: impl AsPath) -> Result<bool, EditError> {
@@ -167,7 +172,8 @@ impl<'a> Edit<'a, Graph> {
         check_key(edge_type)?;
         let ends = Ends { source, target, number, edge_type };
         let (id, mut seen) = (ends.id(), self.sees(&ends));
-        let held = self.state().cells(keys::edge(id)).map(|cells| Edge::new(id, cells).map(|edge| edge.seen()));
+        let held =
+            self.state().cells(keys::edge(id)).map(|cells| Edge::new(id, cells, self.texts()).map(|edge| edge.seen()));
         match held {
             None => {}
             Some(None) => drop(self.delete(keys::edge(id))?),

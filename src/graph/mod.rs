@@ -35,7 +35,7 @@ mod walk;
 use std::fmt;
 
 use crate::bugs::{Bug, is};
-use crate::document::{Mixed, is_counter};
+use crate::document::{Mixed, Texted, Texts, is_counter};
 use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Field, State, Touched};
@@ -111,6 +111,7 @@ pub struct Graph {
     state: State,
     index: Index,
     mixed: Mixed,
+    texts: Texts,
     trees: Trees,
     on_demand: OnDemand,
 }
@@ -163,6 +164,12 @@ impl Crdt for Graph {
     }
 }
 
+impl Texted for Graph {
+    fn texts(&self) -> &Texts {
+        &self.texts
+    }
+}
+
 impl Graph {
     /// Follows cells with what is derived whether or not anybody asks for it.
     fn follow_cells(&mut self, touched: &[Touched]) {
@@ -171,6 +178,7 @@ impl Graph {
             self.trees.follow(&self.state, touched);
         }
         self.mixed.follow(&self.state, touched);
+        self.texts.follow(touched);
     }
 
     pub(crate) fn mixed(&self) -> &Mixed {

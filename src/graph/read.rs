@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::{AsPath, Properties, Value};
+use crate::document::{AsPath, Properties, TextRef, Texts, Value};
 use crate::graph::keys::{self, Ends, Owner, SeenEnds};
 use crate::graph::{Graph, Placing, Walk};
 use crate::id::{EdgeId, NodeId};
@@ -11,18 +11,22 @@ use crate::kernel::{Cells, Field};
 impl Graph {
     /// A node. O(log n).
     pub fn node(&self, id: NodeId) -> Option<Node<'_>> {
-        self.state.cells(keys::node(id)).filter(|cells| cells.is_live()).map(|cells| Node { id, cells })
+        self.state.cells(keys::node(id)).filter(|cells| cells.is_live()).map(|cells| Node {
+            id,
+            cells,
+            texts: &self.texts,
+        })
     }
 
     /// All nodes, in the order of their ids.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> + '_ {
         let live = self.state.entities_of(keys::NODE).filter(|(_, cells)| cells.is_live());
-        live.map(|(entity, cells)| Node { id: NodeId::from(*entity.id()), cells })
+        live.map(|(entity, cells)| Node { id: NodeId::from(*entity.id()), cells, texts: &self.texts })
     }
 
     /// An edge, dangling or not. O(log n).
     pub fn edge(&self, id: EdgeId) -> Option<Edge<'_>> {
-        Edge::new(id, self.state.cells(keys::edge(id))?)
+        Edge::new(id, self.state.cells(keys::edge(id))?, &self.texts)
     }
 
     /// All edges whose ends are both there, in the order of their ids. O(log n) each.
@@ -82,7 +86,9 @@ impl Graph {
     }
 
     fn stated_edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
-        self.state.entities_of(keys::EDGE).filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells))
+        self.state
+            .entities_of(keys::EDGE)
+            .filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells, &self.texts))
     }
 
     /// The edges at a node that lack an end, be it this one or the other. O(degree · log n).
@@ -148,23 +154,21 @@ impl Graph {
     /// What was written to nodes and edges that are not there: as a rule by somebody who had not seen the deletion. It
     /// comes back with [`restore_node`](crate::Edit::restore_node), and is gone for good when the node is added anew.
     pub fn hidden(&self) -> impl Iterator<Item = Hidden<'_>> + '_ {
-        self.index
-            .hidden()
-            .filter_map(|entity| Some(Hidden { owner: keys::owner_of(entity)?, cells: self.state.cells(entity)? }))
+        self.index.hidden().filter_map(|entity| self.hidden_of(keys::owner_of(entity)?))
     }
 
     /// What is left of a node or edge that is not there, if anything is. O(log n).
     pub fn hidden_of(&self, owner: impl Into<Owner>) -> Option<Hidden<'_>> {
         let owner = owner.into();
         let cells = self.state.cells(owner.entity())?;
-        (!cells.is_live() && cells.has_live_fields()).then_some(Hidden { owner, cells })
+        (!cells.is_live() && cells.has_live_fields()).then_some(Hidden { owner, cells, texts: &self.texts })
     }
 
     /// An edge that the index knows, so that its root has been checked.
     pub(super) fn hop(&self, id: EdgeId) -> Option<Edge<'_>> {
         let cells = self.state.cells(keys::edge(id))?;
         let ends = Ends::of_checked(id, cells.siblings(Field::ROOT.as_bytes()))?;
-        Some(Edge { id, ends, cells })
+        Some(Edge { id, ends, cells, texts: &self.texts })
     }
 
     /// The edges from a live node to live nodes, with these, or to it from these; all or of one type (and of types that hash
@@ -197,6 +201,7 @@ impl Graph {
         self.mixed.check(&self.state)?;
         self.index.check(&self.state)?;
         self.trees.check(&self.state)?;
+        self.texts.check(&self.state)?;
         self.on_demand.check(&self.state)
     }
 }
@@ -206,6 +211,7 @@ impl Graph {
 pub struct Node<'a> {
     id: NodeId,
     pub(super) cells: Cells<'a>,
+    texts: &'a Texts,
 }
 
 impl<'a> Node<'a> {
@@ -234,9 +240,14 @@ impl<'a> Node<'a> {
         self.properties().get(path)
     }
 
+    /// The text at a path: see [`Properties::text`].
+    pub fn text(&self, path: impl AsPath) -> Option<TextRef<'a>> {
+        self.properties().text(path)
+    }
+
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells))
+        Properties::new(Some(self.cells), keys::node(self.id), self.texts)
     }
 }
 
@@ -246,12 +257,13 @@ pub struct Edge<'a> {
     id: EdgeId,
     ends: Ends<'a>,
     pub(super) cells: Cells<'a>,
+    texts: &'a Texts,
 }
 
 impl<'a> Edge<'a> {
-    pub(super) fn new(id: EdgeId, cells: Cells<'a>) -> Option<Self> {
+    pub(super) fn new(id: EdgeId, cells: Cells<'a>, texts: &'a Texts) -> Option<Self> {
         let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()))?;
-        Some(Self { id, ends, cells })
+        Some(Self { id, ends, cells, texts })
     }
 
     /// Its id.
@@ -289,9 +301,14 @@ impl<'a> Edge<'a> {
         self.properties().get(path)
     }
 
+    /// The text at a path: see [`Properties::text`].
+    pub fn text(&self, path: impl AsPath) -> Option<TextRef<'a>> {
+        self.properties().text(path)
+    }
+
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells))
+        Properties::new(Some(self.cells), keys::edge(self.id), self.texts)
     }
 }
 
@@ -300,6 +317,7 @@ impl<'a> Edge<'a> {
 pub struct Hidden<'a> {
     owner: Owner,
     pub(super) cells: Cells<'a>,
+    texts: &'a Texts,
 }
 
 impl<'a> Hidden<'a> {
@@ -315,7 +333,7 @@ impl<'a> Hidden<'a> {
 
     /// Properties that survived.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells))
+        Properties::new(Some(self.cells), self.owner.entity(), self.texts)
     }
 
     /// Places in [trees](crate::Tree) that survived: the name of the tree, and the parent, which is none at the top.

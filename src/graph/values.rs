@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use im::{OrdMap, OrdSet};
 
-use crate::document::{Place, Properties, Value};
+use crate::document::{Place, Value, value_at};
 use crate::graph::keys;
 use crate::kernel::{Cells, Entity, Payload, State};
 
@@ -30,7 +30,7 @@ impl Values {
 
     /// Makes an entity have the value that its cells show at the path; none without cells. O(log n).
     pub(super) fn follow(&mut self, entity: Entity, cells: Option<Cells<'_>>, place: &Place) {
-        let key = Properties::new(cells).get_at(place.clone()).map(|value| value.sort_key());
+        let key = cells.and_then(|cells| value_at(cells, place.clone())).map(|value| value.sort_key());
         if self.keys.get(&entity) == key.as_ref() {
             return;
         }

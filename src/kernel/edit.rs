@@ -392,6 +392,11 @@ impl<'a, T: Crdt> Edit<'a, T> {
         self.author.owner().map_or(0, of)
     }
 
+    /// The writer of this opening, if it has written.
+    pub(crate) fn present_writer(&self) -> Option<WriterId> {
+        self.author.writer
+    }
+
     /// The number of writes that this edit has made.
     pub(crate) fn writes_made(&self) -> usize {
         self.made

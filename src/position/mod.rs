@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::id::{Dot, WriterId};
 
 pub(crate) use bytes::PositionBytes;
-pub(crate) use place::{Neighbour, between};
+pub(crate) use place::{Neighbour, between, imported, named};
 
 use place::EASY_STEPS;
 
@@ -27,6 +27,9 @@ pub(crate) const MAX_STEPS: usize = 256;
 /// The side of what was put after an element, in the gap behind it: before what was put [`BEFORE`] the next one.
 const AFTER: i64 = 0;
 const BEFORE: i64 = 1;
+
+/// The side of what is put where nothing is and named by its content. A side of its own, so that it is told from all else that was put there at once.
+const IMPORTED: i64 = 1000;
 
 /// A place in an order: a list of steps, compared step by step; one that is the beginning of another comes first.
 ///
@@ -107,6 +110,35 @@ fn tag(start: Dot) -> u32 {
     bytes[..WriterId::LEN].copy_from_slice(start.writer.as_bytes());
     bytes[WriterId::LEN..].copy_from_slice(&start.counter.to_be_bytes());
     (xxh3_64(&bytes) & u64::from(MAX_TAG)) as u32
+}
+
+/// The tag of a bunch that is named by its content and by what it stands between.
+fn tag_of(content: &str, between: [Option<&Position>; 2]) -> u32 {
+    let mut bytes = Vec::new();
+    for beside in between {
+        let beside = beside.and_then(Position::to_bytes).unwrap_or_default();
+        // Lengths before what has no fixed one.
+        bytes.extend((beside.len() as u64).to_be_bytes());
+        bytes.extend(beside);
+    }
+    bytes.extend(content.as_bytes());
+    (xxh3_64(&bytes) & u64::from(MAX_TAG)) as u32
+}
+
+/// What the bytes of the positions of all imports begin with, or of those on or below the line of the one that has this tag.
+pub(crate) fn import_start(tag: Option<u32>) -> PositionBytes {
+    let step = Step { side: IMPORTED, tag: tag.unwrap_or(0), offset: 0 };
+    let mut bytes = Position([step].into_iter().collect()).to_bytes().unwrap_or_default();
+    // The offset takes one byte, the tag four.
+    bytes.truncate(bytes.len() - if tag.is_some() { 1 } else { 5 });
+    bytes
+}
+
+/// The tag of the import that a position is on or below the line of, and whether it is on it.
+pub(crate) fn import_of(bytes: &[u8]) -> Option<(u32, bool)> {
+    let position = Position::from_bytes(bytes)?;
+    let first = position.0.first().filter(|first| first.side == IMPORTED)?;
+    Some((first.tag, position.depth() == 1))
 }
 
 /// Thirty bits.

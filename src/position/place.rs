@@ -6,7 +6,7 @@
 
 use crate::bugs::{Bug, is};
 use crate::id::Dot;
-use crate::position::{AFTER, BEFORE, Position, Step, tag};
+use crate::position::{AFTER, BEFORE, IMPORTED, Position, Step, tag, tag_of};
 
 /// From so many steps on, a new bunch is put as high as order allows.
 pub(crate) const EASY_STEPS: usize = 12;
@@ -39,7 +39,7 @@ pub(crate) fn between(
     let is_recent = |x: Option<&Neighbour>| x.is_some_and(|x| put_lately(x.dot));
     let is_high = (is_deep(a) || is_deep(b)) && !is_recent(a) && !is_recent(b);
     let live = [a, b].map(|beside| beside.map(|beside| &beside.position));
-    let writer = Writer { next, tag: tag(next), between: is_high.then_some(live) };
+    let bunch = Bunch { next: Some(next), tag: tag(next), between: is_high.then_some(live) };
     let hangs_from_b = |a: &Neighbour| b.is_some_and(|b| b.position.has_on_line(&a.position));
     let mut keeps_to_b = is_recent(b) && !is_recent(a) && !a.is_some_and(hangs_from_b);
     if let (Some(held), Some(b)) = (held, b)
@@ -50,40 +50,63 @@ pub(crate) fn between(
         // Since b was put, this writer has deleted what stood before it: the new element replaces that.
         keeps_to_b = false;
     }
-    let b = if keeps_to_b || is_deep(a) { b } else { held.or(b) };
+    // What is dead is heeded as long as it is not deep: else what is replaced for ever would nest for ever.
+    let b = if keeps_to_b || is_deep(a) || is_deep(held) { b } else { held.or(b) };
     match (a, b) {
-        (None, None) => writer.root().along(0, len),
-        (Some(a), None) => writer.after(a, None, len),
-        (None, Some(b)) => writer.before(None, b, len),
+        (None, None) => bunch.root().along(0, len),
+        (Some(a), None) => bunch.after(a, None, len),
+        (None, Some(b)) => bunch.before(None, b, len),
         (Some(a), Some(b)) => match keeps_to_b || a.position.is_followed_by(&b.position) {
-            true => writer.before(Some(a), b, len),
-            false => writer.after(a, Some(b), len),
+            true => bunch.before(Some(a), b, len),
+            false => bunch.after(a, Some(b), len),
         },
     }
 }
 
-/// The writer that puts something.
-struct Writer<'a> {
-    next: Dot,
-    /// The tag of a bunch that begins with the next dot.
+/// Positions for elements that are named by their content and by their live neighbours, of which there is at least one: whoever puts the
+/// same between the same two gives it the same positions.
+pub(crate) fn named(a: Option<&Neighbour>, b: Option<&Neighbour>, content: &str, len: usize) -> Vec<Position> {
+    let live = [a, b].map(|beside| beside.map(|beside| &beside.position));
+    let is_deep = live.iter().flatten().any(|position| position.depth() >= EASY_STEPS);
+    let bunch = Bunch { next: None, tag: tag_of(content, live), between: is_deep.then_some(live) };
+    match (a, b) {
+        (None, None) => Vec::new(),
+        (Some(a), None) => bunch.after(a, None, len),
+        (None, Some(b)) => bunch.before(None, b, len),
+        (Some(a), Some(b)) if a.position.is_followed_by(&b.position) => bunch.before(Some(a), b, len),
+        (Some(a), Some(b)) => bunch.after(a, Some(b), len),
+    }
+}
+
+/// Positions for elements that are put where nothing is, named by their content.
+pub(crate) fn imported(content: &str, len: usize) -> Vec<Position> {
+    let root = Position([Step { side: IMPORTED, tag: tag_of(content, [None; 2]), offset: 0 }].into_iter().collect());
+    root.along(0, len)
+}
+
+/// What is put: elements in a row, which go on with a bunch of their writer or begin one.
+struct Bunch<'a> {
+    /// The next dot of the writer; none if the bunch is named by its content.
+    next: Option<Dot>,
+    /// The tag of a new bunch.
     tag: u32,
     /// The neighbours, if a new bunch goes as high as order allows between them.
     between: Option<[Option<&'a Position>; 2]>,
 }
 
-impl Writer<'_> {
+impl Bunch<'_> {
     /// The counter of the dot that began the bunch of an element, if this writer made the bunch.
     fn start_of(&self, element: &Neighbour) -> Option<u64> {
         let (_, last) = element.position.split();
         let counter = element.dot.counter.checked_sub(last.offset.unsigned_abs())?;
         let start = Dot { counter, ..element.dot };
-        let is_own = element.dot.writer == self.next.writer && last.tag == tag(start);
+        let is_own = element.dot.writer == self.next?.writer && last.tag == tag(start);
         (is_own || is(Bug::AnyoneLengthens)).then_some(counter)
     }
 
     /// The distance of the next dot from the one that began the bunch of an element, if this writer made the bunch.
     fn distance(&self, element: &Neighbour) -> Option<i64> {
-        i64::try_from(self.next.counter.checked_sub(self.start_of(element)?)?).ok()
+        i64::try_from(self.next?.counter.checked_sub(self.start_of(element)?)?).ok()
     }
 
     fn step(&self, side: i64) -> Step {
@@ -133,7 +156,8 @@ impl Writer<'_> {
                 let mut high = Position(above.into());
                 high.0.push(self.step(step.side.saturating_add(way)));
                 let is_between = a.is_none_or(|a| *a < high) && b.is_none_or(|b| high < *b);
-                if is_between && high.to_bytes().is_some() {
+                let is_import = depth == 0 && high.split().1.side == IMPORTED;
+                if is_between && !is_import && high.to_bytes().is_some() {
                     return Some(high);
                 }
             }

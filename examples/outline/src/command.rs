@@ -3,14 +3,18 @@
 use driftless::{NodeId, TreePlace};
 
 use crate::Failed;
-use crate::outline::{Outline, TREE};
+use crate::outline::{Outline, TEXT, TREE};
 
 const HELP: &str = "\
   add TEXT             adds a bullet at the end
   under N TEXT         adds one under bullet N, as its last
   before N TEXT        adds one before bullet N
   after N TEXT         adds one after bullet N
-  edit N TEXT          writes another text
+  edit N TEXT          writes another text; words that stay are kept, so two can edit one bullet at once
+  type N AT TEXT       types text after the first AT characters; in \"quotes\" it keeps its spaces
+  erase N FROM TO      erases the characters from FROM up to TO, counted from 0
+  split N AT           moves the text after the first AT characters to a new bullet after it
+  join N               joins it to the one before it
   move N under M       moves a bullet with all that is under it; also `before M`, `after M`, `top`
   in N, out N          moves it under the one before it, or after the one above it
   up N, down N         swaps it with a neighbour
@@ -25,21 +29,41 @@ const HELP: &str = "\
 
 /// Does what a line says, and tells what shows then.
 pub(crate) fn answer(outline: &mut Outline, line: &str) -> Result<String, Failed> {
-    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let rest = rest.trim();
+    let (word, rest) = first(line);
     match (word, rest) {
         ("", "") | ("show", "") => {}
         ("help", "") => return Ok(HELP.to_owned()),
         ("add", text) => drop(outline.edit(|g| Outline::add(g, text, TreePlace::Last))?),
         ("under" | "before" | "after", rest) => {
-            let (number, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (number, text) = first(rest);
             let place = place(word, outline.find(number)?);
-            outline.edit(|g| Outline::add(g, text.trim(), place))?;
+            outline.edit(|g| Outline::add(g, text, place))?;
         }
         ("edit", rest) => {
-            let (number, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (number, text) = first(rest);
             let node = outline.find(number)?;
-            outline.edit(|g| g.set(node, "/text", text.trim()))?;
+            outline.edit(|g| g.text_mut(node, TEXT).update(text))?;
+        }
+        ("type", rest) => {
+            let (number, rest) = first(rest);
+            let (at, text) = first(rest);
+            let (node, at) = (outline.find(number)?, index(at)?);
+            outline.edit(|g| g.text_mut(node, TEXT).insert(at, unquoted(text)))?;
+        }
+        ("erase", rest) => {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let [number, from, to] = words[..] else { return Err("say `erase N FROM TO`".into()) };
+            let (node, range) = (outline.find(number)?, index(from)?..index(to)?);
+            outline.edit(|g| g.text_mut(node, TEXT).delete(range))?;
+        }
+        ("split", rest) => {
+            let (number, at) = first(rest);
+            let node = outline.find(number)?;
+            outline.split(node, index(at)?)?;
+        }
+        ("join", number) => {
+            let node = outline.find(number)?;
+            outline.join(node)?;
         }
         ("move", rest) => {
             let words: Vec<&str> = rest.split_whitespace().collect();
@@ -82,6 +106,20 @@ pub(crate) fn answer(outline: &mut Outline, line: &str) -> Result<String, Failed
         _ => return Err(format!("`{word}` is nothing to do here; `help` lists what is").into()),
     }
     Ok(outline.show())
+}
+
+/// The first word of a line, and the rest.
+fn first(line: &str) -> (&str, &str) {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    (word, rest.trim())
+}
+
+fn index(word: &str) -> Result<usize, Failed> {
+    word.parse().map_err(|_| format!("`{word}` is no number of characters").into())
+}
+
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn place(way: &str, of: NodeId) -> TreePlace {

@@ -1,4 +1,4 @@
-//! A shared outliner in the terminal: nested bullets that several people move, edit and fold at once, each on a replica of their own.
+//! A shared outliner in the terminal: nested bullets that several people move, type in and fold at once, each on a replica of their own.
 //!
 //! | file | idea |
 //! |---|---|

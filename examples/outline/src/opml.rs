@@ -89,7 +89,7 @@ pub(crate) fn export(outline: &Outline) -> String {
         text.push_str("<outline");
         if let Some(of_bullet) = outline.text(*node) {
             text.push_str(" text=");
-            quoted(&mut text, of_bullet);
+            quoted(&mut text, &of_bullet);
         }
         attributes(&mut text, outline, *node);
         match steps.get(i + 1).is_some_and(|(_, next)| next > depth) {

@@ -1,20 +1,23 @@
 //! The bullets: a tree over the nodes of a graph.
 //!
-//! The text of a bullet is a property, and so is whether it is folded and what else an OPML file says of it. The bullets that are
-//! printed have numbers, by which a person names them.
+//! A bullet's text is a collaborative text: two people who edit it at once get both edits. The folded state of a bullet and the
+//! other attributes that an OPML file gives it are registers. The bullets that are printed have numbers, by which a person names them.
 
 use std::fmt::Write;
 
 use driftless::kernel::Environment;
 use driftless::{
-    Conflict, ConflictKind, Content, Edit, EditError, Graph, NodeId, Path, Replica, Resolution, TreePlace, UndoStack,
-    Value,
+    Conflict, ConflictKind, Content, Edit, EditError, Graph, NodeId, Owner, Path, Replica, Resolution, TreePlace,
+    UndoStack,
 };
 
 use crate::Failed;
 
 /// The name of the tree.
 pub(crate) const TREE: &str = "outline";
+
+/// The path of a bullet's text.
+pub(crate) const TEXT: &str = "/text";
 
 /// The node that holds what a file says beside its bullets.
 const FILE: &str = "outline:file";
@@ -75,9 +78,8 @@ impl Outline {
         }
     }
 
-    pub(crate) fn text(&self, node: NodeId) -> Option<&str> {
-        let text = self.graph().node(node).and_then(|node| node.get("/text"));
-        text.as_ref().and_then(Value::as_str)
+    pub(crate) fn text(&self, node: NodeId) -> Option<String> {
+        Some(self.graph().node(node)?.text(TEXT)?.to_string())
     }
 
     /// The text on one line.
@@ -123,10 +125,39 @@ impl Outline {
     ) -> Result<NodeId, EditError> {
         let node = g.add_node(NodeId::new())?;
         if let Some(text) = text.into() {
-            g.set(node, "/text", text)?;
+            g.text_mut(node, TEXT).update(text)?;
         }
         g.tree_mut(TREE).put(node, place)?;
         Ok(node)
+    }
+
+    /// Cuts a bullet in two: the text from an index on goes to a new bullet after it, and the bullets under it stay.
+    ///
+    /// Text that others type in the second half at the same time stays in the first bullet, because it was written to that one.
+    pub(crate) fn split(&mut self, node: NodeId, at: usize) -> Result<(), Failed> {
+        let tail: String = self.text(node).unwrap_or_default().chars().skip(at).collect();
+        let split = self.edit(|g| {
+            g.text_mut(node, TEXT).delete(at..at + tail.chars().count())?;
+            Self::add(g, tail.as_str(), TreePlace::After(node))
+        });
+        Ok(split.map(drop)?)
+    }
+
+    /// Joins a bullet to its previous sibling: the text goes to the end of the sibling's text, and the bullets under it go under the
+    /// sibling. The joined bullet is deleted, with its attributes.
+    pub(crate) fn join(&mut self, node: NodeId) -> Result<(), Failed> {
+        let tree = self.graph().tree(TREE);
+        let before = tree.previous_sibling(node).ok_or("there is no bullet before it to join it to")?;
+        let under: Vec<NodeId> = tree.children(node).collect();
+        let [end, text] = [before, node].map(|node| self.text(node).unwrap_or_default());
+        let joined = self.edit(|g| {
+            g.text_mut(before, TEXT).insert(end.chars().count(), &text)?;
+            for child in under {
+                g.tree_mut(TREE).put(child, TreePlace::LastIn(before))?;
+            }
+            g.remove_node(node)
+        });
+        Ok(joined.map(drop)?)
     }
 
     /// The printed lines: all bullets, but for those under folded ones.
@@ -192,7 +223,7 @@ impl Outline {
 
     fn describe(&self, conflict: &Conflict<'_>) -> String {
         let of = match conflict.of {
-            Some(driftless::Owner::Node(node)) => self.one_line(node),
+            Some(Owner::Node(node)) => self.one_line(node),
             _ => String::new(),
         };
         let parent = |parent: &Option<NodeId>| match parent {
@@ -209,6 +240,7 @@ impl Outline {
             ConflictKind::Circle { .. } => format!("\"{of}\" was moved under what is under it; it shows {all}"),
             ConflictKind::Detached { .. } => format!("\"{of}\" has no place left: {all}"),
             ConflictKind::Orphaned { .. } => format!("\"{of}\" is under a bullet that was deleted"),
+            ConflictKind::EditDelete => format!("a bullet was deleted while somebody wrote to it: {all}"),
             _ => format!("{of}: {all}"),
         }
     }
@@ -228,8 +260,17 @@ impl Outline {
                 Resolution::Pick(chosen.dot)
             }
         };
-        let id = conflict.id;
-        self.edit(|g| g.resolve(id, resolution))?;
+        let (id, of) = (conflict.id, conflict.of);
+        self.edit(|g| {
+            g.resolve(id, resolution)?;
+            match of {
+                // The place of a deleted bullet was deleted with it.
+                Some(Owner::Node(node)) if how == "restore" && !g.tree(TREE).contains(node) => {
+                    g.tree_mut(TREE).put(node, TreePlace::Last)
+                }
+                _ => Ok(()),
+            }
+        })?;
         Ok(self.show())
     }
 }

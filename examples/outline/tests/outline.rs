@@ -32,6 +32,28 @@ fn a_script_shows_what_it_showed() {
     assert_eq!(shown, expected);
 }
 
+/// Two edits of a bullet that says "black tea with milk", made apart, and the bullets that both show once they have synced.
+const EDITS: [[&str; 3]; 5] = [
+    ["edit 1 green tea with milk", "edit 1 black tea with oat milk", "  1  - green tea with oat milk\n"],
+    ["type 1 9 ,", "erase 1 0 6", "  1  - tea, with milk\n"],
+    ["erase 1 0 6", "erase 1 5 9", "  1  -  with milk\n"],
+    ["split 1 9", "edit 1 strong black tea with milk", "  1  - strong black tea\n  2  -  with milk\n"],
+    ["edit 1 green tea with milk", "edit 1 green tea with milk", "  1  - green tea with milk\n"],
+];
+
+#[test]
+fn concurrent_edits_of_one_bullet_are_both_kept() {
+    for (i, [a, b, both]) in EDITS.into_iter().enumerate() {
+        for (order, [a, b]) in [[a, b], [b, a]].into_iter().enumerate() {
+            let script = beside(&format!("edits-{i}-{order}.script"));
+            fs::write(&script, format!("a: add black tea with milk\nsync\na: {a}\nb: {b}\nsync\n")).unwrap();
+            let output = outline().arg("--script").arg(script).output().unwrap();
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert!(shown.ends_with(&format!("> sync\n{both}both show this\n")), "{shown}");
+        }
+    }
+}
+
 /// A bullet with its attributes, in order of their names, and what is under it.
 type Bullet = (Vec<(String, String)>, Vec<usize>);
 
@@ -105,4 +127,6 @@ fn two_side_by_side_over_a_socket_show_the_same() {
     assert!(shown_to_ada.any(|line| line == "  2    - with milk"));
     writeln!(ada, "before 1 Cake").unwrap();
     assert!(shown_to_eve.any(|line| line == "  1  - Cake"));
+    writeln!(ada, "type 3 9 \" and sugar\"").unwrap();
+    assert!(shown_to_eve.any(|line| line == "  3    - with milk and sugar"));
 }

@@ -10,7 +10,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 /// How much unchanged text must lie between a change of ours and one of theirs, in [`Token::weight`]s.
-pub(super) const APART: usize = 4;
+pub(crate) const APART: usize = 4;
 
 /// Characters that make one value of what they join.
 const JOINTS: [char; 18] =
@@ -20,16 +20,16 @@ const JOINTS: [char; 18] =
 const NO_BREAK: [char; 3] = ['\u{a0}', '\u{2007}', '\u{202f}'];
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token<'t> {
-    pub(super) text: &'t str,
+pub(crate) struct Token<'t> {
+    pub(crate) text: &'t str,
     /// How far it keeps two changes apart: a word and a line end suffice alone, blanks count for nothing, of the segments of
     /// a run without spaces it takes [`APART`].
-    pub(super) weight: usize,
+    pub(crate) weight: usize,
 }
 
 impl<'t> Token<'t> {
     /// By which it is compared: all line ends are one.
-    pub(super) fn key(&self) -> (&'t str, bool) {
+    pub(crate) fn key(&self) -> (&'t str, bool) {
         let line = self.text.trim_end_matches(['\r', '\n']);
         (line, line.len() < self.text.len())
     }
@@ -51,7 +51,7 @@ fn class(cluster: &str) -> Class {
 }
 
 /// Words, the blanks between them, and line ends. Together they are the text.
-pub(super) fn words(text: &str) -> Vec<Token<'_>> {
+pub(crate) fn words(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut run: Option<(usize, Class)> = None;
     let mut end = |run: Option<(usize, Class)>, at: usize| match run {
@@ -71,7 +71,7 @@ pub(super) fn words(text: &str) -> Vec<Token<'_>> {
 }
 
 /// Lines with their ends.
-pub(super) fn lines(text: &str) -> Vec<Token<'_>> {
+pub(crate) fn lines(text: &str) -> Vec<Token<'_>> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {
         let end = match rest.find(['\r', '\n']) {
