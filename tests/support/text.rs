@@ -465,7 +465,7 @@ impl World {
             self.letters += 1;
             let number = self.letters;
             match self.is_plain {
-                true => new.extend(char::from_u32(if number % 3 == 0 { 0x20000 } else { 0x4e00 } + number)),
+                true => new.extend(char::from_u32(if number.is_multiple_of(3) { 0x20000 } else { 0x4e00 } + number)),
                 false => new.push_str(PIECES[(number.wrapping_mul(7) / 2) as usize % PIECES.len()]),
             }
         }
