@@ -74,10 +74,16 @@ bugs! {
     IndexMissesRestored: "a node that comes back stays out of an index of a property";
     LabelKept: "a label of a node that is deleted stays in the index of labels";
     CircleKept: "a circle that was broken stays so when one of its nodes goes elsewhere";
+    LetterKept: "a letter that is deleted stays in its text";
+    LetterTwice: "equal letters of one cell show twice";
+    DeletionHides: "a letter that is put back is hidden by a deletion that is later";
+    DeletionUntold: "the changes of a text leave out the letters that were deleted";
     // Types.
     MovesOthers: "a move in a tree makes others jump that it frees from a circle";
     MoveForgetsFrom: "a move in a tree does not remember where from";
     AnyoneLengthens: "a bunch of positions is lengthened by whoever has an element at its end";
+    HeldIgnored: "a word that is typed anew goes behind what another put after the old one";
+    ImportByDot: "a text that two import alike is there twice";
     AddRevives: "a node that is added anew has what was hidden";
     TieShowsOurs: "where stamps tie a register goes on showing what it showed";
     SumTwice: "a counter adds what is merged to what it has of it";

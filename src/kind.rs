@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::WriterId;
+use crate::kinds::property::TEXT;
 use crate::position::Position;
 
 /// What is at a path. Kinds are stored: each is a cell of its own, so two that were written concurrently are both kept (a
@@ -41,7 +42,7 @@ impl Kind {
             Self::Set => 4,
             Self::Max => 5,
             Self::Min => 6,
-            Self::Text => 7,
+            Self::Text => TEXT,
             Self::Other(code) => code,
         }
     }
@@ -66,7 +67,7 @@ impl Kind {
             4 => Self::Set,
             5 => Self::Max,
             6 => Self::Min,
-            7 => Self::Text,
+            TEXT => Self::Text,
             other => Self::Other(other),
         }
     }

@@ -7,6 +7,16 @@ pub(crate) mod entity {
     pub(crate) const EDGE: u8 = 2;
 }
 
+/// The spelling of the fields of properties, as far as texts are concerned.
+pub(crate) mod property {
+    /// A field that begins with this is a property.
+    pub(crate) const PROPERTY: u8 = 2;
+    /// Ends a segment of a path, after a zero byte. Kinds are less.
+    pub(crate) const END: u8 = 0xfe;
+    /// The kind of a text.
+    pub(crate) const TEXT: u8 = 7;
+}
+
 /// Kinds of payloads.
 pub(crate) mod payload {
     pub(crate) const NULL: u8 = 1;

@@ -180,7 +180,10 @@ fn every_column_is_used_up_and_long_enough() {
     }
     assert!(matches!(good.with(|d| d.contents.push(vec![])).read(), Err(DecodeError::Trailing(1))));
     assert!(good.with(|d| drop(d.contents.pop())).read().is_err());
-    assert!(matches!(good.with(|d| d.rest = vec![0]).read(), Err(DecodeError::Trailing(1))));
+    // What follows the columns are runs.
+    truncated(&good.with(|d| d.rest = vec![0]));
+    not_canonical(&good.with(|d| d.rest = vec![0, 0]));
+    assert!(matches!(good.with(|d| d.rest = vec![0, 0, 0]).read(), Err(DecodeError::Trailing(1))));
     refused(&good.with(|d| shorten(&mut d.shapes[2])), "more is announced than the bytes can hold");
     truncated(&good.with(|d| shorten(&mut d.parts)));
     truncated(&good.with(|d| shorten(&mut d.ids)));

@@ -17,6 +17,7 @@ pub mod ops;
 mod reading;
 pub mod sessions;
 mod talk;
+pub mod texts;
 pub mod trees;
 pub mod wellformed;
 mod wire;

@@ -23,6 +23,7 @@ mod deflate;
 mod envelope;
 mod error;
 mod rows;
+mod runs;
 mod seen;
 mod slice;
 mod versions;

@@ -9,7 +9,8 @@
 //! 6. `fields` × binary, sorted: the names of cells;
 //! 7. in a reconciled delta only, `dead` × ([`DeadWriter`], its `words` × [`DeadWord`]);
 //! 8. the parts, as [`columns`] in one binary. More than a GiB of columns is cut: further binaries follow one of exactly a GiB, up to a
-//!    shorter one. In format 2 the parts are [`rows`].
+//!    shorter one. The characters of texts follow in the same binary, as [`runs`]: what is announced and listed before is without them.
+//!    In format 2 the parts are [`rows`].
 //!
 //! Fields and writers are named by their places in the tables. Numbers that grow with time are differences, modulo 2⁶⁴,
 //! from the one before.
@@ -25,9 +26,9 @@ use crate::bugs::{Bug, is};
 use crate::codec::columns::{self, Announced, Told};
 use crate::codec::envelope::{Format, Kind};
 use crate::codec::error::DecodeError;
-use crate::codec::rows;
 use crate::codec::slice::Reference;
 use crate::codec::versions::{self, read_births, read_ids, read_version, write_births, write_ids, writer_id};
+use crate::codec::{rows, runs};
 use crate::id::WriterId;
 use crate::kernel::{Delta, DeltaKind, DotSet, FieldTable, Fingerprint, Known, MAX_FIELD_LEN, MAX_SCHEMA_LEN, Names};
 use crate::version::{HeadsChange, Version};
@@ -124,6 +125,15 @@ fn base_of_pruned<'a>(reference: &'a Reference, since: &'a Version) -> &'a Versi
 }
 
 pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Reference, layout: Layout<'_>) {
+    let split = if let Layout::Columns(_) = layout { runs::split(delta) } else { None };
+    match &split {
+        // A place that a reader found is of another order of parts.
+        Some((plain, runs)) => write_without_runs(out, plain, reference, Layout::Columns(None), runs),
+        None => write_without_runs(out, delta, reference, layout, &[]),
+    }
+}
+
+fn write_without_runs(out: &mut impl Write, delta: &Delta, reference: &Reference, layout: Layout<'_>, runs: &[u8]) {
     let none = (Version::new(), DotSet::new());
     let (at, dead) = match delta.kind() {
         DeltaKind::Reconciled { at, dead } => (Some(at), dead),
@@ -172,7 +182,11 @@ pub(super) fn write_delta(out: &mut impl Write, delta: &Delta, reference: &Refer
     }
     match layout {
         Layout::Rows => rows::write_parts(out, delta),
-        Layout::Columns(told) => write_binaries(out, &columns::write_parts(delta, told), MAX_BINARY),
+        Layout::Columns(told) => {
+            let mut columns = columns::write_parts(delta, told);
+            columns.push(runs.to_vec());
+            write_binaries(out, &columns, MAX_BINARY);
+        }
     }
 }
 
@@ -303,11 +317,17 @@ pub(super) struct Reading<'a> {
     pub(super) memory_left: &'a mut u64,
 }
 
-/// Reads a delta that is yet to be [finished](finish). The second result is `None` for rows.
+/// The layout in which parts were found, and the facts from reading columns, unless these have been put together with runs.
+pub(super) enum Found {
+    Rows,
+    Columns(Option<Told>),
+}
+
+/// Reads a delta that is yet to be [finished](finish).
 pub(super) fn read_delta(
     reader: &mut Reader<'_>,
     Reading { format, kind, reference, memory_left }: Reading<'_>,
-) -> Result<(Delta, Option<Told>), DecodeError> {
+) -> Result<(Delta, Found), DecodeError> {
     let head: Head<'_> = reader.read("the head")?;
     within("the name of the type", head.schema.len(), MAX_SCHEMA_LEN)?;
     let siblings = head.known.saturating_add(head.writes);
@@ -378,11 +398,19 @@ pub(super) fn read_delta(
         Format::Rows => {
             columns::take_memory(memory_left, reader.len.saturating_mul(ROWS_MEMORY))?;
             rows::read_parts(reader, &head, &mut delta)?;
-            None
+            Found::Rows
         }
         Format::Columns => {
             let bytes = read_binaries(reader, MAX_BINARY)?;
-            Some(columns::read_parts(&mut delta, &bytes, announced, memory_left)?)
+            let (told, runs) = columns::read_parts(&mut delta, &bytes, announced, memory_left)?;
+            match runs.is_empty() {
+                true => Found::Columns(Some(told)),
+                false => {
+                    columns::sort(&mut delta);
+                    runs::join(&mut delta, runs, memory_left)?;
+                    Found::Columns(None)
+                }
+            }
         }
     };
     Ok((delta, told))
@@ -391,11 +419,14 @@ pub(super) fn read_delta(
 /// Checks what was read, puts its parts in order, and checks that it was spelled as `write` does: the last step of reading.
 pub(super) fn finish(
     mut delta: Delta,
-    told: Option<Told>,
+    found: Found,
     is_canonical: impl FnOnce(&Delta, Layout<'_>) -> Result<(), DecodeError>,
 ) -> Result<Delta, DecodeError> {
-    let are_distinct = told.as_ref().is_some_and(|told| told.are_dots_distinct);
-    let layout = told.as_ref().map_or(Layout::Rows, |told| Layout::Columns(Some(told)));
+    let (layout, told) = match &found {
+        Found::Rows => (Layout::Rows, None),
+        Found::Columns(told) => (Layout::Columns(told.as_ref()), told.as_ref()),
+    };
+    let are_distinct = told.is_some_and(|told| told.are_dots_distinct);
     is_canonical(&delta, layout)?;
     if told.is_some() {
         columns::sort(&mut delta);

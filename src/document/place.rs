@@ -11,14 +11,13 @@ use crate::error::{EditError, MAX_DEPTH, PathError};
 use crate::kernel::MAX_FIELD_LEN;
 use crate::kind::Kind;
 
-/// A field that begins with this is a property.
-pub(crate) const PROPERTY: u8 = 2;
+pub(crate) use crate::kinds::property::PROPERTY;
 
 /// A field in the making: nearly all fit without an allocation.
 pub(crate) type FieldBytes = SmallVec<[u8; 64]>;
 
 /// Ends a segment, after a zero byte. Sorts before every continuation of the segment, and after every kind.
-pub(super) const END: u8 = 0xfe;
+pub(super) use crate::kinds::property::END;
 /// Stands, after a zero byte, for a zero byte within a segment.
 const ZERO: u8 = 0xff;
 

@@ -140,6 +140,26 @@ pub(crate) struct PartRef<'a> {
 }
 
 impl Delta {
+    /// A delta that says the same of versions, and holds the same names, without parts and siblings.
+    pub(crate) fn like(&self) -> Self {
+        Self {
+            schema: self.schema.clone(),
+            kind: self.kind.clone(),
+            since: self.since.clone(),
+            upto: self.upto.clone(),
+            pruned: self.pruned.clone(),
+            news: self.news,
+            fingerprint: self.fingerprint,
+            births: self.births.clone(),
+            writers: self.writers.clone(),
+            fields: FieldTable::default(),
+            parts: Vec::new(),
+            names: self.names.clone(),
+            known: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
     /// The name of the type whose state this is part of, such as `"driftless.graph"`.
     pub fn schema(&self) -> &str {
         &self.schema

@@ -339,6 +339,8 @@ pub struct Edit<'a, T> {
     author: &'a mut Author,
     log: &'a mut Log<T>,
     stamp: Option<Stamp>,
+    /// The stamp of earlier writes, which those that go on with them bear.
+    repeated: Option<Stamp>,
     made: usize,
 }
 
@@ -364,7 +366,7 @@ impl<T> Deref for Edit<'_, T> {
 impl<'a, T: Crdt> Edit<'a, T> {
     /// Every change goes to `log`, for whoever may have to undo them.
     pub(crate) fn new(target: &'a mut T, author: &'a mut Author, log: &'a mut Log<T>) -> Self {
-        Self { target, author, log, stamp: None, made: 0 }
+        Self { target, author, log, stamp: None, repeated: None, made: 0 }
     }
 
     /// The writer that this edit writes under; drawn now if this is the first write since the replica was opened.
@@ -395,6 +397,23 @@ impl<'a, T: Crdt> Edit<'a, T> {
     /// The writer of this opening, if it has written.
     pub(crate) fn present_writer(&self) -> Option<WriterId> {
         self.author.writer
+    }
+
+    /// Makes writes bear the stamp of an earlier write that they go on with, if that is at most so many milliseconds old and this edit has
+    /// no stamp yet. For writes that no stamp decides between.
+    pub(crate) fn going_on<R>(
+        &mut self,
+        with: Option<Stamp>,
+        span: u64,
+        write: impl FnOnce(&mut Self) -> Result<R, EditError>,
+    ) -> Result<R, EditError> {
+        if self.stamp.is_none() {
+            let now = self.author.environment.now_ms();
+            self.repeated = with.filter(|stamp| now.abs_diff(stamp.millis()) <= span);
+        }
+        let result = write(self);
+        self.repeated = None;
+        result
     }
 
     /// The number of writes that this edit has made.
@@ -498,7 +517,8 @@ impl<'a, T: Crdt> Edit<'a, T> {
             return Err(EditError::ValueTooLong { path: None, len, limit });
         }
         let author = &mut *self.author;
-        let stamp = *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
+        let tick = || *self.stamp.get_or_insert_with(|| author.clock.tick(author.environment.now_ms()));
+        let stamp = self.repeated.unwrap_or_else(tick);
         self.target.state_mut().change(entity, |changing| {
             let go = condition(changing.cells())?;
             if go == Go::No {

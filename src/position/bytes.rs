@@ -89,8 +89,7 @@ impl Position {
                     bytes.extend(step.tag.to_be_bytes());
                 }
             }
-            let (number, flip) = if step.offset >= 0 { (step.offset, 0) } else { (-1 - step.offset, 0xff) };
-            OFFSETS.write(number as u64, flip, &mut bytes)?;
+            bytes.extend(offset_bytes(step.offset)?);
         }
         Some(bytes)
     }
@@ -127,6 +126,21 @@ impl Position {
             }
         }
     }
+}
+
+/// The offset at the end of a position, and the number of bytes before it. `None` if the bytes are no position.
+pub(crate) fn split_offset(position: &[u8]) -> Option<(usize, i64)> {
+    let read = Position::from_bytes(position)?;
+    let (_, last) = read.split();
+    Some((position.len() - offset_bytes(last.offset)?.len(), last.offset))
+}
+
+/// The bytes of an offset; `None` if it is beyond what can be spelled.
+pub(crate) fn offset_bytes(offset: i64) -> Option<PositionBytes> {
+    let mut bytes = PositionBytes::new();
+    let (number, flip) = if offset >= 0 { (offset, 0) } else { (-1 - offset, 0xff) };
+    OFFSETS.write(number as u64, flip, &mut bytes)?;
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub(crate) fn between(
     next: Dot,
     len: usize,
 ) -> Vec<Position> {
+    let held = held.filter(|_| !is(Bug::HeldIgnored));
     let is_deep = |x: Option<&Neighbour>| x.is_some_and(|x| x.position.depth() >= EASY_STEPS);
     let put_lately = |dot: Dot| dot.writer == next.writer && dot.counter.saturating_add(RECENT) >= next.counter;
     let is_recent = |x: Option<&Neighbour>| x.is_some_and(|x| put_lately(x.dot));

@@ -26,6 +26,8 @@ mod suite;
 #[allow(dead_code, reason = "it counts for the simulator's own tests")]
 #[path = "../simulator/tally.rs"]
 mod tally;
+#[path = "../support/text.rs"]
+mod text;
 #[path = "../support/tree.rs"]
 mod tree;
 #[path = "../simulator/truth.rs"]
@@ -62,7 +64,7 @@ macro_rules! of_each {
     };
 }
 
-const ORACLES: [Oracle; 11] = [
+const ORACLES: [Oracle; 12] = [
     Oracle { name: "versions", cases: 300, judge: of_each!(versions) },
     Oracle { name: "laws", cases: 300, judge: of_each!(laws) },
     Oracle { name: "mutation", cases: 300, judge: of_each!(mutation) },
@@ -71,6 +73,7 @@ const ORACLES: [Oracle; 11] = [
     Oracle { name: "codec", cases: 60, judge: of_each!(codec) },
     Oracle { name: "kit", cases: 300, judge: suite::kit },
     Oracle { name: "trees", cases: 600, judge: suite::trees },
+    Oracle { name: "texts", cases: 600, judge: suite::texts },
     Oracle { name: "explorer", cases: 2, judge: suite::explorer },
     Oracle { name: "sessions", cases: 12, judge: sessions::judge },
     Oracle { name: "simulator", cases: 60, judge: suite::simulator },

@@ -88,21 +88,23 @@ impl ReadShape {
 }
 
 /// Reads the parts of a delta whose tables have been read. They stand in the order of the wire until they are [sorted](sort).
-pub(in crate::codec) fn read_parts(
+///
+/// Returns what follows the columns, too.
+pub(in crate::codec) fn read_parts<'a>(
     delta: &mut Delta,
-    bytes: &[u8],
+    bytes: &'a [u8],
     announced: Announced,
     memory_left: &mut u64,
-) -> Result<Told, DecodeError> {
+) -> Result<(Told, &'a [u8]), DecodeError> {
     let Announced { parts: parts_len, known: known_len, writes: writes_len } = announced;
     if bytes.is_empty() && parts_len + known_len + writes_len == 0 {
-        return Ok(Told { namings: Vec::new(), are_dots_distinct: true });
+        return Ok((Told { namings: Vec::new(), are_dots_distinct: true }, &[]));
     }
     let mut rest = Cursor::new(bytes);
     let mut column = || rest.bytes().map(Cursor::new);
     let [mut shapes, mut parts, mut ids] = [column()?, column()?, column()?];
     let [mut dots, mut known, contents] = [column()?, column()?, column()?];
-    rest.end()?;
+    let runs = rest.rest();
     let needed = memory(announced, shapes.rest().len(), contents.rest().len(), bytes.len() as u64);
     take_memory(memory_left, needed)?;
 
@@ -228,7 +230,7 @@ pub(in crate::codec) fn read_parts(
         }
         start = part.writes_end;
     }
-    Ok(Told { namings, are_dots_distinct: run_end.is_some() })
+    Ok((Told { namings, are_dots_distinct: run_end.is_some() }, runs))
 }
 
 /// Puts the parts into the order of entities, in which they lie in memory.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::bugs::{Bug, is};
+use crate::clock::Stamp;
 use crate::document::edit::{Require, check};
 use crate::document::place::{FieldBytes, Place};
 use crate::document::seek;
@@ -20,6 +22,9 @@ use crate::position::{MAX_STEPS, Neighbour, Position, PositionBytes, between, im
 /// So many cells behind the place of an insertion are looked at for the next one that is held.
 const HELD: usize = 64;
 
+/// The time in milliseconds for which what is typed in a row bears the stamp of the first character.
+const STAMP_SPAN: u64 = 60_000;
+
 /// A text, for writing: [`PropertiesMut::text_mut`](crate::PropertiesMut::text_mut).
 ///
 /// Offsets are `usize`, of Unicode scalar values, or [`Offset`]s in the unit that the caller counts in.
@@ -34,7 +39,7 @@ const HELD: usize = 64;
 /// | two import the same text into an empty one, or [update](Self::update) it to the same | it is there once |
 /// | a character is deleted, and that deletion undone elsewhere | it is there |
 ///
-/// Lost is what a writer saw and deleted, nothing else. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
+/// Lost is what a writer saw and deleted, nothing else. What is typed in a row bears the stamp of its first character for up to a minute, so a text is dated to the minute. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
 /// 2023): see section 17 of the design.
 ///
 /// An insertion or deletion takes a write for each character: some 300 bytes of memory for each that is alive.
@@ -222,7 +227,11 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         }
         let gap = self.gap(at)?;
         if let Some(positions) = self.positions(&gap, letters, name)? {
-            return self.write(&positions, letters);
+            let stamp = self.stamp_to_repeat(&gap);
+            return self.edit.going_on(stamp, STAMP_SPAN, |edit| {
+                TextMut { edit, entity: self.entity, require: self.require, place: self.place.clone() }
+                    .write(&positions, letters)
+            });
         }
         // No room: what lies deep around the place is put again, with what is inserted.
         let (range, mut lifted) = self.crowded(at);
@@ -297,6 +306,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         let content = || letters.iter().collect::<String>();
         let positions = match (name, a, b) {
             (Name::Dot, ..) => between(a, b, held, next, letters.len()),
+            (Name::Content, None, None) if is(Bug::ImportByDot) => between(None, None, held, next, letters.len()),
             (Name::Content, None, None) => imported(&content(), letters.len()),
             (Name::Content, ..) => named(a, b, &content(), letters.len()),
         };
@@ -310,6 +320,14 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
             && positions.first().is_some_and(is_between)
             && positions.last().is_some_and(is_between);
         Ok(spelled.filter(|_| fits))
+    }
+
+    /// The stamp of this writer's last write, if that is beside the gap: what is typed in a row bears few stamps.
+    fn stamp_to_repeat(&self, gap: &Gap) -> Option<Stamp> {
+        let last = Dot { writer: self.edit.present_writer()?, counter: self.edit.last_counter() };
+        let is_beside = [&gap.left, &gap.right].into_iter().flatten().any(|beside| beside.dot == last);
+        let cells = self.cells().filter(|_| is_beside)?;
+        Some(cells.get(cells.field_of(last)?.as_bytes(), last)?.stamp)
     }
 
     /// The letters around an offset whose positions leave no room.

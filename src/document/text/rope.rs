@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 
+use crate::bugs::{Bug, is};
 use crate::kernel::Field;
 use crate::offset::Offset;
 
@@ -469,7 +470,7 @@ impl Found {
             let old = if order.is_le() { gone.next() } else { None };
             let new = if order.is_ge() { come.next() } else { None };
             let [old, new] = [old, new].map(|entry| entry.map_or(&[][..], |entry| entry.shown.letters()));
-            if old == new {
+            if old == new || (new.is_empty() && is(Bug::DeletionUntold)) {
                 self.at += new.len();
             } else {
                 self.replace(old.len(), new);

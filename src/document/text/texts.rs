@@ -4,6 +4,7 @@ use std::fmt;
 
 use im::OrdMap;
 
+use crate::bugs::{Bug, is};
 use crate::document::mixed::Prefix;
 use crate::document::place::{FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::document::text::import::{Doubled, is_doubled, is_of_import};
@@ -44,8 +45,10 @@ impl Texts {
             let field = touched.field.as_bytes();
             let Some(len) = start_len(field).filter(|_| touched.was_live() || touched.is_now_live()) else { continue };
             let now = touched.cell_now().live().map(|sibling| sibling.as_ref());
-            let shown = shown(now);
-            if shown.is_none() && self.0.is_none() {
+            let latest = || touched.cell_now().iter().max_by_key(|sibling| sibling.precedence());
+            let is_hidden = is(Bug::DeletionHides) && latest().is_some_and(|sibling| !sibling.is_live());
+            let shown = shown(now).filter(|_| !is_hidden);
+            if shown.is_none() && (self.0.is_none() || is(Bug::LetterKept)) {
                 continue;
             }
             let Shows { ropes: texts, doubled } = &mut **self.0.get_or_insert_default();
@@ -158,7 +161,7 @@ pub(in crate::document) fn shown<'a>(live: impl Iterator<Item = SiblingRef<'a>>)
     let first = letters.next()?;
     let mut rest: Vec<char> = Vec::new();
     for letter in letters {
-        if letter != first && !rest.contains(&letter) {
+        if (letter != first && !rest.contains(&letter)) || is(Bug::LetterTwice) {
             rest.push(letter);
         }
     }

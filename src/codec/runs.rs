@@ -1,0 +1,365 @@
+//! Characters of texts, and their tombstones, in runs: the last column, of deltas that hold any.
+//!
+//! A *run* stands for cells of one part whose fields are one *stem* followed by the offsets `o`, `o + 1`, …: each with one write and no
+//! other sibling, of one writer and one stamp, whose counters go up or down by one, and which holds a character or is a tombstone. Runs are the longest from the left, so there is
+//! one spelling. A stem has at most [`MAX_STEM`] bytes; cells with longer ones stay among the writes, and so do those of texts with several siblings.
+//!
+//! 1. the stems, sorted: of each the number of bytes that it shares with the one before, and the other bytes after their length;
+//! 2. the number of parts with runs, and of each part: its place among all parts in the order of entities, as a gap; the number of its runs;
+//! 3. of each run: the place of its stem and its first offset, each as a difference from the end of the run before; the writer, the counter and the stamp likewise;
+//!    twice the number of its characters, plus 1 if the counters go down; and its characters in UTF-8, a tombstone as the byte `ff`.
+//!
+//! All that a run says is one byte or more for each character, so few bytes never stand for many.
+
+use crate::clock::Stamp;
+use crate::codec::columns::take_memory;
+use crate::codec::contents::{at_distance, unzigzag};
+use crate::codec::cursor::Cursor;
+use crate::codec::error::DecodeError;
+use crate::kernel::{Delta, DeltaWrite, FieldTable, Known, Part, Payload};
+use crate::kinds::payload::LETTER;
+use crate::kinds::property::{END, PROPERTY, TEXT};
+use crate::numbers::{write_number, zigzag};
+use crate::position::{offset_bytes, split_offset};
+
+/// The longest stem in bytes: a character takes no more memory than some hundred times its bytes.
+const MAX_STEM: usize = 255;
+
+/// Stands for a tombstone among characters. No character begins so.
+const DEAD: u8 = 0xff;
+
+/// Memory in bytes that a character takes at most while it is read, beside its field: its write, held twice, and its place among the fields.
+const CHARACTER: u64 = 2 * size_of::<DeltaWrite>() as u64 + 80;
+
+/// Cells in a row.
+struct Run {
+    stem: u32,
+    first: i64,
+    writer: u32,
+    counter: u64,
+    stamp: Stamp,
+    is_down: bool,
+    len: u64,
+    text: Vec<u8>,
+}
+
+/// The ends of the run before.
+#[derive(Default)]
+struct Last {
+    stem: u64,
+    offset: u64,
+    writer: u64,
+    counter: u64,
+    stamp: u64,
+}
+
+/// The length of the stem of a character's field, and the offset.
+fn stem_of(field: &[u8]) -> Option<(usize, i64)> {
+    if field.first() != Some(&PROPERTY) {
+        return None;
+    }
+    // Within a path a zero byte is followed by more than kinds are.
+    let kind = field.windows(2).position(|pair| pair[0] == 0 && pair[1] < END)?;
+    let (start, key) = (kind + 2, field.get(kind + 2..).filter(|_| field[kind + 1] == TEXT)?);
+    let (len, offset) = split_offset(key)?;
+    (start + len <= MAX_STEM).then_some((start + len, offset))
+}
+
+/// The bytes of a character or of a tombstone.
+fn text_of(payload: Option<&Payload>) -> Option<&[u8]> {
+    let Some(payload) = payload else { return Some(&[DEAD]) };
+    let mut letters = match payload.kind() {
+        LETTER => str::from_utf8(payload.bytes()).ok()?.chars(),
+        _ => return None,
+    };
+    (letters.next().is_some() && letters.next().is_none()).then(|| payload.bytes())
+}
+
+/// A delta without what lies in runs, and the runs of each of its parts. `None` if there are none.
+struct Split<'a> {
+    plain: Delta,
+    stems: Vec<&'a [u8]>,
+    parts: Vec<(usize, Vec<Run>)>,
+}
+
+impl<'a> Split<'a> {
+    fn of(delta: &'a Delta) -> Option<Self> {
+        // Nothing is reserved for a delta without texts.
+        delta.fields.iter().find_map(stem_of)?;
+        let stems_of: Vec<Option<(usize, i64)>> = delta.fields.iter().map(stem_of).collect();
+        let stem = |field: u32| Some(&delta.fields.get(field)[..stems_of[field as usize]?.0]);
+        let mut stems: Vec<&[u8]> = (0..delta.fields.len() as u32).filter_map(stem).collect();
+        // Fields are sorted, and so nearly are their beginnings.
+        stems.sort_unstable();
+        stems.dedup();
+        let mut used = vec![false; stems.len()];
+        let (mut parts, mut writes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, part) in (0..delta.parts.len()).map(|place| (place, delta.part(place))) {
+            let mut runs: Vec<Run> = Vec::new();
+            let mut found = None;
+            for (i, write) in part.writes.iter().enumerate() {
+                let is_same = |other: Option<&DeltaWrite>| other.is_some_and(|other| other.field == write.field);
+                let is_alone = !is_same(i.checked_sub(1).and_then(|before| part.writes.get(before)))
+                    && !is_same(part.writes.get(i + 1))
+                    && part.known.binary_search_by_key(&write.field, |known| known.field).is_err();
+                let of_field = stems_of[write.field as usize].filter(|_| is_alone);
+                let (Some((len, offset)), Some(text)) = (of_field, text_of(write.payload.as_ref())) else {
+                    writes.push(write.clone());
+                    continue;
+                };
+                let bytes = &delta.fields.get(write.field)[..len];
+                let stem = match found {
+                    Some(stem) if stems[stem as usize] == bytes => stem,
+                    _ => stems.partition_point(|stem| *stem < bytes) as u32,
+                };
+                found = Some(stem);
+                used[stem as usize] = true;
+                match runs.last_mut() {
+                    Some(run) if run.goes_on_with(stem, offset, write) => {
+                        run.is_down = run.counter > write.counter;
+                        run.len += 1;
+                        run.text.extend_from_slice(text);
+                    }
+                    _ => runs.push(Run {
+                        stem,
+                        first: offset,
+                        writer: write.writer,
+                        counter: write.counter,
+                        stamp: write.stamp,
+                        is_down: false,
+                        len: 1,
+                        text: text.to_vec(),
+                    }),
+                }
+            }
+            if !runs.is_empty() {
+                parts.push((place, runs));
+            }
+            ends.push(writes.len());
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        let (plain, stems) = (without(delta, writes, &ends), kept(stems, &used, &mut parts));
+        Some(Self { plain, stems, parts })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_number(&mut out, self.stems.len() as u64);
+        let mut before: &[u8] = &[];
+        for stem in &self.stems {
+            let shared = before.iter().zip(*stem).take_while(|(a, b)| a == b).count();
+            write_number(&mut out, shared as u64);
+            write_number(&mut out, (stem.len() - shared) as u64);
+            out.extend_from_slice(&stem[shared..]);
+            before = stem;
+        }
+        write_number(&mut out, self.parts.len() as u64);
+        let (mut next, mut last) = (0, Last::default());
+        for (place, runs) in &self.parts {
+            write_number(&mut out, (place - next) as u64);
+            next = place + 1;
+            write_number(&mut out, runs.len() as u64);
+            runs.iter().for_each(|run| run.write(&mut out, &mut last));
+        }
+        out
+    }
+}
+
+impl Run {
+    /// Returns whether a write to the next cell goes on in step.
+    fn goes_on_with(&self, stem: u32, offset: i64, write: &DeltaWrite) -> bool {
+        let Ok(len) = i64::try_from(self.len) else { return false };
+        let counter = match (self.len, self.is_down) {
+            (1, _) if write.counter < self.counter => self.counter.checked_sub(1),
+            (_, true) => self.counter.checked_sub(self.len),
+            (_, false) => self.counter.checked_add(self.len),
+        };
+        (self.stem, self.first.checked_add(len)) == (stem, Some(offset))
+            && (self.writer, self.stamp, counter) == (write.writer, write.stamp, Some(write.counter))
+    }
+
+    fn write(&self, out: &mut Vec<u8>, last: &mut Last) {
+        let mut differs = |last: &mut u64, number: u64| {
+            write_number(out, zigzag(number.wrapping_sub(*last) as i64));
+            *last = number;
+        };
+        differs(&mut last.stem, self.stem.into());
+        differs(&mut last.offset, self.first as u64);
+        differs(&mut last.writer, self.writer.into());
+        differs(&mut last.counter, self.counter);
+        differs(&mut last.stamp, self.stamp.to_bits());
+        last.goes_on(self.len);
+        write_number(out, self.len << 1 | u64::from(self.is_down));
+        out.extend_from_slice(&self.text);
+    }
+
+    /// Reads all but the characters.
+    fn read(cursor: &mut Cursor<'_>, last: &mut Last) -> Result<Self, DecodeError> {
+        let mut differs = |last: &mut u64| {
+            *last = at_distance(*last, unzigzag(cursor.number()?));
+            Ok::<u64, DecodeError>(*last)
+        };
+        let (stem, first) = (differs(&mut last.stem)?, differs(&mut last.offset)? as i64);
+        let (writer, counter) = (differs(&mut last.writer)?, differs(&mut last.counter)?);
+        let stamp = Stamp::from_bits(differs(&mut last.stamp)?);
+        let number = cursor.number()?;
+        let (len, is_down) = (number >> 1, number & 1 == 1);
+        last.goes_on(len);
+        let small = |number: u64, what| u32::try_from(number).map_err(|_| DecodeError::Malformed(what));
+        let stem = small(stem, "a stem that is not listed")?;
+        let writer = small(writer, "a writer that is not listed")?;
+        Ok(Self { stem, first, writer, counter, stamp, is_down, len, text: Vec::new() })
+    }
+}
+
+impl Last {
+    /// What is typed in a row goes on at the next offset with the next counter.
+    fn goes_on(&mut self, len: u64) {
+        self.offset = self.offset.wrapping_add(len);
+        self.counter = self.counter.wrapping_add(len);
+    }
+}
+
+/// A delta with fewer writes, and none but the fields that these and the known siblings use.
+fn without(delta: &Delta, mut writes: Vec<DeltaWrite>, ends: &[usize]) -> Delta {
+    let mut used = vec![false; delta.fields.len()];
+    writes
+        .iter()
+        .map(|write| write.field)
+        .chain(delta.known.iter().map(|known| known.field))
+        .for_each(|field| used[field as usize] = true);
+    let (mut fields, mut places) = (FieldTable::default(), vec![0; used.len()]);
+    for (field, _) in (0u32..).zip(&used).filter(|(_, used)| **used) {
+        places[field as usize] = fields.len() as u32;
+        fields.push(delta.fields.get(field));
+    }
+    writes.iter_mut().for_each(|write| write.field = places[write.field as usize]);
+    let known = delta.known.iter().map(|known| Known { field: places[known.field as usize], ..*known }).collect();
+    let parts = delta.parts.iter().zip(ends).map(|(part, end)| Part { writes_end: *end, ..*part }).collect();
+    Delta { fields, known, writes, parts, ..delta.like() }
+}
+
+/// The stems that are used, and their places.
+fn kept<'a>(stems: Vec<&'a [u8]>, used: &[bool], parts: &mut [(usize, Vec<Run>)]) -> Vec<&'a [u8]> {
+    let mut next = 0;
+    let places: Vec<u32> = used.iter().map(|used| (next, next += u32::from(*used)).0).collect();
+    parts.iter_mut().flat_map(|(_, runs)| runs).for_each(|run| run.stem = places[run.stem as usize]);
+    stems.into_iter().zip(used).filter(|(_, used)| **used).map(|(stem, _)| stem).collect()
+}
+
+/// A delta without its runs, and these in bytes. `None` if it has none.
+pub(super) fn split(delta: &Delta) -> Option<(Delta, Vec<u8>)> {
+    let split = Split::of(delta)?;
+    let runs = split.write();
+    Some((split.plain, runs))
+}
+
+/// Puts runs back into a delta whose parts are sorted.
+pub(super) fn join(delta: &mut Delta, runs: &[u8], memory_left: &mut u64) -> Result<(), DecodeError> {
+    let mut cursor = Cursor::new(runs);
+    let stems = read_stems(&mut cursor)?;
+    // Fields of characters, end to end, with the place of the part and the write of each.
+    let mut fields = FieldTable::default();
+    let mut letters: Vec<(usize, DeltaWrite)> = Vec::new();
+    let (parts, mut next, mut last) = (cursor.count(9)?, 0usize, Last::default());
+    for _ in 0..parts {
+        let place = usize::try_from(cursor.number()?).ok().and_then(|gap| next.checked_add(gap));
+        let place = place.filter(|place| *place < delta.parts.len());
+        let place = place.ok_or(DecodeError::Malformed("runs of a part that is not there"))?;
+        next = place + 1;
+        for _ in 0..cursor.count(7)? {
+            let run = Run::read(&mut cursor, &mut last)?;
+            let stem = stems.get(run.stem as usize).ok_or(DecodeError::Malformed("a stem that is not listed"))?;
+            if run.len == 0 || run.len > cursor.rest().len() as u64 {
+                return Err(DecodeError::Malformed("a run without its characters"));
+            }
+            take_memory(memory_left, run.len.saturating_mul(CHARACTER + 2 * (stem.len() as u64 + 8)))?;
+            for k in 0..run.len {
+                let offset = run.first.checked_add_unsigned(k).and_then(offset_bytes);
+                let offset = offset.ok_or(DecodeError::Malformed("an offset that cannot be spelled"))?;
+                let counter = if run.is_down { run.counter.checked_sub(k) } else { run.counter.checked_add(k) };
+                let counter = counter.ok_or(DecodeError::Malformed("a sibling that no write made"))?;
+                let payload = read_letter(&mut cursor)?;
+                letters.push((place, DeltaWrite { field: 0, writer: run.writer, counter, stamp: run.stamp, payload }));
+                fields.push(&[stem, &offset[..]].concat());
+            }
+        }
+    }
+    cursor.end()?;
+    put_in(delta, &fields, letters);
+    Ok(())
+}
+
+fn read_stems(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let count = cursor.count(2)?;
+    let mut stems: Vec<Vec<u8>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let shared = cursor.number()?;
+        let before = stems.last().map_or(&[][..], |stem| stem);
+        let shared = usize::try_from(shared).ok().and_then(|shared| before.get(..shared));
+        let shared = shared.ok_or(DecodeError::Malformed("a stem that shares more than there is"))?;
+        let rest = cursor.bytes()?;
+        if shared.len() + rest.len() > MAX_STEM {
+            let found = (shared.len() + rest.len()) as u64;
+            return Err(DecodeError::TooLarge { what: "a stem", found, limit: MAX_STEM as u64 });
+        }
+        stems.push([shared, rest].concat());
+    }
+    Ok(stems)
+}
+
+fn read_letter(cursor: &mut Cursor<'_>) -> Result<Option<Payload>, DecodeError> {
+    let len = match cursor.rest().first() {
+        Some(&DEAD) => return cursor.byte().map(|_| None),
+        Some(0xf0..) => 4,
+        Some(0xe0..) => 3,
+        Some(0xc0..) => 2,
+        _ => 1,
+    };
+    let bytes = cursor.take(len)?;
+    // Two characters never have the bytes of one.
+    str::from_utf8(bytes).map_err(|_| DecodeError::Malformed("a run that is not UTF-8"))?;
+    Ok(Some(Payload::new(LETTER, bytes)))
+}
+
+/// Puts writes with their fields into a delta.
+fn put_in(delta: &mut Delta, new: &FieldTable, mut letters: Vec<(usize, DeltaWrite)>) {
+    // Parts mostly have texts of their own, and one has its runs in order.
+    let mut order: Vec<u32> = (0..new.len() as u32).collect();
+    order.sort_by(|a, b| new.get(*a).cmp(new.get(*b)));
+    let (mut fields, mut places) = (FieldTable::with_capacity(delta.fields.len() + new.len()), Vec::new());
+    let (mut order, mut old) = (order.into_iter().peekable(), delta.fields.iter().peekable());
+    loop {
+        let least = match (order.peek().map(|i| new.get(*i)), old.peek()) {
+            (None, None) => break,
+            (Some(new), Some(old)) => new.min(old),
+            (Some(field), None) => field,
+            (None, Some(field)) => field,
+        };
+        let place = fields.len() as u32;
+        fields.push(least);
+        if old.next_if(|field| *field == least).is_some() {
+            places.push(place);
+        }
+        while let Some(i) = order.next_if(|i| new.get(*i) == least) {
+            letters[i as usize].1.field = place;
+        }
+    }
+    drop(old);
+    delta.known.iter_mut().for_each(|known| known.field = places[known.field as usize]);
+    let mut writes = Vec::with_capacity(delta.writes.len() + letters.len());
+    let (mut start, mut letters) = (0, letters.into_iter().peekable());
+    let mut old = std::mem::take(&mut delta.writes).into_iter();
+    for (place, part) in delta.parts.iter_mut().enumerate() {
+        let from = writes.len();
+        let len = part.writes_end - start;
+        start = part.writes_end;
+        writes.extend(old.by_ref().take(len).map(|write| DeltaWrite { field: places[write.field as usize], ..write }));
+        writes.extend(std::iter::from_fn(|| letters.next_if(|(of, _)| *of == place)).map(|(_, write)| write));
+        writes[from..].sort_by_key(|write: &DeltaWrite| (write.field, write.writer, write.counter));
+        part.writes_end = writes.len();
+    }
+    (delta.fields, delta.writes) = (fields, writes);
+}
