@@ -1,15 +1,20 @@
 //! Characters of texts, and their tombstones, in runs: the last column, of deltas that hold any.
 //!
 //! A *run* stands for cells of one part whose fields are one *stem* followed by the offsets `o`, `o + 1`, …: each with one write and no
-//! other sibling, of one writer and one stamp, whose counters go up or down by one, and which holds a character or is a tombstone. Runs are the longest from the left, so there is
+//! other sibling, of one writer, whose counters go up or down by one, and which holds a character or is a tombstone. Runs are the longest from the left, so there is
 //! one spelling. A stem has at most [`MAX_STEM`] bytes; cells with longer ones stay among the writes, and so do those of texts with several siblings.
 //!
 //! 1. the stems, sorted: of each the number of bytes that it shares with the one before, and the other bytes after their length;
-//! 2. the number of parts with runs, and of each part: its place among all parts in the order of entities, as a gap; the number of its runs;
-//! 3. of each run: the place of its stem and its first offset, each as a difference from the end of the run before; the writer, the counter and the stamp likewise;
+//! 2. the stamps: the number of writers, and of each writer its place, as a gap, and the number of its stamps. A stamp holds for all characters from a counter on up to
+//!    the next one: the counter, as the difference from the one before; twice the difference of milliseconds, plus 1 if the number within
+//!    the millisecond follows;
+//! 3. the number of parts with runs, and of each part: its place among all parts in the order of entities, as a gap; the number of its runs;
+//! 4. of each run: the place of its stem and its first offset, each as a difference from the end of the run before; the writer and the counter likewise;
 //!    twice the number of its characters, plus 1 if the counters go down; and its characters in UTF-8, a tombstone as the byte `ff`.
 //!
 //! All that a run says is one byte or more for each character, so few bytes never stand for many.
+
+use std::collections::BTreeMap;
 
 use crate::clock::Stamp;
 use crate::codec::columns::take_memory;
@@ -37,7 +42,6 @@ struct Run {
     first: i64,
     writer: u32,
     counter: u64,
-    stamp: Stamp,
     is_down: bool,
     len: u64,
     text: Vec<u8>,
@@ -50,8 +54,10 @@ struct Last {
     offset: u64,
     writer: u64,
     counter: u64,
-    stamp: u64,
 }
+
+/// The stamps of a writer's characters: each holds from a counter on.
+type Stamps = BTreeMap<u32, Vec<(u64, Stamp)>>;
 
 /// The length of the stem of a character's field, and the offset.
 fn stem_of(field: &[u8]) -> Option<(usize, i64)> {
@@ -79,6 +85,7 @@ fn text_of(payload: Option<&Payload>) -> Option<&[u8]> {
 struct Split<'a> {
     plain: Delta,
     stems: Vec<&'a [u8]>,
+    stamps: Stamps,
     parts: Vec<(usize, Vec<Run>)>,
 }
 
@@ -94,6 +101,7 @@ impl<'a> Split<'a> {
         stems.dedup();
         let mut used = vec![false; stems.len()];
         let (mut parts, mut writes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stamps: Vec<(u32, u64, Stamp)> = Vec::new();
         for (place, part) in (0..delta.parts.len()).map(|place| (place, delta.part(place))) {
             let mut runs: Vec<Run> = Vec::new();
             let mut found = None;
@@ -113,6 +121,7 @@ impl<'a> Split<'a> {
                     _ => stems.partition_point(|stem| *stem < bytes) as u32,
                 };
                 found = Some(stem);
+                stamps.push((write.writer, write.counter, write.stamp));
                 used[stem as usize] = true;
                 match runs.last_mut() {
                     Some(run) if run.goes_on_with(stem, offset, write) => {
@@ -125,7 +134,6 @@ impl<'a> Split<'a> {
                         first: offset,
                         writer: write.writer,
                         counter: write.counter,
-                        stamp: write.stamp,
                         is_down: false,
                         len: 1,
                         text: text.to_vec(),
@@ -141,7 +149,7 @@ impl<'a> Split<'a> {
             return None;
         }
         let (plain, stems) = (without(delta, writes, &ends), kept(stems, &used, &mut parts));
-        Some(Self { plain, stems, parts })
+        Some(Self { plain, stems, stamps: changes_of(stamps), parts })
     }
 
     fn write(&self) -> Vec<u8> {
@@ -155,6 +163,7 @@ impl<'a> Split<'a> {
             out.extend_from_slice(&stem[shared..]);
             before = stem;
         }
+        write_stamps(&mut out, &self.stamps);
         write_number(&mut out, self.parts.len() as u64);
         let (mut next, mut last) = (0, Last::default());
         for (place, runs) in &self.parts {
@@ -177,7 +186,7 @@ impl Run {
             (_, false) => self.counter.checked_add(self.len),
         };
         (self.stem, self.first.checked_add(len)) == (stem, Some(offset))
-            && (self.writer, self.stamp, counter) == (write.writer, write.stamp, Some(write.counter))
+            && (self.writer, counter) == (write.writer, Some(write.counter))
     }
 
     fn write(&self, out: &mut Vec<u8>, last: &mut Last) {
@@ -189,7 +198,6 @@ impl Run {
         differs(&mut last.offset, self.first as u64);
         differs(&mut last.writer, self.writer.into());
         differs(&mut last.counter, self.counter);
-        differs(&mut last.stamp, self.stamp.to_bits());
         last.goes_on(self.len);
         write_number(out, self.len << 1 | u64::from(self.is_down));
         out.extend_from_slice(&self.text);
@@ -203,14 +211,13 @@ impl Run {
         };
         let (stem, first) = (differs(&mut last.stem)?, differs(&mut last.offset)? as i64);
         let (writer, counter) = (differs(&mut last.writer)?, differs(&mut last.counter)?);
-        let stamp = Stamp::from_bits(differs(&mut last.stamp)?);
         let number = cursor.number()?;
         let (len, is_down) = (number >> 1, number & 1 == 1);
         last.goes_on(len);
         let small = |number: u64, what| u32::try_from(number).map_err(|_| DecodeError::Malformed(what));
         let stem = small(stem, "a stem that is not listed")?;
         let writer = small(writer, "a writer that is not listed")?;
-        Ok(Self { stem, first, writer, counter, stamp, is_down, len, text: Vec::new() })
+        Ok(Self { stem, first, writer, counter, is_down, len, text: Vec::new() })
     }
 }
 
@@ -260,16 +267,17 @@ pub(super) fn split(delta: &Delta) -> Option<(Delta, Vec<u8>)> {
 pub(super) fn join(delta: &mut Delta, runs: &[u8], memory_left: &mut u64) -> Result<(), DecodeError> {
     let mut cursor = Cursor::new(runs);
     let stems = read_stems(&mut cursor)?;
+    let stamps = read_stamps(&mut cursor)?;
     // Fields of characters, end to end, with the place of the part and the write of each.
     let mut fields = FieldTable::default();
     let mut letters: Vec<(usize, DeltaWrite)> = Vec::new();
-    let (parts, mut next, mut last) = (cursor.count(9)?, 0usize, Last::default());
+    let (parts, mut next, mut last) = (cursor.count(8)?, 0usize, Last::default());
     for _ in 0..parts {
         let place = usize::try_from(cursor.number()?).ok().and_then(|gap| next.checked_add(gap));
         let place = place.filter(|place| *place < delta.parts.len());
         let place = place.ok_or(DecodeError::Malformed("runs of a part that is not there"))?;
         next = place + 1;
-        for _ in 0..cursor.count(7)? {
+        for _ in 0..cursor.count(6)? {
             let run = Run::read(&mut cursor, &mut last)?;
             let stem = stems.get(run.stem as usize).ok_or(DecodeError::Malformed("a stem that is not listed"))?;
             if run.len == 0 || run.len > cursor.rest().len() as u64 {
@@ -281,8 +289,11 @@ pub(super) fn join(delta: &mut Delta, runs: &[u8], memory_left: &mut u64) -> Res
                 let offset = offset.ok_or(DecodeError::Malformed("an offset that cannot be spelled"))?;
                 let counter = if run.is_down { run.counter.checked_sub(k) } else { run.counter.checked_add(k) };
                 let counter = counter.ok_or(DecodeError::Malformed("a sibling that no write made"))?;
+                let of_writer = stamps.get(&run.writer).map_or(&[][..], |stamps| stamps);
+                let stamp = of_writer[..of_writer.partition_point(|(from, _)| *from <= counter)].last();
+                let (_, stamp) = *stamp.ok_or(DecodeError::Malformed("a character without a stamp"))?;
                 let payload = read_letter(&mut cursor)?;
-                letters.push((place, DeltaWrite { field: 0, writer: run.writer, counter, stamp: run.stamp, payload }));
+                letters.push((place, DeltaWrite { field: 0, writer: run.writer, counter, stamp, payload }));
                 fields.push(&[stem, &offset[..]].concat());
             }
         }
@@ -308,6 +319,61 @@ fn read_stems(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
         stems.push([shared, rest].concat());
     }
     Ok(stems)
+}
+
+/// The stamps that differ from those before them, of characters in any order.
+fn changes_of(mut stamps: Vec<(u32, u64, Stamp)>) -> Stamps {
+    stamps.sort_unstable();
+    let mut changes = Stamps::new();
+    for (writer, counter, stamp) in stamps {
+        let of_writer = changes.entry(writer).or_default();
+        if of_writer.last().is_none_or(|(_, before)| *before != stamp) {
+            of_writer.push((counter, stamp));
+        }
+    }
+    changes
+}
+
+fn write_stamps(out: &mut Vec<u8>, stamps: &Stamps) {
+    write_number(out, stamps.len() as u64);
+    let mut next = 0;
+    for (writer, stamps) in stamps {
+        write_number(out, u64::from(*writer) - next);
+        next = u64::from(*writer) + 1;
+        write_number(out, stamps.len() as u64);
+        let (mut from, mut millis) = (0, 0);
+        for (counter, stamp) in stamps {
+            write_number(out, counter.wrapping_sub(from));
+            let difference = zigzag(stamp.millis().wrapping_sub(millis) as i64);
+            write_number(out, difference << 1 | u64::from(stamp.counter() > 0));
+            if stamp.counter() > 0 {
+                write_number(out, stamp.counter().into());
+            }
+            (from, millis) = (*counter, stamp.millis());
+        }
+    }
+}
+
+fn read_stamps(cursor: &mut Cursor<'_>) -> Result<Stamps, DecodeError> {
+    let (mut stamps, mut next) = (Stamps::new(), 0u64);
+    for _ in 0..cursor.count(4)? {
+        let writer = next.checked_add(cursor.number()?).and_then(|writer| u32::try_from(writer).ok());
+        let writer = writer.ok_or(DecodeError::Malformed("a writer that is not listed"))?;
+        next = u64::from(writer) + 1;
+        let (count, mut from, mut millis) = (cursor.count(2)?, 0u64, 0u64);
+        let mut of_writer = Vec::with_capacity(count);
+        for _ in 0..count {
+            // What goes past the end comes round, and is found by the check for canonical bytes.
+            from = from.wrapping_add(cursor.number()?);
+            let number = cursor.number()?;
+            millis = at_distance(millis, unzigzag(number >> 1));
+            let within = if number & 1 == 1 { cursor.number()? } else { 0 };
+            let within = u16::try_from(within).map_err(|_| DecodeError::Malformed("a stamp that no clock makes"))?;
+            of_writer.push((from, Stamp::new(millis, within)));
+        }
+        stamps.insert(writer, of_writer);
+    }
+    Ok(stamps)
 }
 
 fn read_letter(cursor: &mut Cursor<'_>) -> Result<Option<Payload>, DecodeError> {
@@ -362,4 +428,134 @@ fn put_in(delta: &mut Delta, new: &FieldTable, mut letters: Vec<(usize, DeltaWri
         part.writes_end = writes.len();
     }
     (delta.fields, delta.writes) = (fields, writes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::columns;
+    use crate::document::Document;
+    use crate::kernel::{Crdt, Entity};
+    use crate::position::PositionBytes;
+    use crate::testing::{Raw, TestEnvironment};
+    use crate::{Replica, id::Dot};
+
+    /// The field of a character: which stem, and the offset.
+    fn field(stem: u8, offset: i64) -> Vec<u8> {
+        let path: &[u8] = match stem % 4 {
+            0 => b"\x02\x00\x07",
+            1 => b"\x02text\x00\xfe\x00\x07",
+            // A zero byte and a kind within a segment, and a path as long as a stem.
+            2 => b"\x02a\x00\xff\x07b\x00\xfe\x00\x07",
+            _ => &[&[2][..], &[b'x'; 246], &[0, 0xfe, 0, 7]].concat(),
+        };
+        let step: &[u8] = if stem / 4 % 2 == 0 { &[0x40, 0, 0, 1] } else { &[0x40, 0, 0, 1, 0x80, 0x80, 0, 0, 2] };
+        [path, step, &offset_bytes(offset).unwrap_or_else(PositionBytes::new)].concat()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        /// Writes letters in a row, with offsets that go up, or down.
+        Letters {
+            stem: u8,
+            from: i64,
+            len: u8,
+            down: bool,
+        },
+        Erase {
+            stem: u8,
+            at: i64,
+        },
+        /// What is no letter.
+        Other {
+            stem: u8,
+            at: i64,
+        },
+        /// The other replica writes the same cell.
+        Concurrent {
+            stem: u8,
+            at: i64,
+        },
+        Wait,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let at = || prop_oneof![-6i64..12, 125i64..131, Just(1 << 40)];
+        prop_oneof![
+            6 => (0u8..8, at(), 1u8..9, any::<bool>()).prop_map(|(stem, from, len, down)| Act::Letters { stem, from, len, down }),
+            2 => (0u8..8, at()).prop_map(|(stem, at)| Act::Erase { stem, at }),
+            1 => (0u8..8, at()).prop_map(|(stem, at)| Act::Other { stem, at }),
+            1 => (0u8..8, at()).prop_map(|(stem, at)| Act::Concurrent { stem, at }),
+            1 => Just(Act::Wait),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// The definition: cells that are put into runs and back are the same cells.
+        #[test]
+        fn runs_are_their_cells(acts in prop::collection::vec(act(), 1..24)) {
+            let mut replicas = [1, 2].map(|seed| Replica::<Raw>::with_environment(TestEnvironment::new(seed)));
+            let letter = |n: i64| Payload::new(LETTER, ["a", "é", "語", "🌱"][n.rem_euclid(4) as usize].as_bytes());
+            for act in acts {
+                let (who, writes): (usize, Vec<(Vec<u8>, Option<Payload>)>) = match act {
+                    Act::Letters { stem, from, len, down } => {
+                        let offset = |k: u8| from + if down { -i64::from(k) } else { k.into() };
+                        (0, (0..len).map(|k| (field(stem, offset(k)), Some(letter(offset(k))))).collect())
+                    }
+                    Act::Erase { stem, at } => (0, vec![(field(stem, at), None)]),
+                    Act::Other { stem, at } => (0, vec![(field(stem, at), Some(Payload::new(LETTER, b"ab")))]),
+                    Act::Concurrent { stem, at } => (1, vec![(field(stem, at), Some(letter(at + 1)))]),
+                    Act::Wait => {
+                        replicas[0].edit(|edit| edit.write(Entity::SELF, b"n", Payload::new(1, &[])).map(drop)).unwrap();
+                        continue;
+                    }
+                };
+                replicas[who].edit(|edit| writes.into_iter().try_for_each(|(field, payload)| match payload {
+                    Some(payload) => edit.write(Entity::SELF, &field, payload).map(drop),
+                    None => edit.erase(Entity::SELF, &field).map(drop),
+                })).unwrap();
+            }
+            let [mut a, b] = replicas;
+            let before = a.version().clone();
+            let theirs = b.complete();
+            a.merge(&theirs).unwrap();
+            for delta in [a.complete_with_tombstones(), a.complete(), a.delta_since(&before).unwrap(), theirs] {
+                let cells = |delta: &Delta| (delta.fields.clone(), delta.parts.clone(), delta.known.clone(), delta.writes.clone());
+                if let Some((mut plain, runs)) = split(&delta) {
+                    prop_assert!(plain.writes.len() < delta.writes.len());
+                    prop_assert!(split(&plain).is_none());
+                    columns::sort(&mut plain);
+                    join(&mut plain, &runs, &mut u64::MAX.clone()).unwrap();
+                    prop_assert!(cells(&plain) == cells(&delta));
+                }
+                prop_assert!(Delta::from_bytes(&delta.to_bytes()).unwrap() == delta);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_typed_takes_few_bytes_and_no_more_memory_than_is_foreseen() {
+        let mut replica = Replica::<Document>::with_environment(TestEnvironment::new(1));
+        let text: String = ('a'..='z').cycle().take(10_000).collect();
+        replica.edit(|d| d.text_mut("/t").insert(0, &text)).unwrap();
+        replica.edit(|d| d.text_mut("/t").delete(2_000..8_000)).unwrap();
+        let delta = replica.complete_with_tombstones();
+        assert_eq!(delta.writes.len(), 10_000);
+        let (plain, runs) = split(&delta).unwrap();
+        assert_eq!(plain.writes.len(), 0);
+        assert!(runs.len() < 10_100, "{}", runs.len());
+        let error = Delta::from_bytes_within(&delta.to_bytes(), 0).unwrap_err();
+        assert!(matches!(error, DecodeError::Memory { .. }), "{error}");
+        // Each character is a dot of its own.
+        let dots = delta
+            .writes
+            .iter()
+            .map(|write| Dot { writer: delta.writers[write.writer as usize], counter: write.counter });
+        assert_eq!(dots.collect::<std::collections::BTreeSet<_>>().len(), 10_000);
+        assert!(replica.state().state().check_invariants().is_ok());
+    }
 }
