@@ -46,6 +46,8 @@ pub(crate) mod payload {
     pub(crate) const PLACE: u8 = 22;
     /// A character of a text: one Unicode scalar value in UTF-8.
     pub(crate) const LETTER: u8 = 23;
+    /// The tags of texts that were put into one place at once and are meant to stand side by side, four bytes each.
+    pub(crate) const SETTLED: u8 = 24;
     /// A value of a standalone type, in MessagePack.
     pub(crate) const PACKED: u8 = 32;
     /// Presence of an element or key of a standalone type.

@@ -3,14 +3,14 @@
 #[path = "support/text.rs"]
 mod small;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use driftless::kernel::{Entity, Payload};
 use driftless::testing::TestEnvironment;
 use driftless::{
-    Anchor, Bias, ConflictKind, Content, Crdt, Delta, Document, EditError, Graph, Kind, NodeId, Offset, OffsetError,
-    Prune, Replica, Resolution, Text, UndoStack,
+    Anchor, Bias, ConflictKind, Content, Crdt, Delta, Document, Dot, EditError, Graph, Kind, NodeId, Offset,
+    OffsetError, Prune, Replica, Resolution, Text, UndoStack,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -857,5 +857,172 @@ fn changes_of_a_long_text_are_told_exactly() {
         let touched: usize = new.changes_since(&old).iter().map(|s| s.deleted + s.inserted.chars().count()).sum();
         assert_eq!(touched, 15 + 5 + 10);
         assert!(new.changes_since(&new).is_empty());
+    }
+}
+
+// ---- texts that are put into one place at once ----
+
+fn exchange(replicas: &mut [&mut Replica<Document>]) -> String {
+    let deltas: Vec<Delta> = replicas.iter().map(|replica| replica.complete()).collect();
+    for replica in replicas.iter_mut() {
+        deltas.iter().for_each(|delta| drop(replica.merge(delta).unwrap()));
+        replica.state().check_invariants().unwrap();
+    }
+    assert!(replicas.iter().all(|replica| replica.state() == replicas[0].state()));
+    text(replicas[0])
+}
+
+fn kinds(replica: &Replica<Document>) -> Vec<ConflictKind> {
+    replica.state().conflicts().map(|conflict| conflict.kind).collect()
+}
+
+/// Two replicas, each of which has put a text of its own into an empty place.
+fn two_texts() -> (Replica<Document>, Replica<Document>) {
+    let (mut a, mut b) = (replica(1), replica(2));
+    update(&mut a, "alpha");
+    update(&mut b, "omega");
+    exchange(&mut [&mut a, &mut b]);
+    assert_eq!(kinds(&a), [ConflictKind::TwoTexts]);
+    (a, b)
+}
+
+fn settled(replica: &mut Replica<Document>, resolution: Resolution<'_>) {
+    let id = replica.state().conflicts().next().unwrap().id;
+    replica.edit(|d| d.resolve(id, resolution)).unwrap();
+}
+
+#[test]
+fn of_two_texts_one_is_picked_and_if_two_pick_differently_both_stay_in_conflict() {
+    let (mut a, mut b) = two_texts();
+    let (both, candidates) = (text(&a), |replica: &Replica<Document>| -> Vec<_> {
+        let conflict = replica.state().conflicts().next().unwrap();
+        conflict.candidates.iter().map(|candidate| (candidate.dot, candidate.content.to_string())).collect()
+    });
+    let found = candidates(&a);
+    assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<BTreeSet<_>>(), ["\"alpha\"", "\"omega\""].into());
+    let mut alone = fork(&a, 3);
+    settled(&mut alone, Resolution::Pick(found[0].0));
+    assert_eq!((format!("{:?}", text(&alone)), kinds(&alone)), (found[0].1.clone(), vec![]));
+    settled(&mut a, Resolution::Pick(found[0].0));
+    settled(&mut b, Resolution::Pick(found[1].0));
+    assert_eq!(exchange(&mut [&mut a, &mut b]), both);
+    assert_eq!(kinds(&a), [ConflictKind::TwoTexts]);
+    // Unattended it comes to rest.
+    for _ in 0..2 {
+        for replica in [&mut a, &mut b] {
+            replica.edit(|d| d.settle(|_| Resolution::LastWriter)).unwrap();
+        }
+        exchange(&mut [&mut a, &mut b]);
+    }
+    assert_eq!((kinds(&a), ["alpha", "omega"].contains(&text(&a).as_str())), (vec![], true));
+}
+
+#[test]
+fn texts_that_are_confirmed_stay_side_by_side_with_all_that_is_typed_and_anchored() {
+    let (mut a, mut b) = two_texts();
+    let both = text(&a);
+    let anchors: Vec<_> = (0..=10).map(|at| a.state().text(PATH).unwrap().anchor(at, Bias::Right).unwrap()).collect();
+    insert(&mut b, 7, "-");
+    for replica in [&mut a, &mut b] {
+        replica.edit(|d| d.settle(|_| Resolution::Confirm)).unwrap();
+    }
+    let typed = format!("{}-{}", &both[..7], &both[7..]);
+    assert_eq!((exchange(&mut [&mut a, &mut b]), kinds(&b)), (typed.clone(), vec![]));
+    let at: Vec<usize> = anchors.iter().map(|anchor| a.state().text(PATH).unwrap().resolve(anchor)).collect();
+    assert_eq!(at, [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]);
+    // One who has imported one of them long ago changes nothing; one with another text opens the conflict again.
+    let (mut late, mut other) = (replica(3), replica(4));
+    update(&mut late, "omega");
+    update(&mut other, "other");
+    assert_eq!((exchange(&mut [&mut a, &mut b, &mut late]), kinds(&a)), (typed, vec![]));
+    exchange(&mut [&mut a, &mut b, &mut other]);
+    assert_eq!(kinds(&a), [ConflictKind::TwoTexts]);
+    // Undo of a confirmation opens it again, and the last character takes it with it.
+    settled(&mut a, Resolution::Union);
+    let len = a.state().text(PATH).unwrap().len();
+    delete(&mut a, 0..len);
+    assert_eq!((a.state().kind(PATH), kinds(&a)), (None, vec![]));
+}
+
+#[test]
+fn a_text_by_itself_lists_and_settles_its_conflicts() {
+    let [mut a, mut b] = [1, 2].map(|seed| Replica::<Text>::with_environment(TestEnvironment::new(seed)));
+    a.edit(|t| t.update("alpha")).unwrap();
+    let (_, delta) = b.edit(|t| t.update("omega")).unwrap();
+    a.merge(&delta).unwrap();
+    let id = a.state().conflicts().next().unwrap().id;
+    a.edit(|t| t.resolve(id, Resolution::LastWriter)).unwrap();
+    assert!(a.state().conflicts().next().is_none() && a.state().read().len() == 5);
+}
+
+/// Forged, or of two bunches under one tag.
+#[test]
+fn one_of_the_letters_of_a_cell_can_be_picked() {
+    let mut start = with("ab");
+    let field = [&field_at(&start, 0)[..], &[0x40, 0, 0, 1, 0x80]].concat();
+    let (mut a, mut b) = (fork(&start, 2), fork(&start, 3));
+    write(&mut a, &field, letter("x"));
+    write(&mut b, &field, letter("y"));
+    start.merge(&a.complete()).unwrap();
+    start.merge(&b.complete()).unwrap();
+    let conflict = start.state().conflicts().next().unwrap();
+    let ConflictKind::SamePosition { at } = &conflict.kind else { panic!("{conflict:?}") };
+    assert_eq!((start.state().text(PATH).unwrap().resolve(at), conflict.winner()), (1, None));
+    let (dot, picked) = (conflict.candidates[0].dot, conflict.candidates[0].content.to_string());
+    settled(&mut start, Resolution::Pick(dot));
+    assert_eq!((format!("a{}b", picked.trim_matches('"')), kinds(&start)), (text(&start), vec![]));
+}
+
+#[test]
+fn kinds_that_two_pick_differently_stay_in_conflict() {
+    for with_text in [false, true] {
+        let (mut a, mut b) = (replica(1), replica(2));
+        a.edit(|d| d.set(PATH, 1)).unwrap();
+        b.edit(|d| if with_text { d.text_mut(PATH).insert(0, "hi") } else { d.insert(PATH, 5).map(drop) }).unwrap();
+        exchange(&mut [&mut a, &mut b]);
+        let dots: Vec<Dot> = a.state().conflicts().next().unwrap().candidates.iter().map(|c| c.dot).collect();
+        settled(&mut a, Resolution::Pick(dots[0]));
+        settled(&mut b, Resolution::Pick(dots[1]));
+        exchange(&mut [&mut a, &mut b]);
+        assert_eq!(kinds(&a), [ConflictKind::Kind], "{with_text}");
+        assert_eq!(a.state().conflicts().next().unwrap().candidates.len(), 2);
+    }
+}
+
+/// Letters that lie too deep for another are put again by both who insert there.
+#[test]
+fn two_who_insert_where_there_is_no_room_have_what_is_around_it_once() {
+    let mut start = with("ab");
+    let deep = [0x40u8, 0, 0, 1, 0x80].repeat(MAX_STEPS - 1);
+    let field = [&field_at(&start, 0)[..], &deep].concat();
+    write(&mut start, &field, letter("x"));
+    assert_eq!(text(&start), "axb");
+    let (mut a, mut b) = (fork(&start, 2), fork(&start, 3));
+    insert(&mut a, 2, "1");
+    insert(&mut b, 2, "2");
+    let merged = exchange(&mut [&mut a, &mut b]);
+    assert!(["ax12b", "ax21b"].contains(&merged.as_str()), "{merged}");
+}
+
+#[test]
+fn a_path_that_leaves_no_room_for_positions_is_refused_before_anything_is_written() {
+    for len in [3_800, 3_830, 3_840, 3_900, 4_085] {
+        let path = format!("/{}", "p".repeat(len));
+        let mut a = replica(1);
+        let refused = a.edit(|d| d.text_mut(&path).insert(0, "one two"));
+        match len {
+            ..3_835 => drop(refused.unwrap()),
+            _ => assert!(matches!(refused, Err(EditError::KeyTooLong { path: Some(_), .. })), "{refused:?}"),
+        }
+        if len < 3_835 {
+            // Two in turn, for ever deeper.
+            let mut b = a.fork_with(TestEnvironment::new(2));
+            for turn in 0..60 {
+                let (one, other) = if turn % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
+                let (_, delta) = one.edit(|d| d.text_mut(&path).insert(3 + turn / 2, "x")).unwrap();
+                other.merge(&delta).unwrap();
+            }
+            assert_eq!(a.state().text(&path).unwrap(), format!("one{} two", "x".repeat(60)).as_str());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::conflict::Conflict;
 use crate::conflict::list::Disputed;
-use crate::document::Document;
+use crate::document::{Document, Text};
 use crate::error::FindConflictError;
 use crate::graph::Graph;
 
@@ -56,3 +56,4 @@ macro_rules! finding {
 
 finding!(Graph);
 finding!(Document);
+finding!(Text);

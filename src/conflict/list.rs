@@ -8,7 +8,7 @@ use crate::conflict::nested::{self, Dots};
 use crate::conflict::places::node_of;
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{
-    Anchor, AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Texted, Texts, Tree, Value,
+    Anchor, AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Text, Texted, Texts, Tree, Value,
 };
 use crate::error::PathError;
 use crate::graph::{
@@ -85,6 +85,20 @@ impl Disputed for Graph {
     }
 }
 
+impl Text {
+    /// What replicas disagree on: different texts that were put where none was, characters under one position. As in a
+    /// [`Graph`](Graph::conflicts).
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
+        self.source().all()
+    }
+}
+
+impl Disputed for Text {
+    fn source(&self) -> Source<'_> {
+        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: None }
+    }
+}
+
 impl Disputed for Document {
     fn source(&self) -> Source<'_> {
         Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: None }
@@ -96,7 +110,7 @@ impl Disputed for Document {
 pub(super) struct Source<'a> {
     pub(super) state: &'a State,
     mixed: &'a Mixed,
-    texts: &'a Texts,
+    pub(super) texts: &'a Texts,
     pub(super) graph: Option<&'a Graph>,
 }
 

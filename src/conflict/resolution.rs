@@ -26,6 +26,13 @@ use crate::id::Dot;
 /// | `Delete` | – | – | delete what is hidden | delete the edge | – | delete the node and all under it |
 /// | `Manual` | left open | left open | left open | left open | left open | left open |
 ///
+/// Within a text that several type into: of [`TwoTexts`](crate::ConflictKind::TwoTexts), `Pick`, `LastWriter`, `PreferLocal` and `PreferRemote` keep one text and delete what is seen
+/// of the others (what was typed into these stays); `Confirm`, `MergeFields` and `Union` say that all are to stand side by side, and write no character. Of
+/// [`SamePosition`](crate::ConflictKind::SamePosition) the first four keep one character; as it is, all show.
+///
+/// **What is kept is written again**, but for counters and for cells in conflicts of their own. So of kinds and of texts that two replicas keep
+/// differently at once, both are there, in a new conflict.
+///
 /// **A text and its vector are settled together.** If all vectors of a conflict are of texts that are in conflict at one
 /// path of the same node or edge (told by their hashes), settling the texts on one of them settles the vectors on the
 /// vector of that text.

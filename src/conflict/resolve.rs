@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::conflict::list::{Disputed, Source, Spot, entity_of, position_field};
 use crate::conflict::text::{self, TextError};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Document, Nested, Place, Plan, PropertiesMut, TextMut, Value, live_of_kind, union};
+use crate::document::{Document, Nested, Place, Plan, PropertiesMut, Text, TextMut, Value, live_of_kind, union};
 use crate::error::{EditError, ResolveError};
 use crate::graph::{Graph, Owner, Placing, Restored, embedding_field};
 use crate::id::{ConflictId, Dot, NodeId};
@@ -166,6 +166,7 @@ macro_rules! resolving {
 
 resolving!(Graph);
 resolving!(Document);
+resolving!(Text);
 
 impl Edit<'_, Graph> {
     fn carry_out_whole(&mut self, whole: Whole<'_>) -> Result<Resolved, EditError> {
@@ -191,6 +192,13 @@ impl Edit<'_, Graph> {
                 self.tree_mut(&tree).put_as(node, placing).map(|()| Resolved::Settled)
             }
         }
+    }
+}
+
+impl Edit<'_, Text> {
+    /// A text is neither deleted nor an edge.
+    fn carry_out_whole(&mut self, _: Whole<'_>) -> Result<Resolved, EditError> {
+        Ok(Resolved::Open)
     }
 }
 

@@ -6,7 +6,9 @@ use crate::conflict::list::Source;
 use crate::conflict::nested::Dots;
 use crate::conflict::resolve::{Outcome, Settling, Write};
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Resolution};
-use crate::document::{Import, Place, PlaceRef, Plan, Property, anchor_at, imports, letter, letter_payload};
+use crate::document::{
+    Import, Place, PlaceRef, Plan, Property, anchor_at, are_settled, imports, letter, letter_payload,
+};
 use crate::error::EditError;
 use crate::kernel::{Entity, SiblingRef};
 
@@ -36,8 +38,13 @@ impl<'a> Source<'a> {
 
     /// Texts that were put where none was, if there are several.
     pub(super) fn two_texts(self, entity: Entity, place: PlaceRef<'a>) -> Option<Conflict<'a>> {
-        let imports = imports(self.state.cells(entity)?, place);
-        if imports.len() < 2 {
+        let cells = self.state.cells(entity)?;
+        if are_settled(cells, place, &self.texts.import_tags(entity, place)) {
+            return None;
+        }
+        let imports = imports(cells, place);
+        let tags: Vec<u32> = imports.iter().map(|import| import.tag).collect();
+        if imports.len() < 2 || are_settled(cells, place, &tags) {
             return None;
         }
         let dots = imports.iter().flat_map(|import| &import.letters).flat_map(|(_, siblings)| siblings);
@@ -68,7 +75,7 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// Keeps the text that is chosen, or all of them as one.
+    /// Keeps the text that is chosen, or says that all are to stand side by side, as they show.
     pub(super) fn two_texts<'v>(&self, place: Place, resolution: &Resolution<'_>) -> Result<Outcome<'v>, EditError> {
         if let Resolution::Confirm | Resolution::MergeFields | Resolution::Union = resolution {
             return Ok(Outcome::Write(Write::Texts { place, keep: None }));

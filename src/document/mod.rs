@@ -52,7 +52,7 @@ pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
 pub(crate) use read::value_at;
 pub(crate) use revert::{is_counter, put_back, put_back_counters};
 pub(crate) use rules::union;
-pub(crate) use text::{Import, Texted, Texts, anchor_at, imports, letter, letter_payload};
+pub(crate) use text::{Import, Texted, Texts, anchor_at, are_settled, imports, letter, letter_payload};
 pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};

@@ -8,7 +8,7 @@ use crate::document::place::{FieldBytes, Place};
 use crate::document::tree::{self, Tree};
 use crate::document::value::{Value, kind};
 use crate::error::{EditError, MAX_DEPTH};
-use crate::kernel::{Cells, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload};
+use crate::kernel::{Cells, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, SiblingRef};
 use crate::kind::Kind;
 
 /// Writes, all of which have been found to be right before the first is made.
@@ -73,9 +73,25 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Removes what is at a place but for one kind. O(cells removed).
+    /// Removes what is at a place but for one kind, and writes that again, so that it stays if somebody keeps another at the same time. What
+    /// cannot be written again stays as it is: cells that are in a conflict of their own, and counters, which are totals of their writers. O(cells there).
     pub(crate) fn keeping(cells: Option<Cells<'_>>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
+        let mut kept: Vec<(&Field, Vec<SiblingRef<'_>>)> = Vec::new();
+        for (field, property, sibling) in cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, kind)) {
+            match kept.last_mut() {
+                _ if property.kind == Kind::Counter => {}
+                Some((last, siblings)) if *last == field => siblings.push(sibling),
+                _ => kept.push((field, vec![sibling])),
+            }
+        }
+        for (field, siblings) in kept {
+            let payload = siblings[0].payload;
+            if siblings.iter().all(|sibling| sibling.payload == payload) {
+                plan.writes
+                    .push((FieldBytes::from_slice(field.as_bytes()), payload.map(|payload| payload.to_payload())));
+            }
+        }
         for other in of.iter().filter(|other| **other != kind) {
             let live = cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, *other));
             let mut fields: Vec<_> = live.map(|(field, ..)| field).collect();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::document::mixed::Mixed;
 use crate::document::place::{Place, Property};
 use crate::document::text::edit::TextMut;
 use crate::document::text::read::TextRef;
@@ -34,6 +35,7 @@ use crate::offset::Offset;
 #[derive(Clone, Default)]
 pub struct Text {
     state: State,
+    mixed: Mixed,
     texts: Texts,
 }
 
@@ -56,6 +58,7 @@ impl Crdt for Text {
     }
 
     fn follow_all(&mut self, touched: &[Touched]) {
+        self.mixed.follow(&self.state, touched);
         self.texts.follow(touched);
     }
 
@@ -79,10 +82,16 @@ impl Text {
         TextRef::new(self.texts.get(Entity::SELF, &start), start)
     }
 
+    /// The paths of several kinds: there are none but forged ones.
+    pub(crate) fn mixed(&self) -> &Mixed {
+        &self.mixed
+    }
+
     #[cfg(feature = "testing")]
     /// Recomputes everything that is derived and compares: for tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
+        self.mixed.check(&self.state)?;
         self.texts.check(&self.state)
     }
 }

@@ -9,6 +9,7 @@ use crate::document::edit::{Require, check};
 use crate::document::place::{FieldBytes, Place};
 use crate::document::seek;
 use crate::document::text::diff::{self, Change};
+use crate::document::text::import::settled_field;
 use crate::document::text::read::TextRef;
 use crate::document::text::texts::{Texted, is_position, letter, payload, start_of};
 use crate::document::tree::presence;
@@ -21,6 +22,9 @@ use crate::position::{MAX_STEPS, Neighbour, Position, PositionBytes, between, im
 
 /// So many cells behind the place of an insertion are looked at for the next one that is held.
 const HELD: usize = 64;
+
+/// So many bytes a path leaves for a position: whatever is put again where there is no room takes less.
+const ROOM: usize = 256;
 
 /// The time in milliseconds for which what is typed in a row bears the stamp of the first character.
 const STAMP_SPAN: u64 = 60_000;
@@ -44,8 +48,8 @@ const STAMP_SPAN: u64 = 60_000;
 ///
 /// An insertion or deletion takes a write for each character: some 300 bytes of memory for each that is alive.
 pub struct TextMut<'e, 'a, T> {
-    edit: &'e mut Edit<'a, T>,
-    entity: Entity,
+    pub(super) edit: &'e mut Edit<'a, T>,
+    pub(super) entity: Entity,
     require: Option<Require>,
     place: Result<Place, PathError>,
 }
@@ -88,7 +92,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     /// # Errors
     ///
     /// The offset is no place in the text ([`EditError::Offset`]), another kind is at the path, the path leads into a value, the owner is not
-    /// there, or the path is too long for the position ([`EditError::KeyTooLong`]).
+    /// there, or the path leaves less than 256 bytes of a key for a position ([`EditError::KeyTooLong`]). Nothing has been written then.
     ///
     /// ```
     /// use driftless::{Document, Offset, Replica};
@@ -107,7 +111,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     }
 
     /// Deletes a range: one write for each character. The last character takes the text with it, and the path can become
-    /// something else. Errors as of [`insert`](Self::insert).
+    /// something else, unless the text was [made](Self::update) an empty one, which stays. Errors as of [`insert`](Self::insert).
     pub fn delete<O: Into<Offset>>(&mut self, range: Range<O>) -> Result<(), EditError> {
         self.replace(range, "")
     }
@@ -123,9 +127,10 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     /// Makes the text this one: deletes and inserts what differs, word by word, and keeps the rest. Returns whether anything
     /// differed.
     ///
-    /// Two replicas that make the same of one text do it once: what is inserted is named by its content and by what it stands
-    /// between. So is a text that is put where none is: two that import one file have it once. An empty string makes an empty
-    /// text.
+    /// Two replicas that make the same of one text in one step do it once: what is inserted is named by its content and by what it stands
+    /// between. So is a text that is put where none is: two that import one file have it once. (One that gets there in two steps has done
+    /// something else.) Two that put different texts where none is have both, a conflict ([`TwoTexts`](crate::ConflictKind::TwoTexts)). An empty
+    /// string makes an empty text. For whole strings, not for each key that is typed: names by content take more bytes.
     ///
     /// The common beginning and end are kept as they are; between them words are compared, beyond 8,192 of them lines, and beyond as many
     /// lines all is replaced. Errors as of [`insert`](Self::insert).
@@ -167,6 +172,10 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     /// Checks that the owner is there and that the path takes a text.
     fn check(&self) -> Result<(), EditError> {
         let place = self.place.clone()?;
+        let len = place.as_bytes().len() + ROOM;
+        if len > MAX_FIELD_LEN {
+            return Err(EditError::KeyTooLong { path: place.as_ref().text(), len, limit: MAX_FIELD_LEN });
+        }
         let cells = self.edit.state().cells(self.entity);
         self.require.map_or(Ok(()), |require| require(self.entity, cells))?;
         cells.map_or(Ok(()), |cells| check(cells, place.as_ref(), Kind::Text).map(drop))
@@ -196,7 +205,12 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         self.insert_letters(at, &before, Name::Dot)?;
         let at = at + before.len();
         self.insert_letters(at, &after, Name::Dot)?;
-        self.insert_letters(at, inserted, name)
+        self.insert_letters(at, inserted, name)?;
+        if self.read().is_empty() {
+            // With the last character goes what is said of imports.
+            self.edit.erase(self.entity, &settled_field(&self.start()?))?;
+        }
+        Ok(())
     }
 
     /// Deletes the cells of some letters. Returns where the first of them was, and the letters of these cells that are before the range and
@@ -233,21 +247,17 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
                     .write(&positions, letters)
             });
         }
-        // No room: what lies deep around the place is put again, with what is inserted.
-        let (range, mut lifted) = self.crowded(at);
-        lifted.splice(at - range.start..at - range.start, letters.iter().copied());
+        // No room: what lies deep around the place is put again at a shallow one, under names that all who do so give alike.
+        let (range, lifted) = self.crowded(at);
         let start = range.start;
         self.delete_letters(range)?;
         let gap = Gap { held: None, ..self.gap(start)? };
-        let positions = self.positions(&gap, &lifted, Name::Dot)?;
-        let place = self.place.as_ref().ok();
-        let too_long = || EditError::KeyTooLong {
-            path: place.and_then(|place| place.as_ref().text()),
-            len: MAX_FIELD_LEN + 1,
-            limit: MAX_FIELD_LEN,
-        };
-        let positions = positions.ok_or_else(too_long)?;
-        self.write(&positions, &lifted)
+        let no_room = || EditError::abort("no place is left between these characters; delete one of them");
+        let positions = self.positions(&gap, &lifted, Name::Content)?.ok_or_else(no_room)?;
+        self.write(&positions, &lifted)?;
+        let gap = Gap { held: None, ..self.gap(at)? };
+        let positions = self.positions(&gap, letters, name)?.ok_or_else(no_room)?;
+        self.write(&positions, letters)
     }
 
     /// The cells around an offset. Letters of one cell are not parted: then the place is behind the cell.
@@ -366,7 +376,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         Ok(())
     }
 
-    fn put(&mut self, field: &FieldBytes, payload: Payload) -> Result<(), EditError> {
+    pub(super) fn put(&mut self, field: &FieldBytes, payload: Payload) -> Result<(), EditError> {
         let path = || self.place.as_ref().ok().and_then(|place| place.as_ref().text());
         let written = self.edit.put(self.entity, field, Some(payload), |_| Ok(Go::Yes));
         written.map(drop).map_err(|error| error.with_path(path))

@@ -2,19 +2,17 @@
 //!
 //! Two replicas that put different texts into one place have both, one after the other: a conflict. Those that put the same have it once.
 
-use std::ops::Range;
-
 use im::OrdSet;
 use smallvec::SmallVec;
 
 use crate::document::mixed::Prefix;
-use crate::document::place::{Place, PlaceRef};
-use crate::document::text::edit::{Name, TextMut};
+use crate::document::place::{FieldBytes, PlaceRef};
+use crate::document::text::edit::TextMut;
 use crate::document::text::rope::Rope;
 use crate::document::text::texts::{Texted, shown, start_of};
+use crate::document::value::kind;
 use crate::error::EditError;
-use crate::kernel::{Cells, Entity, Field, SiblingRef};
-use crate::offset::OffsetError;
+use crate::kernel::{Cells, Entity, Field, Go, Payload, SiblingRef};
 use crate::position::{import_of, import_start};
 
 /// The texts that may hold several imports: derived, and kept up with every change. Which they are is looked at when they are listed.
@@ -66,50 +64,72 @@ pub(super) fn is_of_import(field: &Field, start_len: usize) -> bool {
 
 /// Returns whether letters on or below the lines of several imports show. O(log n).
 pub(super) fn is_doubled(rope: &Rope, start: &[u8]) -> bool {
-    let first_from = |key: &[u8]| rope.first_from(&[start, key].concat()).map(|field| &field.as_bytes()[start.len()..]);
-    let Some((tag, _)) = first_from(&import_start(None)).and_then(import_of) else { return false };
-    // Tags have thirty bits.
-    first_from(&import_start(Some(tag + 1))).and_then(import_of).is_some()
+    tags_of(rope, start).nth(1).is_some()
 }
 
-/// Letters in a row, and what is to stand in their place.
-type Row = (Range<usize>, Vec<char>);
+/// The key of the cell that says which imports are meant to stand side by side.
+const SETTLED: u8 = 2;
+
+/// The field of that cell.
+pub(super) fn settled_field(start: &[u8]) -> FieldBytes {
+    let mut field = FieldBytes::from_slice(start);
+    field.push(SETTLED);
+    field
+}
+
+/// Returns whether somebody has seen all these imports and said that they are to stand side by side.
+pub(crate) fn are_settled(cells: Cells<'_>, place: PlaceRef<'_>, tags: &[u32]) -> bool {
+    let field = settled_field(&start_of(place));
+    let lists =
+        cells.live(&field).filter_map(|sibling| sibling.payload.filter(|payload| payload.kind() == kind::SETTLED));
+    lists.into_iter().any(|list| {
+        let listed: Vec<u32> = list.bytes().as_chunks().0.iter().map(|tag| u32::from_be_bytes(*tag)).collect();
+        tags.iter().all(|tag| listed.contains(tag))
+    })
+}
+
+/// The tags of the imports on or below whose lines letters show. O(log n) each.
+pub(super) fn tags_of<'a>(rope: &'a Rope, start: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
+    let mut from = import_start(None);
+    std::iter::from_fn(move || {
+        let field = rope.first_from(&[start, &from].concat())?;
+        let (tag, _) = import_of(&field.as_bytes()[start.len()..])?;
+        // Tags have thirty bits.
+        from = import_start(Some(tag + 1));
+        Some(tag)
+    })
+}
 
 impl<T: Texted> TextMut<'_, '_, T> {
-    /// Settles that several imports are there: keeps one and deletes the others, or makes all one text, which stands as it stood.
+    /// Settles that several imports are there: keeps one and deletes the others, or says that all are to stand side by side.
+    ///
+    /// What is kept is written again, so that it stays if somebody keeps another at the same time.
     pub(crate) fn settle_imports(&mut self, keep: Option<u32>) -> Result<(), EditError> {
         let place = self.place()?;
-        let rows = self.import_rows(&place, keep)?;
-        // From the right, so that what is still to come stays where it is.
-        for (row, letters) in rows.into_iter().rev() {
-            self.splice(row, &letters, Name::Content)?;
-        }
-        Ok(())
-    }
-
-    /// The rows of letters that are to go, from the left, and what is to stand in place of each.
-    fn import_rows(&self, place: &Place, keep: Option<u32>) -> Result<Vec<Row>, OffsetError> {
-        let found = self.cells().map(|cells| imports(cells, place.as_ref())).unwrap_or_default();
-        let kept = keep.or(found.first().map(|import| import.tag));
-        let others = found.iter().filter(|import| Some(import.tag) != kept).flat_map(|import| &import.letters);
-        let text = self.read();
-        let ends = |field: &Field| {
-            let end = |including| text.rope().map_or(0, |rope| rope.before(field.as_bytes(), including).scalars);
-            end(false)..end(true)
-        };
-        // Rows into which nobody has written.
-        let mut rows: Vec<Range<usize>> = Vec::new();
-        for range in others.map(|(field, _)| ends(field)) {
-            match rows.last_mut() {
-                Some(row) if row.end == range.start => row.end = range.end,
-                _ => rows.push(range),
+        let mut writes: Vec<(Field, Option<Payload>)> = Vec::new();
+        let mut tags = Vec::new();
+        for import in self.cells().map(|cells| imports(cells, place.as_ref())).unwrap_or_default() {
+            tags.extend(import.tag.to_be_bytes());
+            for (field, siblings) in &import.letters {
+                let [first, others @ ..] = &siblings[..] else { continue };
+                let is_one = others.iter().all(|other| other.payload == first.payload);
+                match keep {
+                    // Different letters of one cell cannot be written at once, and stay as they are.
+                    Some(kept) if kept == import.tag && is_one => {
+                        writes.push(((*field).clone(), first.payload.map(|payload| payload.to_payload())));
+                    }
+                    Some(kept) if kept != import.tag => writes.push(((*field).clone(), None)),
+                    _ => {}
+                }
             }
         }
-        let letters = |row: &Range<usize>| match keep {
-            Some(_) => Ok(Vec::new()),
-            None => text.chars_in(row.clone()).map(Iterator::collect),
-        };
-        let letters = rows.iter().map(letters).collect::<Result<Vec<Vec<char>>, _>>()?;
-        Ok(rows.into_iter().zip(letters).collect())
+        if keep.is_none() {
+            let field = settled_field(&start_of(place.as_ref()));
+            return self.put(&field, Payload::new(kind::SETTLED, &tags));
+        }
+        for (field, payload) in writes {
+            self.edit.put(self.entity, field.as_bytes(), payload, |_| Ok(Go::Yes))?;
+        }
+        Ok(())
     }
 }

@@ -25,7 +25,7 @@ pub use edit::TextMut;
 pub use read::{Anchor, Bias, TextRef};
 pub use rope::{Extent, Splice};
 
-pub(crate) use import::{Import, imports};
+pub(crate) use import::{Import, are_settled, imports};
 pub(crate) use read::anchor_at;
 pub(crate) use texts::{Texted, Texts, letter, payload as letter_payload};
 pub(super) use texts::{is_position, shown, start_of};

@@ -1,5 +1,6 @@
 //! The texts of all entities: derived, and kept up with every change.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use im::OrdMap;
@@ -7,15 +8,11 @@ use im::OrdMap;
 use crate::bugs::{Bug, is};
 use crate::document::mixed::Prefix;
 use crate::document::place::{FieldBytes, PROPERTY, PlaceRef, Property};
-use crate::document::text::import::{Doubled, is_doubled, is_of_import};
+use crate::document::text::import::{Doubled, is_doubled, is_of_import, tags_of};
 use crate::document::text::rope::{Rope, Shown};
 use crate::document::value::kind;
 use crate::kernel::{Crdt, Entity, Field, Payload, PayloadRef, SiblingRef, Touched};
 use crate::kind::Kind;
-
-/// The most siblings of one cell that are looked at for letters. Two have the same position if two replicas wrote the same there, or if
-/// thirty bits of a hash collide; a crowd is forged, and only its first are shown.
-const MAX_SIBLINGS: usize = 1024;
 
 /// A type that has texts.
 pub trait Texted: Crdt {
@@ -81,6 +78,12 @@ impl Texts {
     pub(crate) fn doubled(&self) -> impl Iterator<Item = (Entity, PlaceRef<'_>)> {
         let all = self.0.iter().flat_map(|texts| texts.doubled.iter());
         all.map(|(entity, start)| (*entity, PlaceRef::of_field(start.as_bytes())))
+    }
+
+    /// The tags of the imports of which something shows in a text.
+    pub(crate) fn import_tags(&self, entity: Entity, place: PlaceRef<'_>) -> Vec<u32> {
+        let start = start_of(place);
+        self.get(entity, &start).map(|rope| tags_of(rope, &start).collect()).unwrap_or_default()
     }
 
     /// Those at and below a place of an entity.
@@ -157,14 +160,14 @@ pub(in crate::document) fn is_position(key: &[u8]) -> bool {
 
 /// The letters that the live siblings of a cell show: each once, in the order of their dots.
 pub(in crate::document) fn shown<'a>(live: impl Iterator<Item = SiblingRef<'a>>) -> Option<Shown> {
-    let mut letters = live.take(MAX_SIBLINGS).filter_map(|sibling| letter(sibling.payload?));
+    let mut letters = live.filter_map(|sibling| letter(sibling.payload?)).peekable();
     let first = letters.next()?;
-    let mut rest: Vec<char> = Vec::new();
-    for letter in letters {
-        if (letter != first && !rest.contains(&letter)) || is(Bug::LetterTwice) {
-            rest.push(letter);
-        }
+    if letters.peek().is_none() {
+        return Shown::of([first].into_iter());
     }
+    // A crowd is forged, and must not take time by its square.
+    let mut known = HashSet::from([first]);
+    let rest: Vec<char> = letters.filter(|letter| known.insert(*letter) || is(Bug::LetterTwice)).collect();
     Shown::of([first].into_iter().chain(rest))
 }
 
