@@ -438,7 +438,6 @@ mod tests {
     use crate::codec::columns;
     use crate::document::Document;
     use crate::kernel::{Crdt, Entity};
-    use crate::position::PositionBytes;
     use crate::testing::{Raw, TestEnvironment};
     use crate::{Replica, id::Dot};
 
@@ -451,8 +450,8 @@ mod tests {
             2 => b"\x02a\x00\xff\x07b\x00\xfe\x00\x07",
             _ => &[&[2][..], &[b'x'; 246], &[0, 0xfe, 0, 7]].concat(),
         };
-        let step: &[u8] = if stem / 4 % 2 == 0 { &[0x40, 0, 0, 1] } else { &[0x40, 0, 0, 1, 0x80, 0x80, 0, 0, 2] };
-        [path, step, &offset_bytes(offset).unwrap_or_else(PositionBytes::new)].concat()
+        let step: &[u8] = if stem & 4 == 0 { &[0x40, 0, 0, 1] } else { &[0x40, 0, 0, 1, 0x80, 0x80, 0, 0, 2] };
+        [path, step, &offset_bytes(offset).unwrap_or_default()].concat()
     }
 
     #[derive(Clone, Debug)]
@@ -481,6 +480,9 @@ mod tests {
         Wait,
     }
 
+    /// A field, and what is written there; nothing if it is erased.
+    type Written = (Vec<u8>, Option<Payload>);
+
     fn act() -> impl Strategy<Value = Act> {
         let at = || prop_oneof![-6i64..12, 125i64..131, Just(1 << 40)];
         prop_oneof![
@@ -501,7 +503,7 @@ mod tests {
             let mut replicas = [1, 2].map(|seed| Replica::<Raw>::with_environment(TestEnvironment::new(seed)));
             let letter = |n: i64| Payload::new(LETTER, ["a", "é", "語", "🌱"][n.rem_euclid(4) as usize].as_bytes());
             for act in acts {
-                let (who, writes): (usize, Vec<(Vec<u8>, Option<Payload>)>) = match act {
+                let (who, writes): (usize, Vec<Written>) = match act {
                     Act::Letters { stem, from, len, down } => {
                         let offset = |k: u8| from + if down { -i64::from(k) } else { k.into() };
                         (0, (0..len).map(|k| (field(stem, offset(k)), Some(letter(offset(k))))).collect())

@@ -11,7 +11,7 @@ use crate::document::place::{FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::document::text::import::{Doubled, is_doubled, is_of_import, tags_of};
 use crate::document::text::rope::{Rope, Shown};
 use crate::document::value::kind;
-use crate::kernel::{Crdt, Entity, Field, Payload, PayloadRef, SiblingRef, Touched};
+use crate::kernel::{Crdt, Entity, Payload, PayloadRef, SiblingRef, Touched};
 use crate::kind::Kind;
 
 /// A type that has texts.
@@ -101,9 +101,10 @@ impl Texts {
 
     #[cfg(feature = "testing")]
     pub(crate) fn check(&self, state: &crate::kernel::State) -> Result<(), String> {
-        let mut expected: std::collections::BTreeMap<_, Vec<(Field, Shown)>> = std::collections::BTreeMap::new();
+        let mut expected: std::collections::BTreeMap<_, Vec<(crate::kernel::Field, Shown)>> =
+            std::collections::BTreeMap::new();
         for (entity, cells) in state.entities() {
-            let mut fields: Vec<&Field> = cells.iter().map(|(field, _)| field).collect();
+            let mut fields: Vec<&crate::kernel::Field> = cells.iter().map(|(field, _)| field).collect();
             fields.dedup();
             for field in fields {
                 let Some(len) = start_len(field.as_bytes()) else { continue };
