@@ -207,6 +207,9 @@ fn join(children: &mut Vec<Child>, at: usize) {
     children.splice(at..at, joined);
 }
 
+/// A leaf, and the number of its letters.
+type LeafRef<'a> = (&'a Arc<Vec<Entry>>, usize);
+
 /// What a text shows.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Rope(Option<Child>);
@@ -337,32 +340,39 @@ impl Rope {
     /// inserted. O(pieces of some 64 letters + what differs).
     pub(super) fn splices(&self, older: &Self) -> Vec<Splice> {
         let (old, new) = (older.leaves(), self.leaves());
-        let address = |leaf: &Arc<Vec<Entry>>| Arc::as_ptr(leaf).addr();
-        let known: HashSet<usize> = old.iter().map(|leaf| address(leaf)).collect();
-        let shared: HashSet<usize> = new.iter().map(|leaf| address(leaf)).filter(|at| known.contains(at)).collect();
-        let is_shared = |leaf: &&Arc<Vec<Entry>>| shared.contains(&address(leaf));
-        let mut found = Found { at: 0, end: 0, splices: Vec::new() };
-        let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
+        // Most of a text is the same, at both ends.
+        let same = |(old, new): &(&LeafRef<'_>, &LeafRef<'_>)| Arc::ptr_eq(old.0, new.0);
+        let head = old.iter().zip(&new).take_while(same).count();
+        let at = new[..head].iter().map(|(_, len)| len).sum();
+        let (old, new) = (&old[head..], &new[head..]);
+        let tail = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+        let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+        let address = |leaf: &LeafRef<'_>| Arc::as_ptr(leaf.0).addr();
+        let known: HashSet<usize> = old.iter().map(address).collect();
+        let shared: HashSet<usize> = new.iter().map(address).filter(|at| known.contains(at)).collect();
+        let is_shared = |leaf: &&LeafRef<'_>| shared.contains(&address(leaf));
+        let mut found = Found { at, end: 0, splices: Vec::new() };
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         // Shared leaves come in the same order, so between two of them the others stand face to face.
         loop {
-            let gone: Vec<&Entry> =
-                std::iter::from_fn(|| old.next_if(|leaf| !is_shared(leaf))).flat_map(|leaf| leaf.iter()).collect();
-            let come: Vec<&Entry> =
-                std::iter::from_fn(|| new.next_if(|leaf| !is_shared(leaf))).flat_map(|leaf| leaf.iter()).collect();
+            let gone = std::iter::from_fn(|| old.next_if(|leaf| !is_shared(leaf)));
+            let gone: Vec<&Entry> = gone.flat_map(|(leaf, _)| leaf.iter()).collect();
+            let come = std::iter::from_fn(|| new.next_if(|leaf| !is_shared(leaf)));
+            let come: Vec<&Entry> = come.flat_map(|(leaf, _)| leaf.iter()).collect();
             found.compare(&gone, &come);
             if old.next().is_none() {
                 return found.splices;
             }
-            found.at += new.next().map_or(0, |leaf| leaf.iter().map(|entry| entry.shown.letters().len()).sum());
+            found.at += new.next().map_or(0, |(_, len)| *len);
         }
     }
 
-    fn leaves(&self) -> Vec<&Arc<Vec<Entry>>> {
+    fn leaves(&self) -> Vec<LeafRef<'_>> {
         let mut found = Vec::new();
         let mut open: Vec<&Child> = self.0.iter().collect();
         while let Some(child) = open.pop() {
             match &child.node {
-                Node::Leaf(leaf) => found.push(leaf),
+                Node::Leaf(leaf) => found.push((leaf, child.extent.scalars)),
                 Node::Branch(children) => open.extend(children.iter().rev()),
             }
         }
@@ -372,7 +382,7 @@ impl Rope {
     /// Checks sums, sizes and order, and compares the letters with those that the cells show.
     #[cfg(feature = "testing")]
     pub(super) fn check(&self, expected: &[(Field, Shown)]) -> Result<(), String> {
-        let entries: Vec<_> = self.leaves().into_iter().flat_map(|leaf| leaf.iter()).collect();
+        let entries: Vec<_> = self.leaves().into_iter().flat_map(|(leaf, _)| leaf.iter()).collect();
         let is_same = entries.len() == expected.len()
             && entries
                 .iter()
