@@ -84,6 +84,7 @@ fn merged<T: Crdt>(names: &[&str]) -> Replica<T> {
 fn written() -> BTreeMap<String, Vec<u8>> {
     let mut all = graph();
     all.insert("document".into(), document().to_bytes());
+    all.insert("texts".into(), texts().to_bytes());
     all.extend(standalone().into_iter().map(|(name, delta)| (name.to_owned(), delta.to_bytes())));
     let turns = conversation().turns;
     all.extend(turns.iter().enumerate().map(|(n, turn)| (format!("turn-{n}"), turn.to_bytes())));
@@ -233,6 +234,32 @@ fn document() -> Delta {
     .unwrap();
     a.edit(|d| d.unset("/removed")).unwrap();
     a.merge(&delta).unwrap();
+    a.delta_since(&Version::new()).unwrap()
+}
+
+/// Texts that two typed into: imports, rows that go on forward and backward, tombstones, letters in one cell, and an empty one.
+fn texts() -> Delta {
+    let ([mut a, mut b], clocks) = two::<Document>();
+    a.edit(|d| d.text_mut("/note").update("naïve 日本 🦀")).unwrap();
+    b.edit(|d| d.text_mut("/note").update("another")).unwrap();
+    b.merge(&a.complete()).unwrap();
+    for letter in ["r", "e", "v"] {
+        later_by(90_000, &clocks);
+        a.edit(|d| d.text_mut("/typed").insert(0, letter)).unwrap();
+    }
+    b.merge(&a.complete()).unwrap();
+    a.edit(|d| d.text_mut("/typed").insert(3, "y")).unwrap();
+    b.edit(|d| {
+        d.text_mut("/typed").insert(2, "-")?;
+        d.text_mut("/note").delete(2..5)?;
+        d.text_mut("/empty").update("").map(drop)
+    })
+    .unwrap();
+    let cell = b"\x02t\x00\xfe\x00\x07\x40\x00\x00\x01\x80";
+    for (one, letter) in [(&mut a, "x"), (&mut b, "y")] {
+        one.edit(|d| d.write(Entity::SELF, cell, Payload::new(23, letter.as_bytes())).map(drop)).unwrap();
+    }
+    a.merge(&b.complete_with_tombstones()).unwrap();
     a.delta_since(&Version::new()).unwrap()
 }
 
@@ -706,6 +733,15 @@ fn a_document_reads_as_ever() {
         ["ours".into(), "theirs".into()]
     );
     assert_eq!((document.conflicts().count(), document.state().tombstones_len()), (2, 1));
+}
+
+#[test]
+fn texts_read_as_ever() {
+    let texts = merged::<Document>(&["texts"]);
+    let texts = texts.state();
+    texts.check_invariants().unwrap();
+    assert_eq!(texts.to_json(), json!({"note": "anernaïve 日本 🦀", "typed": "ve-ry", "empty": "", "t": "xy"}));
+    assert_eq!((texts.conflicts().count(), texts.state().tombstones_len()), (2, 3));
 }
 
 #[test]

@@ -209,6 +209,22 @@ fn document() -> Replica<Document> {
     a
 }
 
+/// Texts that two typed into.
+fn texts() -> Replica<Document> {
+    let mut a = Replica::<Document>::with_environment(TestEnvironment::new(5));
+    a.edit(|d| d.text_mut("/text").update("naïve 日本 🦀 text")).unwrap();
+    let mut b = a.fork_with(TestEnvironment::new(6));
+    b.edit(|d| d.text_mut("/text").insert(3, "-1-")).unwrap();
+    a.edit(|d| {
+        d.text_mut("/other").insert(0, "ab")?;
+        d.text_mut("/other").insert(0, "c")?;
+        d.text_mut("/text").delete(5..9)
+    })
+    .unwrap();
+    a.merge(&b.complete()).unwrap();
+    a
+}
+
 fn map() -> Replica<Map> {
     let mut a = Replica::<Map>::with_environment(TestEnvironment::new(7));
     a.edit(|m| m.insert("key".into(), vec![1, 1 << 40, 300])).unwrap();
@@ -241,6 +257,12 @@ fn golden_messages() -> Vec<Golden> {
             document().complete().to_bytes(),
             delta_judge(document(), check_document),
             20_000,
+        ),
+        enveloped(
+            "delta of texts",
+            texts().complete_with_tombstones().to_bytes(),
+            delta_judge(texts(), check_document),
+            10_000,
         ),
         enveloped("delta of a map", map().complete().to_bytes(), delta_judge(map(), check_map), 5_000),
         enveloped(
@@ -288,6 +310,7 @@ fn golden_files() -> Vec<Golden> {
         of("graph-reconciled", &["graph-base"], check_graph),
         of("later", &[], check_graph),
         of("document", &[], check_document),
+        of("texts", &[], check_document),
         alone::<LwwRegister<String>>("lww-register"),
         alone::<MvRegister<u64>>("mv-register"),
         alone::<MaxRegister<i64>>("max-register"),

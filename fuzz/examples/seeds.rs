@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use driftless::testing::TestEnvironment;
-use driftless::{Graph, NodeId, Prune, Replica};
+use driftless::{Document, Graph, NodeId, Prune, Replica};
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -99,6 +99,17 @@ fn main() -> io::Result<()> {
     seed("state", "graph", &one.save())?;
     seed("delta", "compressed", &one.complete().to_bytes_compressed())?;
     seed("state", "compressed", &one.save_compressed())?;
+
+    let [mut one, mut other] = [3, 4].map(|seed| Replica::<Document>::with_environment(TestEnvironment::new(seed)));
+    one.edit(|d| d.text_mut("/t").update("typed 🌱\ntext")).expect("a plain edit");
+    other.merge(&one.complete()).expect("a plain delta");
+    let version = one.version().clone();
+    other.edit(|d| d.text_mut("/t").insert(3, "é語")).expect("a plain edit");
+    one.edit(|d| d.text_mut("/t").delete(2..6)).expect("a plain edit");
+    one.edit(|d| d.text_mut("/other").insert(0, "x")).expect("a plain edit");
+    one.merge(&other.complete()).expect("a plain delta");
+    seed("delta", "texts", &one.delta_since(&version).expect("nothing was pruned").to_bytes())?;
+    seed("delta", "texts-complete", &one.complete().to_bytes())?;
 
     for n in 0..6 {
         seed("folder_file", &format!("files-{}", n + 1), &noise(n + 80, 160))?;

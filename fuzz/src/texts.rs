@@ -70,9 +70,9 @@ fn schedule(input: &mut Input<'_>, options: u8) {
 fn key(input: &mut Input<'_>) -> Vec<u8> {
     let mut key = Vec::new();
     for _ in 0..input.below(4) {
-        key.extend_from_slice(input.pick(&SIDES));
+        key.extend_from_slice(input.pick::<&[u8]>(&SIDES));
         key.extend([0, 0, input.byte() % 4]);
-        key.extend_from_slice(input.pick(&OFFSETS));
+        key.extend_from_slice(input.pick::<&[u8]>(&OFFSETS));
     }
     if key.is_empty() || input.byte() == 0 {
         key.extend_from_slice(input.bytes());
