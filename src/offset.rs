@@ -61,17 +61,17 @@ pub enum OffsetError {
     Inside {
         /// The offset.
         offset: Offset,
-        /// Where the character begins, in the unit of the offset.
+        /// The beginning of the character, in the unit of the offset.
         before: usize,
-        /// Where it ends.
+        /// The end of the character.
         after: usize,
     },
     /// The range ends before it begins.
     #[error("the range {start:?}..{end:?} ends before it begins")]
     Reversed {
-        /// Where it begins.
+        /// The beginning of the range.
         start: Offset,
-        /// Where it ends.
+        /// The end of the range.
         end: Offset,
     },
 }

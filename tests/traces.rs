@@ -163,7 +163,7 @@ struct Branch {
     replica: Replica<Text>,
     /// The edits that it has made.
     made: Vec<usize>,
-    /// How many edits of each branch it has seen.
+    /// The number of edits of each branch that it has seen.
     seen: Vec<usize>,
 }
 
@@ -171,7 +171,7 @@ struct Replay<'t> {
     trace: &'t Trace,
     tombstones: Tombstones,
     branches: Vec<Branch>,
-    /// How many edits of each branch had been seen, after each edit.
+    /// The number of edits of each branch that had been seen, after each edit.
     after: Vec<Vec<usize>>,
     /// The delta of each edit, if tombstones are held.
     deltas: Vec<Delta>,
@@ -179,7 +179,7 @@ struct Replay<'t> {
     children: Vec<usize>,
     /// Copies of replicas as they were after edits, and how many still go on from each; if tombstones are pruned.
     copies: BTreeMap<usize, (Replica<Text>, usize)>,
-    /// How often an incremental delta was refused, because its sender had pruned what the receiver had not seen.
+    /// The number of incremental deltas that were refused, because its sender had pruned what the receiver had not seen.
     refused: usize,
 }
 

@@ -15,6 +15,7 @@
 //! All that a run says is one byte or more for each character, so few bytes never stand for many.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::clock::Stamp;
 use crate::codec::columns::take_memory;
@@ -27,14 +28,18 @@ use crate::kinds::property::{END, PROPERTY, TEXT};
 use crate::numbers::{write_number, zigzag};
 use crate::position::{offset_bytes, split_offset};
 
-/// The longest stem in bytes: a character takes no more memory than some hundred times its bytes.
-const MAX_STEM: usize = 255;
+/// The longest stem in bytes: it bounds the memory that a character takes for each of its bytes.
+const MAX_STEM: usize = 180;
 
 /// Stands for a tombstone among characters. No character begins so.
 const DEAD: u8 = 0xff;
 
-/// Memory in bytes that a character takes at most while it is read, beside its field: its write, held twice, and its place among the fields.
-const CHARACTER: u64 = 2 * size_of::<DeltaWrite>() as u64 + 80;
+/// Memory in bytes that a character takes at most, beside two copies of its field: while it is read, and while it is spelled again to be compared.
+const CHARACTER: u64 = 320;
+
+/// Memory in bytes that a stem takes, beside its bytes, and that a stamp takes.
+const STEM: u64 = 64;
+const STAMP: u64 = 16;
 
 /// Cells in a row.
 struct Run {
@@ -44,7 +49,8 @@ struct Run {
     counter: u64,
     is_down: bool,
     len: u64,
-    text: Vec<u8>,
+    /// The characters, among those of all runs.
+    text: Range<usize>,
 }
 
 /// The ends of the run before.
@@ -87,6 +93,8 @@ struct Split<'a> {
     stems: Vec<&'a [u8]>,
     stamps: Stamps,
     parts: Vec<(usize, Vec<Run>)>,
+    /// The characters of all runs.
+    text: Vec<u8>,
 }
 
 impl<'a> Split<'a> {
@@ -102,6 +110,7 @@ impl<'a> Split<'a> {
         let mut used = vec![false; stems.len()];
         let (mut parts, mut writes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         let mut stamps: Vec<(u32, u64, Stamp)> = Vec::new();
+        let mut texts: Vec<u8> = Vec::new();
         for (place, part) in (0..delta.parts.len()).map(|place| (place, delta.part(place))) {
             let mut runs: Vec<Run> = Vec::new();
             let mut found = None;
@@ -127,7 +136,7 @@ impl<'a> Split<'a> {
                     Some(run) if run.goes_on_with(stem, offset, write) => {
                         run.is_down = run.counter > write.counter;
                         run.len += 1;
-                        run.text.extend_from_slice(text);
+                        run.text.end += text.len();
                     }
                     _ => runs.push(Run {
                         stem,
@@ -136,9 +145,10 @@ impl<'a> Split<'a> {
                         counter: write.counter,
                         is_down: false,
                         len: 1,
-                        text: text.to_vec(),
+                        text: texts.len()..texts.len() + text.len(),
                     }),
                 }
+                texts.extend_from_slice(text);
             }
             if !runs.is_empty() {
                 parts.push((place, runs));
@@ -149,7 +159,7 @@ impl<'a> Split<'a> {
             return None;
         }
         let (plain, stems) = (without(delta, writes, &ends), kept(stems, &used, &mut parts));
-        Some(Self { plain, stems, stamps: changes_of(stamps), parts })
+        Some(Self { plain, stems, stamps: changes_of(stamps), parts, text: texts })
     }
 
     fn write(&self) -> Vec<u8> {
@@ -170,7 +180,7 @@ impl<'a> Split<'a> {
             write_number(&mut out, (place - next) as u64);
             next = place + 1;
             write_number(&mut out, runs.len() as u64);
-            runs.iter().for_each(|run| run.write(&mut out, &mut last));
+            runs.iter().for_each(|run| run.write(&mut out, &mut last, &self.text));
         }
         out
     }
@@ -189,7 +199,7 @@ impl Run {
             && (self.writer, counter) == (write.writer, Some(write.counter))
     }
 
-    fn write(&self, out: &mut Vec<u8>, last: &mut Last) {
+    fn write(&self, out: &mut Vec<u8>, last: &mut Last, text: &[u8]) {
         let mut differs = |last: &mut u64, number: u64| {
             write_number(out, zigzag(number.wrapping_sub(*last) as i64));
             *last = number;
@@ -200,11 +210,11 @@ impl Run {
         differs(&mut last.counter, self.counter);
         last.goes_on(self.len);
         write_number(out, self.len << 1 | u64::from(self.is_down));
-        out.extend_from_slice(&self.text);
+        out.extend_from_slice(&text[self.text.clone()]);
     }
 
-    /// Reads all but the characters.
-    fn read(cursor: &mut Cursor<'_>, last: &mut Last) -> Result<Self, DecodeError> {
+    /// Reads a run. Its characters are at a place of `runs`, all that is read.
+    fn read(cursor: &mut Cursor<'_>, last: &mut Last, runs: &[u8]) -> Result<Self, DecodeError> {
         let mut differs = |last: &mut u64| {
             *last = at_distance(*last, unzigzag(cursor.number()?));
             Ok::<u64, DecodeError>(*last)
@@ -217,12 +227,19 @@ impl Run {
         let small = |number: u64, what| u32::try_from(number).map_err(|_| DecodeError::Malformed(what));
         let stem = small(stem, "a stem that is not listed")?;
         let writer = small(writer, "a writer that is not listed")?;
-        Ok(Self { stem, first, writer, counter, is_down, len, text: Vec::new() })
+        if len == 0 {
+            return Err(DecodeError::Malformed("a run without its characters"));
+        }
+        let start = runs.len() - cursor.rest().len();
+        for _ in 0..len {
+            skip_letter(cursor)?;
+        }
+        Ok(Self { stem, first, writer, counter, is_down, len, text: start..runs.len() - cursor.rest().len() })
     }
 }
 
 impl Last {
-    /// What is typed in a row goes on at the next offset with the next counter.
+    /// Expects the next offset and the next counter, as of a row that goes on.
     fn goes_on(&mut self, len: u64) {
         self.offset = self.offset.wrapping_add(len);
         self.counter = self.counter.wrapping_add(len);
@@ -266,45 +283,56 @@ pub(super) fn split(delta: &Delta) -> Option<(Delta, Vec<u8>)> {
 /// Puts runs back into a delta whose parts are sorted.
 pub(super) fn join(delta: &mut Delta, runs: &[u8], memory_left: &mut u64) -> Result<(), DecodeError> {
     let mut cursor = Cursor::new(runs);
-    let stems = read_stems(&mut cursor)?;
-    let stamps = read_stamps(&mut cursor)?;
-    // Fields of characters, end to end, with the place of the part and the write of each.
-    let mut fields = FieldTable::default();
-    let mut letters: Vec<(usize, DeltaWrite)> = Vec::new();
+    let stems = read_stems(&mut cursor, memory_left)?;
+    let stamps = read_stamps(&mut cursor, memory_left)?;
     let (parts, mut next, mut last) = (cursor.count(8)?, 0usize, Last::default());
+    let mut found: Vec<(usize, Run)> = Vec::new();
+    // All characters, and the bytes of their fields.
+    let (mut len, mut bytes) = (0, 0);
     for _ in 0..parts {
         let place = usize::try_from(cursor.number()?).ok().and_then(|gap| next.checked_add(gap));
         let place = place.filter(|place| *place < delta.parts.len());
         let place = place.ok_or(DecodeError::Malformed("runs of a part that is not there"))?;
         next = place + 1;
         for _ in 0..cursor.count(6)? {
-            let run = Run::read(&mut cursor, &mut last)?;
+            let run = Run::read(&mut cursor, &mut last, runs)?;
             let stem = stems.get(run.stem as usize).ok_or(DecodeError::Malformed("a stem that is not listed"))?;
-            if run.len == 0 || run.len > cursor.rest().len() as u64 {
-                return Err(DecodeError::Malformed("a run without its characters"));
-            }
-            take_memory(memory_left, run.len.saturating_mul(CHARACTER + 2 * (stem.len() as u64 + 8)))?;
-            for k in 0..run.len {
-                let offset = run.first.checked_add_unsigned(k).and_then(offset_bytes);
-                let offset = offset.ok_or(DecodeError::Malformed("an offset that cannot be spelled"))?;
-                let counter = if run.is_down { run.counter.checked_sub(k) } else { run.counter.checked_add(k) };
-                let counter = counter.ok_or(DecodeError::Malformed("a sibling that no write made"))?;
-                let of_writer = stamps.get(&run.writer).map_or(&[][..], |stamps| stamps);
-                let stamp = of_writer[..of_writer.partition_point(|(from, _)| *from <= counter)].last();
-                let (_, stamp) = *stamp.ok_or(DecodeError::Malformed("a character without a stamp"))?;
-                let payload = read_letter(&mut cursor)?;
-                letters.push((place, DeltaWrite { field: 0, writer: run.writer, counter, stamp, payload }));
-                fields.push(&[stem, &offset[..]].concat());
-            }
+            // An offset takes seven bytes at most.
+            let of_field = stem.len() as u64 + 7;
+            take_memory(memory_left, run.len.saturating_mul(CHARACTER + 2 * of_field))?;
+            (len, bytes) = (len + run.len as usize, bytes + (run.len * of_field) as usize);
+            found.push((place, run));
         }
     }
     cursor.end()?;
+    let mut fields = FieldTable::with_capacities(len, bytes);
+    let mut letters: Vec<(usize, DeltaWrite)> = Vec::with_capacity(len);
+    let mut field = Vec::with_capacity(MAX_STEM + 7);
+    for (place, run) in found {
+        let of_writer = stamps.get(&run.writer).map_or(&[][..], |stamps| stamps);
+        let mut text = Cursor::new(&runs[run.text.clone()]);
+        for k in 0..run.len {
+            let offset = run.first.checked_add_unsigned(k).and_then(offset_bytes);
+            let offset = offset.ok_or(DecodeError::Malformed("an offset that cannot be spelled"))?;
+            let counter = if run.is_down { run.counter.checked_sub(k) } else { run.counter.checked_add(k) };
+            let counter = counter.ok_or(DecodeError::Malformed("a sibling that no write made"))?;
+            let stamp = of_writer[..of_writer.partition_point(|(from, _)| *from <= counter)].last();
+            let (_, stamp) = *stamp.ok_or(DecodeError::Malformed("a character without a stamp"))?;
+            let payload = read_letter(&mut text)?;
+            letters.push((place, DeltaWrite { field: 0, writer: run.writer, counter, stamp, payload }));
+            field.clear();
+            field.extend_from_slice(&stems[run.stem as usize]);
+            field.extend_from_slice(&offset);
+            fields.push(&field);
+        }
+    }
     put_in(delta, &fields, letters);
     Ok(())
 }
 
-fn read_stems(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
+fn read_stems(cursor: &mut Cursor<'_>, memory_left: &mut u64) -> Result<Vec<Vec<u8>>, DecodeError> {
     let count = cursor.count(2)?;
+    take_memory(memory_left, (count as u64).saturating_mul(STEM))?;
     let mut stems: Vec<Vec<u8>> = Vec::with_capacity(count);
     for _ in 0..count {
         let shared = cursor.number()?;
@@ -312,11 +340,16 @@ fn read_stems(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
         let shared = usize::try_from(shared).ok().and_then(|shared| before.get(..shared));
         let shared = shared.ok_or(DecodeError::Malformed("a stem that shares more than there is"))?;
         let rest = cursor.bytes()?;
-        if shared.len() + rest.len() > MAX_STEM {
-            let found = (shared.len() + rest.len()) as u64;
-            return Err(DecodeError::TooLarge { what: "a stem", found, limit: MAX_STEM as u64 });
+        let len = shared.len() + rest.len();
+        if len > MAX_STEM {
+            return Err(DecodeError::TooLarge { what: "a stem", found: len as u64, limit: MAX_STEM as u64 });
         }
-        stems.push([shared, rest].concat());
+        take_memory(memory_left, len as u64)?;
+        let stem = [shared, rest].concat();
+        if stems.last().is_some_and(|before| *before >= stem) {
+            return Err(DecodeError::Malformed("stems out of order"));
+        }
+        stems.push(stem);
     }
     Ok(stems)
 }
@@ -354,16 +387,17 @@ fn write_stamps(out: &mut Vec<u8>, stamps: &Stamps) {
     }
 }
 
-fn read_stamps(cursor: &mut Cursor<'_>) -> Result<Stamps, DecodeError> {
+fn read_stamps(cursor: &mut Cursor<'_>, memory_left: &mut u64) -> Result<Stamps, DecodeError> {
     let (mut stamps, mut next) = (Stamps::new(), 0u64);
     for _ in 0..cursor.count(4)? {
         let writer = next.checked_add(cursor.number()?).and_then(|writer| u32::try_from(writer).ok());
         let writer = writer.ok_or(DecodeError::Malformed("a writer that is not listed"))?;
         next = u64::from(writer) + 1;
         let (count, mut from, mut millis) = (cursor.count(2)?, 0u64, 0u64);
+        take_memory(memory_left, STEM.saturating_add((count as u64).saturating_mul(STAMP)))?;
         let mut of_writer = Vec::with_capacity(count);
         for _ in 0..count {
-            // What goes past the end comes round, and is found by the check for canonical bytes.
+            // A number past the end comes round, and is found by the check for canonical bytes.
             from = from.wrapping_add(cursor.number()?);
             let number = cursor.number()?;
             millis = at_distance(millis, unzigzag(number >> 1));
@@ -376,15 +410,28 @@ fn read_stamps(cursor: &mut Cursor<'_>) -> Result<Stamps, DecodeError> {
     Ok(stamps)
 }
 
-fn read_letter(cursor: &mut Cursor<'_>) -> Result<Option<Payload>, DecodeError> {
-    let len = match cursor.rest().first() {
-        Some(&DEAD) => return cursor.byte().map(|_| None),
-        Some(0xf0..) => 4,
-        Some(0xe0..) => 3,
-        Some(0xc0..) => 2,
+/// The length of the character that begins so, or of a tombstone.
+fn letter_len(first: u8) -> u64 {
+    match first {
+        DEAD => 1,
+        0xf0.. => 4,
+        0xe0.. => 3,
+        0xc0.. => 2,
         _ => 1,
-    };
-    let bytes = cursor.take(len)?;
+    }
+}
+
+fn skip_letter(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    let first = cursor.rest().first().ok_or(DecodeError::Malformed("a run without its characters"))?;
+    cursor.take(letter_len(*first)).map(drop)
+}
+
+fn read_letter(cursor: &mut Cursor<'_>) -> Result<Option<Payload>, DecodeError> {
+    let first = cursor.rest().first().ok_or(DecodeError::Malformed("a run without its characters"))?;
+    let bytes = cursor.take(letter_len(*first))?;
+    if bytes == [DEAD] {
+        return Ok(None);
+    }
     // Two characters never have the bytes of one.
     str::from_utf8(bytes).map_err(|_| DecodeError::Malformed("a run that is not UTF-8"))?;
     Ok(Some(Payload::new(LETTER, bytes)))
@@ -395,7 +442,9 @@ fn put_in(delta: &mut Delta, new: &FieldTable, mut letters: Vec<(usize, DeltaWri
     // Parts mostly have texts of their own, and one has its runs in order.
     let mut order: Vec<u32> = (0..new.len() as u32).collect();
     order.sort_by(|a, b| new.get(*a).cmp(new.get(*b)));
-    let (mut fields, mut places) = (FieldTable::with_capacity(delta.fields.len() + new.len()), Vec::new());
+    let bytes = [&delta.fields, new].map(|fields| fields.iter().map(<[u8]>::len).sum::<usize>()).iter().sum();
+    let mut fields = FieldTable::with_capacities(delta.fields.len() + new.len(), bytes);
+    let mut places = Vec::with_capacity(delta.fields.len());
     let (mut order, mut old) = (order.into_iter().peekable(), delta.fields.iter().peekable());
     loop {
         let least = match (order.peek().map(|i| new.get(*i)), old.peek()) {
@@ -448,7 +497,7 @@ mod tests {
             1 => b"\x02text\x00\xfe\x00\x07",
             // A zero byte and a kind within a segment, and a path as long as a stem.
             2 => b"\x02a\x00\xff\x07b\x00\xfe\x00\x07",
-            _ => &[&[2][..], &[b'x'; 246], &[0, 0xfe, 0, 7]].concat(),
+            _ => &[&[2][..], &[b'x'; 170], &[0, 0xfe, 0, 7]].concat(),
         };
         let step: &[u8] = if stem & 4 == 0 { &[0x40, 0, 0, 1] } else { &[0x40, 0, 0, 1, 0x80, 0x80, 0, 0, 2] };
         [path, step, &offset_bytes(offset).unwrap_or_default()].concat()
@@ -467,7 +516,7 @@ mod tests {
             stem: u8,
             at: i64,
         },
-        /// What is no letter.
+        /// Writes a payload that is no letter.
         Other {
             stem: u8,
             at: i64,
@@ -531,7 +580,7 @@ mod tests {
                     prop_assert!(plain.writes.len() < delta.writes.len());
                     prop_assert!(split(&plain).is_none());
                     columns::sort(&mut plain);
-                    join(&mut plain, &runs, &mut u64::MAX.clone()).unwrap();
+                    join(&mut plain, &runs, &mut { u64::MAX }).unwrap();
                     prop_assert!(cells(&plain) == cells(&delta));
                 }
                 prop_assert!(Delta::from_bytes(&delta.to_bytes()).unwrap() == delta);

@@ -152,8 +152,9 @@ impl<'a> Source<'a> {
             Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
             Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
             Spot::Texts(place) => {
-                let mut found = self.texts.doubled_within(entity, place.as_bytes());
-                found.find(|found| *found == place.as_ref()).and_then(|place| self.two_texts(entity, place))
+                // What is at the place itself comes first.
+                let found = self.texts.doubled_within(entity, place.as_bytes()).next();
+                found.filter(|found| *found == place.as_ref()).and_then(|place| self.two_texts(entity, place))
             }
             Spot::Whole => self.whole(entity).next(),
             Spot::Displaced(field) => self.displaced(self.field(entity, field)?, node_of(entity)?),
@@ -184,7 +185,7 @@ impl<'a> Source<'a> {
         hidden.into_iter().chain(dangling.and_then(|edge| self.dangling(&edge)))
     }
 
-    /// A cell with unequal siblings: a register, the vectors by a model, or the places in a tree.
+    /// A cell with unequal siblings: a register, the vectors by a model, the places in a tree, or a character of a text.
     fn contested(self, entity: Entity, field: &'a Field) -> Option<Conflict<'a>> {
         let cells = self.state.cells(entity)?;
         let mut siblings: Vec<SiblingRef<'_>> = cells.live(field.as_bytes()).collect();

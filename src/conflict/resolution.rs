@@ -30,7 +30,7 @@ use crate::id::Dot;
 /// of the others (what was typed into these stays); `Confirm`, `MergeFields` and `Union` say that all are to stand side by side, and write no character. Of
 /// [`SamePosition`](crate::ConflictKind::SamePosition) the first four keep one character; as it is, all show.
 ///
-/// **What is kept is written again**, but for counters and for cells in conflicts of their own. So of kinds and of texts that two replicas keep
+/// **What is kept is written again**, but for counters, kinds of later versions and cells in conflicts of their own. So of kinds and of texts that two replicas keep
 /// differently at once, both are there, in a new conflict.
 ///
 /// **A text and its vector are settled together.** If all vectors of a conflict are of texts that are in conflict at one

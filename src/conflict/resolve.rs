@@ -92,7 +92,10 @@ macro_rules! resolving {
                         return Err(ResolveError::Asymmetric(resolution.name()).into());
                     }
                     let entity = entity_of(conflict.id);
-                    let is_value = conflict.kind == ConflictKind::ConcurrentEdit;
+                    let is_value = matches!(
+                        conflict.kind,
+                        ConflictKind::ConcurrentEdit | ConflictKind::SamePosition { .. } | ConflictKind::TwoTexts
+                    );
                     if is_value && self.source().is_mixed(entity, &conflict.path) {
                         // A value that is written now would be the latest of the kinds.
                         let reason = resolution.does_not_fit(&conflict, "several kinds are there; they come first");

@@ -1,6 +1,7 @@
 //! Conflicts within texts, and how they are settled.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use crate::conflict::list::Source;
 use crate::conflict::nested::Dots;
@@ -21,12 +22,11 @@ impl<'a> Source<'a> {
         siblings: &[SiblingRef<'a>],
         dots: Dots,
     ) -> Option<Conflict<'a>> {
-        let mut candidates: Vec<Candidate<'a>> = Vec::new();
+        let (mut candidates, mut known): (Vec<Candidate<'a>>, _) = (Vec::new(), HashSet::new());
         for sibling in siblings {
             let Some(letter) = sibling.payload.and_then(letter) else { continue };
-            let content = Content::Text(letter.into());
-            if !candidates.iter().any(|candidate| candidate.content == content) {
-                candidates.push(Candidate::new(content, *sibling));
+            if known.insert(letter) {
+                candidates.push(Candidate::new(Content::Text(letter.into()), *sibling));
             }
         }
         if candidates.len() < 2 {

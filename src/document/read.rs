@@ -82,9 +82,11 @@ impl<'a> Properties<'a> {
 
     /// The text at a path: empty if it is explicitly so. O(log n).
     pub fn text(&self, path: impl AsPath) -> Option<TextRef<'a>> {
-        let start = start_of(Place::of(path).ok()?.as_ref());
+        let place = Place::of(path).ok()?;
+        let start = start_of(place.as_ref());
         let rope = self.texts.get(self.entity, &start);
-        let is_there = || self.cells.is_some_and(|cells| cells.live(&start).next().is_some());
+        let is_there = || seek::own_kinds(self.cells?, place.as_ref()).find(|kind| *kind == Kind::Text);
+        let is_there = || is_there().is_some();
         (rope.is_some() || is_there()).then(|| TextRef::new(rope, start))
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::document::array::Array;
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place};
+use crate::document::text::check_room;
 use crate::document::tree::{self, Tree};
 use crate::document::value::{Value, kind};
 use crate::error::{EditError, MAX_DEPTH};
@@ -74,13 +75,13 @@ impl Plan {
     }
 
     /// Removes what is at a place but for one kind, and writes that again, so that it stays if somebody keeps another at the same time. What
-    /// cannot be written again stays as it is: cells that are in a conflict of their own, and counters, which are totals of their writers. O(cells there).
+    /// cannot be written again stays as it is: cells that are in a conflict of their own, and counters, which are totals of their writers, and kinds of later versions, which may be. O(cells there).
     pub(crate) fn keeping(cells: Option<Cells<'_>>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
         let mut kept: Vec<(&Field, Vec<SiblingRef<'_>>)> = Vec::new();
         for (field, property, sibling) in cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, kind)) {
             match kept.last_mut() {
-                _ if property.kind == Kind::Counter => {}
+                _ if matches!(property.kind, Kind::Counter | Kind::Other(_)) => {}
                 Some((last, siblings)) if *last == field => siblings.push(sibling),
                 _ => kept.push((field, vec![sibling])),
             }
@@ -137,6 +138,7 @@ impl Plan {
             (Some(Kind::Counter), Nested::Uint(number)) => self.count(place, tree, (*number).into()),
             (Some(Kind::Set), Nested::Array(items)) => self.update_set(place, tree, items),
             (Some(Kind::Text), Nested::Str(text)) => {
+                check_room(place)?;
                 self.texts.push((place.clone(), text.clone()));
                 Ok(())
             }

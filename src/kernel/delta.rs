@@ -107,7 +107,12 @@ pub(crate) struct FieldTable {
 
 impl FieldTable {
     pub(crate) fn with_capacity(fields: usize) -> Self {
-        Self { bytes: Vec::new(), ends: Vec::with_capacity(fields) }
+        Self::with_capacities(fields, 0)
+    }
+
+    /// An empty table with room for so many fields of so many bytes together.
+    pub(crate) fn with_capacities(fields: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
     }
 
     pub(crate) fn push(&mut self, field: &[u8]) {

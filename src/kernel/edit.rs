@@ -400,7 +400,7 @@ impl<'a, T: Crdt> Edit<'a, T> {
     }
 
     /// Makes writes bear the stamp of an earlier write that they go on with, if that is at most so many milliseconds old and this edit has
-    /// no stamp yet. For writes that no stamp decides between.
+    /// no stamp yet. For characters of texts, between which no stamp decides.
     pub(crate) fn going_on<R>(
         &mut self,
         with: Option<Stamp>,

@@ -125,7 +125,7 @@ fn tag_of(content: &str, between: [Option<&Position>; 2]) -> u32 {
     (xxh3_64(&bytes) & u64::from(MAX_TAG)) as u32
 }
 
-/// What the bytes of the positions of all imports begin with, or of those on or below the line of the one that has this tag.
+/// The bytes that the positions of all imports begin with, or those on or below the line of the import of a tag.
 pub(crate) fn import_start(tag: Option<u32>) -> PositionBytes {
     let step = Step { side: IMPORTED, tag: tag.unwrap_or(0), offset: 0 };
     let mut bytes = Position([step].into_iter().collect()).to_bytes().unwrap_or_default();

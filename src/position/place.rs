@@ -51,7 +51,7 @@ pub(crate) fn between(
         // Since b was put, this writer has deleted what stood before it: the new element replaces that.
         keeps_to_b = false;
     }
-    // What is dead is heeded as long as it is not deep: else what is replaced for ever would nest for ever.
+    // A dead neighbour is heeded as long as it is not deep: else an element that is replaced for ever would nest for ever.
     let b = if keeps_to_b || is_deep(a) || is_deep(held) { b } else { held.or(b) };
     match (a, b) {
         (None, None) => bunch.root().along(0, len),
@@ -85,7 +85,7 @@ pub(crate) fn imported(content: &str, len: usize) -> Vec<Position> {
     root.along(0, len)
 }
 
-/// What is put: elements in a row, which go on with a bunch of their writer or begin one.
+/// A row of elements to be put, which go on with a bunch of their writer or begin one.
 struct Bunch<'a> {
     /// The next dot of the writer; none if the bunch is named by its content.
     next: Option<Dot>,

@@ -9,7 +9,7 @@ use crate::tokens::{Token, lines, words};
 /// The most words, or lines, that are compared.
 const MAX_TOKENS: usize = 8192;
 
-/// What is deleted, in scalars of the old string, and what is inserted there.
+/// A range of the old string, in scalars, and the characters that take its place.
 #[derive(PartialEq, Debug)]
 pub(super) struct Change {
     pub(super) range: Range<usize>,

@@ -11,7 +11,7 @@ use crate::document::seek;
 use crate::document::text::diff::{self, Change};
 use crate::document::text::import::settled_field;
 use crate::document::text::read::TextRef;
-use crate::document::text::texts::{Texted, is_position, letter, payload, start_of};
+use crate::document::text::texts::{Texted, letter, payload, start_of};
 use crate::document::tree::presence;
 use crate::error::{EditError, PathError};
 use crate::id::Dot;
@@ -43,7 +43,7 @@ const STAMP_SPAN: u64 = 60_000;
 /// | two import the same text into an empty one, or [update](Self::update) it to the same | it is there once |
 /// | a character is deleted, and that deletion undone elsewhere | it is there |
 ///
-/// Lost is what a writer saw and deleted, nothing else. What is typed in a row bears the stamp of its first character for up to a minute, so a text is dated to the minute. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
+/// Lost is what a writer saw and deleted, nothing else. Characters that are typed in a row bear the stamp of the first of them for up to a minute, so a text is dated to the minute, also where a policy decides by stamps between a text and another kind at one path. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
 /// 2023): see section 17 of the design.
 ///
 /// An insertion or deletion takes a write for each character: some 300 bytes of memory for each that is alive.
@@ -54,7 +54,7 @@ pub struct TextMut<'e, 'a, T> {
     place: Result<Place, PathError>,
 }
 
-/// What is written beside which cells: the end of a row of letters.
+/// The cells between which letters are inserted.
 struct Gap {
     left: Option<Neighbour>,
     right: Option<Neighbour>,
@@ -62,7 +62,7 @@ struct Gap {
     held: Option<Neighbour>,
 }
 
-/// How the bunch of a row of letters is named.
+/// The naming of the bunch of a row of letters.
 #[derive(Clone, Copy)]
 pub(super) enum Name {
     /// By its first dot: what two type is two things.
@@ -93,6 +93,8 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     ///
     /// The offset is no place in the text ([`EditError::Offset`]), another kind is at the path, the path leads into a value, the owner is not
     /// there, or the path leaves less than 256 bytes of a key for a position ([`EditError::KeyTooLong`]). Nothing has been written then.
+    ///
+    /// Characters that share a position ([`SamePosition`](crate::ConflictKind::SamePosition)) cannot be parted: an insertion between two comes behind them.
     ///
     /// ```
     /// use driftless::{Document, Offset, Replica};
@@ -172,10 +174,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     /// Checks that the owner is there and that the path takes a text.
     fn check(&self) -> Result<(), EditError> {
         let place = self.place.clone()?;
-        let len = place.as_bytes().len() + ROOM;
-        if len > MAX_FIELD_LEN {
-            return Err(EditError::KeyTooLong { path: place.as_ref().text(), len, limit: MAX_FIELD_LEN });
-        }
+        check_room(&place)?;
         let cells = self.edit.state().cells(self.entity);
         self.require.map_or(Ok(()), |require| require(self.entity, cells))?;
         cells.map_or(Ok(()), |cells| check(cells, place.as_ref(), Kind::Text).map(drop))
@@ -194,7 +193,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         Ok(self.place.clone()?)
     }
 
-    /// What the fields of the characters begin with.
+    /// The bytes that the fields of the characters begin with.
     fn start(&self) -> Result<FieldBytes, EditError> {
         Ok(start_of(self.place.as_ref().map_err(Clone::clone)?.as_ref()))
     }
@@ -289,11 +288,9 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         let own = self.edit.present_writer();
         for (field, sibling) in between.take(HELD) {
             let key = &field.as_bytes()[start.len()..];
-            if !is_position(key) {
-                continue;
-            }
+            let Some(position) = Position::from_bytes(key) else { continue };
             match &mut found {
-                None => found = Some(Neighbour { position: Position::from_bytes(key)?, dot: sibling.dot }),
+                None => found = Some(Neighbour { position, dot: sibling.dot }),
                 Some(found) if Some(sibling.dot.writer) == own => {
                     let is_later = found.dot.writer != sibling.dot.writer || found.dot.counter < sibling.dot.counter;
                     found.dot = if is_later { sibling.dot } else { found.dot };
@@ -309,10 +306,6 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         let writer = self.edit.writer()?;
         let next = Dot { writer, counter: self.edit.last_counter() + 1 };
         let [a, b, held] = [&gap.left, &gap.right, &gap.held].map(Option::as_ref);
-        // Between two that tie there is nothing: forged ones, or of two bunches under one tag.
-        if a.zip(b).is_some_and(|(a, b)| a.position >= b.position) {
-            return Ok(None);
-        }
         let content = || letters.iter().collect::<String>();
         let positions = match (name, a, b) {
             (Name::Dot, ..) => between(a, b, held, next, letters.len()),
@@ -353,14 +346,15 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         }
         let right = text.rope().into_iter().flat_map(|rope| rope.letters(at));
         let len = right.take_while(|(field, ..)| is_crowded(field)).count();
-        let letters = text.chars().skip(first).take(at + len - first).collect();
+        let letters = text.rope().into_iter().flat_map(|rope| rope.letters(first)).take(at + len - first);
+        let letters = letters.map(|(.., letter)| letter).collect();
         (first..at + len, letters)
     }
 
     fn write(&mut self, positions: &[PositionBytes], letters: &[char]) -> Result<(), EditError> {
         let mut field = self.start()?;
         let start = field.len();
-        // What else is at the path does not change while the letters are written.
+        // The other kinds at the path do not change while the letters are written.
         let is_alone = self
             .place
             .as_ref()
@@ -380,6 +374,15 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
         let path = || self.place.as_ref().ok().and_then(|place| place.as_ref().text());
         let written = self.edit.put(self.entity, field, Some(payload), |_| Ok(Go::Yes));
         written.map(drop).map_err(|error| error.with_path(path))
+    }
+}
+
+/// Checks that a path leaves room for positions.
+pub(in crate::document) fn check_room(place: &Place) -> Result<(), EditError> {
+    let len = place.as_bytes().len() + ROOM;
+    match len > MAX_FIELD_LEN {
+        true => Err(EditError::KeyTooLong { path: place.as_ref().text(), len, limit: MAX_FIELD_LEN }),
+        false => Ok(()),
     }
 }
 

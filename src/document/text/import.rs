@@ -2,6 +2,8 @@
 //!
 //! Two replicas that put different texts into one place have both, one after the other: a conflict. Those that put the same have it once.
 
+use std::collections::HashSet;
+
 use im::OrdSet;
 use smallvec::SmallVec;
 
@@ -18,7 +20,7 @@ use crate::position::{import_of, import_start};
 /// The texts that may hold several imports: derived, and kept up with every change. Which they are is looked at when they are listed.
 pub(super) type Doubled = OrdSet<(Entity, Prefix)>;
 
-/// What is alive of one import.
+/// The live letters of one import.
 pub(crate) struct Import<'a> {
     /// The name of its bunch.
     pub(crate) tag: u32,
@@ -34,7 +36,7 @@ impl Import<'_> {
     }
 }
 
-/// What is alive of each import at a place, in the order of their names. O(cells of imports, and what hangs from them).
+/// The live letters of each import at a place, in the order of their names. O(cells of imports, and what hangs from them).
 pub(crate) fn imports<'a>(cells: Cells<'a>, place: PlaceRef<'_>) -> Vec<Import<'a>> {
     let start = start_of(place);
     let mut from = start.clone();
@@ -83,7 +85,7 @@ pub(crate) fn are_settled(cells: Cells<'_>, place: PlaceRef<'_>, tags: &[u32]) -
     let lists =
         cells.live(&field).filter_map(|sibling| sibling.payload.filter(|payload| payload.kind() == kind::SETTLED));
     lists.into_iter().any(|list| {
-        let listed: Vec<u32> = list.bytes().as_chunks().0.iter().map(|tag| u32::from_be_bytes(*tag)).collect();
+        let listed: HashSet<u32> = list.bytes().as_chunks().0.iter().map(|tag| u32::from_be_bytes(*tag)).collect();
         tags.iter().all(|tag| listed.contains(tag))
     })
 }
@@ -103,7 +105,7 @@ pub(super) fn tags_of<'a>(rope: &'a Rope, start: &'a [u8]) -> impl Iterator<Item
 impl<T: Texted> TextMut<'_, '_, T> {
     /// Settles that several imports are there: keeps one and deletes the others, or says that all are to stand side by side.
     ///
-    /// What is kept is written again, so that it stays if somebody keeps another at the same time.
+    /// The text that is kept is written again, so that it stays if somebody keeps another at the same time.
     pub(crate) fn settle_imports(&mut self, keep: Option<u32>) -> Result<(), EditError> {
         let place = self.place()?;
         let mut writes: Vec<(Field, Option<Payload>)> = Vec::new();

@@ -25,6 +25,7 @@ pub use edit::TextMut;
 pub use read::{Anchor, Bias, TextRef};
 pub use rope::{Extent, Splice};
 
+pub(super) use edit::check_room;
 pub(crate) use import::{Import, are_settled, imports};
 pub(crate) use read::anchor_at;
 pub(crate) use texts::{Texted, Texts, letter, payload as letter_payload};

@@ -18,7 +18,7 @@ use crate::offset::{Offset, OffsetError};
 pub struct TextRef<'a> {
     /// None if it shows nothing.
     rope: Option<&'a Rope>,
-    /// What the fields of its characters begin with.
+    /// The bytes that the fields of its characters begin with.
     start: FieldBytes,
 }
 

@@ -160,7 +160,14 @@ impl Child {
                     }
                     (Err(_), None) => {}
                 }
-                let right = (leaf.len() > WIDE).then(|| Arc::make_mut(&mut leaf).split_off(WIDE / 2));
+                let right = (leaf.len() > WIDE).then(|| {
+                    // A text that is typed at its end leaves full leaves behind.
+                    let is_at_end = place == Err(leaf.len() - 1);
+                    let leaf = Arc::make_mut(&mut leaf);
+                    let right = leaf.split_off(if is_at_end { WIDE } else { WIDE / 2 });
+                    leaf.shrink_to(WIDE);
+                    right
+                });
                 [Self::of(Node::Leaf(leaf)), right.and_then(Self::of_leaf)]
             }
             Node::Branch(mut branch) => {
@@ -210,7 +217,7 @@ fn join(children: &mut Vec<Child>, at: usize) {
 /// A leaf, and the number of its letters.
 type LeafRef<'a> = (&'a Arc<Vec<Entry>>, usize);
 
-/// What a text shows.
+/// The letters that a text shows.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Rope(Option<Child>);
 

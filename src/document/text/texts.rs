@@ -86,7 +86,7 @@ impl Texts {
         self.get(entity, &start).map(|rope| tags_of(rope, &start).collect()).unwrap_or_default()
     }
 
-    /// Those at and below a place of an entity.
+    /// The same at and below a place of an entity.
     pub(crate) fn doubled_within<'a>(
         &'a self,
         entity: Entity,
@@ -149,7 +149,7 @@ fn start_len(field: &[u8]) -> Option<usize> {
     is_position(property.key).then(|| field.len() - property.key.len())
 }
 
-/// What the fields of the characters of the text at a place begin with.
+/// The bytes that the fields of the characters of the text at a place begin with.
 pub(in crate::document) fn start_of(place: PlaceRef<'_>) -> FieldBytes {
     place.start_of(Kind::Text.code())
 }
