@@ -49,9 +49,18 @@ impl<T: Crdt> Diff<T> {
         Self { touched, of: PhantomData }
     }
 
-    /// What changed, in the terms of the type: one entry for each changed cell that means something to a user.
+    /// What changed, in the terms of the type: one entry for each changed cell that means something to a user, and one for all characters
+    /// of a text.
     pub fn changes(&self) -> impl Iterator<Item = T::Change> + '_ {
-        self.touched.iter().filter_map(T::describe)
+        let mut told: Option<&Touched> = None;
+        self.touched.iter().filter_map(move |touched| {
+            if told.is_some_and(|told| told.entity == touched.entity && T::is_one_change(told, touched)) {
+                return None;
+            }
+            let change = T::describe(touched)?;
+            told = Some(touched);
+            Some(change)
+        })
     }
 
     /// Cells whose live siblings differ now and did not before.

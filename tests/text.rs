@@ -1026,3 +1026,22 @@ fn a_path_that_leaves_no_room_for_positions_is_refused_before_anything_is_writte
         }
     }
 }
+
+#[test]
+fn a_text_that_changed_is_told_once() {
+    let mut a = replica(1);
+    a.edit(|d| d.text_mut("/some").insert(0, "some text")).unwrap();
+    a.edit(|d| d.set("/n", 1)).unwrap();
+    a.edit(|d| d.text_mut("/other").insert(0, "another")).unwrap();
+    let mut b = replica(2);
+    let report = b.merge(&a.complete()).unwrap();
+    let told: Vec<String> = report.changes().map(|path| path.to_string()).collect();
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "{told:?}");
+    assert_eq!((told.len(), report.touched().len()), (3, 17));
+    let mut graph = Replica::<Graph>::with_environment(TestEnvironment::new(3));
+    let node = NodeId::named("n");
+    graph.edit(|g| g.add_node("n").map(drop)).unwrap();
+    let before = graph.snapshot();
+    graph.edit(|g| g.text_mut(node, "/t").insert(0, "many letters")).unwrap();
+    assert_eq!(graph.diff(&before).changes().count(), 1);
+}

@@ -52,7 +52,9 @@ pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
 pub(crate) use read::value_at;
 pub(crate) use revert::{is_counter, put_back, put_back_counters};
 pub(crate) use rules::union;
-pub(crate) use text::{Import, Texted, Texts, anchor_at, are_settled, imports, letter, letter_payload};
+pub(crate) use text::{
+    Import, Texted, Texts, anchor_at, are_of_one_text, are_settled, imports, letter, letter_payload,
+};
 pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};
@@ -142,6 +144,10 @@ impl Crdt for Document {
 
     fn describe(touched: &Touched) -> Option<Path> {
         changed_path(touched).filter(|_| touched.entity == Entity::SELF)
+    }
+
+    fn is_one_change(told: &Touched, touched: &Touched) -> bool {
+        are_of_one_text(told, touched)
     }
 
     fn is_total(field: &Field) -> bool {

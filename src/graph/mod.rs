@@ -35,7 +35,7 @@ mod walk;
 use std::fmt;
 
 use crate::bugs::{Bug, is};
-use crate::document::{Mixed, Texted, Texts, is_counter};
+use crate::document::{Mixed, Texted, Texts, are_of_one_text, is_counter};
 use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Field, State, Touched};
@@ -149,6 +149,10 @@ impl Crdt for Graph {
 
     fn describe(touched: &Touched) -> Option<GraphChange> {
         change::describe(touched)
+    }
+
+    fn is_one_change(told: &Touched, touched: &Touched) -> bool {
+        are_of_one_text(told, touched)
     }
 
     fn is_total(field: &Field) -> bool {

@@ -143,6 +143,12 @@ pub trait Crdt: Clone + Default + Send + Sync + 'static {
     /// [`Journal`](crate::Journal) is read.
     fn describe(touched: &Touched) -> Option<Self::Change>;
 
+    /// Tells whether a changed cell needs no telling beside another one of its entity, which has been told: both are characters of one text, say. As
+    /// provided, each is told.
+    fn is_one_change(_told: &Touched, _touched: &Touched) -> bool {
+        false
+    }
+
     /// Writes what makes cells of one entity read as they [were](Touched::was): the part of
     /// [`Edit::revert_to`] that depends on how a type reads. `cells` are all that differ, by field.
     ///

@@ -7,7 +7,7 @@ use crate::document::mixed::Mixed;
 use crate::document::place::{Place, Property};
 use crate::document::text::edit::TextMut;
 use crate::document::text::read::TextRef;
-use crate::document::text::texts::{Texted, Texts, start_of};
+use crate::document::text::texts::{Texted, Texts, are_of_one_text, start_of};
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, State, Touched};
 use crate::kind::Kind;
@@ -42,7 +42,7 @@ pub struct Text {
 impl Crdt for Text {
     const SCHEMA: &'static str = "driftless.text";
 
-    /// That a character came or went; [`TextRef::changes_since`] tells where.
+    /// That characters came or went; [`TextRef::changes_since`] tells where.
     type Change = ();
 
     fn state(&self) -> &State {
@@ -60,6 +60,10 @@ impl Crdt for Text {
     fn follow_all(&mut self, touched: &[Touched]) {
         self.mixed.follow(&self.state, touched);
         self.texts.follow(touched);
+    }
+
+    fn is_one_change(told: &Touched, touched: &Touched) -> bool {
+        are_of_one_text(told, touched)
     }
 
     fn describe(touched: &Touched) -> Option<()> {

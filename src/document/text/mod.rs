@@ -28,5 +28,5 @@ pub use rope::{Extent, Splice};
 pub(super) use edit::check_room;
 pub(crate) use import::{Import, are_settled, imports};
 pub(crate) use read::anchor_at;
-pub(crate) use texts::{Texted, Texts, letter, payload as letter_payload};
+pub(crate) use texts::{Texted, Texts, are_of_one_text, letter, payload as letter_payload};
 pub(super) use texts::{is_position, shown, start_of};

@@ -149,6 +149,12 @@ fn start_len(field: &[u8]) -> Option<usize> {
     is_position(property.key).then(|| field.len() - property.key.len())
 }
 
+/// Returns whether two cells are of characters of one text.
+pub(crate) fn are_of_one_text(a: &Touched, b: &Touched) -> bool {
+    let [a, b] = [a, b].map(|touched| touched.field.as_bytes());
+    start_len(a).is_some_and(|len| start_len(b) == Some(len) && a[..len] == b[..len])
+}
+
 /// The bytes that the fields of the characters of the text at a place begin with.
 pub(in crate::document) fn start_of(place: PlaceRef<'_>) -> FieldBytes {
     place.start_of(Kind::Text.code())
