@@ -49,8 +49,8 @@ impl<T: Crdt> Diff<T> {
         Self { touched, of: PhantomData }
     }
 
-    /// What changed, in the terms of the type: one entry for each changed cell that means something to a user, and one for all characters
-    /// of a text.
+    /// The changes in the terms of the type: one for each changed cell that means something to a user, and one for all characters of a
+    /// text.
     pub fn changes(&self) -> impl Iterator<Item = T::Change> + '_ {
         let mut told: Option<&Touched> = None;
         self.touched.iter().filter_map(move |touched| {

@@ -180,7 +180,7 @@ fn every_column_is_used_up_and_long_enough() {
     }
     assert!(matches!(good.with(|d| d.contents.push(vec![])).read(), Err(DecodeError::Trailing(1))));
     assert!(good.with(|d| drop(d.contents.pop())).read().is_err());
-    // What follows the columns are runs.
+    // Runs follow the columns.
     truncated(&good.with(|d| d.rest = vec![0]));
     not_canonical(&good.with(|d| d.rest = vec![0, 0, 0]));
     assert!(matches!(good.with(|d| d.rest = vec![0, 0, 0, 0]).read(), Err(DecodeError::Trailing(1))));

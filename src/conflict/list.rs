@@ -86,7 +86,7 @@ impl Disputed for Graph {
 }
 
 impl Text {
-    /// What replicas disagree on: different texts that were put where none was, characters under one position. As in a
+    /// The conflicts of the text: different texts that were put where none was, and characters under one position. Listing costs as in a
     /// [`Graph`](Graph::conflicts).
     pub fn conflicts(&self) -> impl Iterator<Item = Conflict<'_>> + '_ {
         self.source().all()
@@ -152,7 +152,7 @@ impl<'a> Source<'a> {
             Spot::Cell(field) => self.contested(entity, self.state.contested_at(entity, field)?),
             Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
             Spot::Texts(place) => {
-                // What is at the place itself comes first.
+                // The text at the place itself comes first.
                 let found = self.texts.doubled_within(entity, place.as_bytes()).next();
                 found.filter(|found| *found == place.as_ref()).and_then(|place| self.two_texts(entity, place))
             }

@@ -134,7 +134,7 @@ pub enum ConflictKind {
     /// Different characters are at one position of a text: two bunches have one tag, which is one chance in a thousand million for two that are put
     /// into one gap at once, or somebody forged them. All show.
     SamePosition {
-        /// Where in the text.
+        /// The place in the text.
         at: Anchor,
     },
     /// Different texts were [put](crate::TextMut::update) into one place at once. All show, one after the other.

@@ -259,7 +259,7 @@ pub(super) enum Write {
         kind: Kind,
         of: Vec<Kind>,
     },
-    /// Keeps one of the texts that were put into one place, or makes all one text.
+    /// Keeps one of the texts that were put into one place, or says that all are to stand side by side.
     Texts {
         place: Place,
         keep: Option<u32>,

@@ -86,7 +86,7 @@ impl Texts {
         self.get(entity, &start).map(|rope| tags_of(rope, &start).collect()).unwrap_or_default()
     }
 
-    /// The same at and below a place of an entity.
+    /// The texts at and below a place of an entity in which several imports may be.
     pub(crate) fn doubled_within<'a>(
         &'a self,
         entity: Entity,
