@@ -549,6 +549,13 @@ fn the_memory_that_is_foreseen_is_enough_for_texts() {
         assert!(read == delta);
         let taken = taken(&bytes, peak as u64);
         println!("{} bytes: {peak} taken, {taken} foreseen", bytes.len());
+        // The error names the limit that was given, whichever part of the message exceeds it.
+        for given in [0, taken / 8, taken / 2] {
+            let error = Delta::from_bytes_within(&bytes, given).err();
+            let is_told =
+                matches!(error, Some(DecodeError::Memory { needed, limit }) if limit == given && needed > given);
+            assert!(is_told, "{error:?} within {given}");
+        }
         assert!(taken >= peak as u64, "{peak} at the peak, {taken} foreseen");
         assert!(peak < 700 * bytes.len(), "{peak} for {}", bytes.len());
     }

@@ -402,12 +402,19 @@ pub(super) fn read_delta(
         }
         Format::Columns => {
             let bytes = read_binaries(reader, MAX_BINARY)?;
+            let before = *memory_left;
             let (told, runs) = columns::read_parts(&mut delta, &bytes, announced, memory_left)?;
             match runs.is_empty() {
                 true => Found::Columns(Some(told)),
                 false => {
                     columns::sort(&mut delta);
-                    runs::join(&mut delta, runs, memory_left)?;
+                    // The parts have taken some already: the error tells of the whole message.
+                    runs::join(&mut delta, runs, memory_left).map_err(|error| match error {
+                        DecodeError::Memory { needed, limit } => {
+                            DecodeError::Memory { needed: (before - limit).saturating_add(needed), limit: before }
+                        }
+                        error => error,
+                    })?;
                     Found::Columns(None)
                 }
             }
