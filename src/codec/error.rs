@@ -75,7 +75,8 @@ pub enum DecodeError {
          trusted, read it with `Delta::from_bytes_within` and a higher limit"
     )]
     Memory {
-        /// Upper bound of the memory that decoding takes, in bytes.
+        /// Upper bound of the memory that decoding takes, in bytes. Of a message with texts, the part of it that was counted when the limit
+        /// was exceeded: the whole may need more.
         needed: u64,
         /// The limit.
         limit: u64,

@@ -51,7 +51,8 @@ use wire::{Layout, Reading};
 /// The memory that [`Delta::from_bytes`] takes at most, in bytes: 1 GiB, enough for a million nodes with a few properties each.
 ///
 /// Equal kinds of data take few bytes in a message, so decoding may take up to 700 times the length of a message, though as a rule it takes
-/// ten to twenty times as much. The bound is known from the head of the message, before anything is reserved.
+/// ten to twenty times as much. The bound is known from the head of the message, before anything is reserved; that of texts run by run, before
+/// their characters are.
 /// [`Delta::from_bytes_within`] takes another limit: a lower one for messages of strangers, or a higher one for messages that are known
 /// to be large.
 pub const MAX_MEMORY: u64 = 1 << 30;
