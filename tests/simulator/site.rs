@@ -47,6 +47,8 @@ pub(crate) struct Site {
     pub(crate) set_back: bool,
     /// What was written and merged since the last save, with whether it was written here; none if some of it is missing.
     pub(crate) log: Option<Vec<(bool, Delta)>>,
+    /// Something was pruned since the last save: no log tells of it.
+    pub(crate) has_pruned: bool,
     pub(crate) devices: Devices,
 }
 
@@ -69,7 +71,19 @@ impl Site {
         let (disk, devices) = (Vec::new(), Devices::new());
         let ahead = DAY + ahead.map_or(0, |ahead| ahead % (2 * DAY));
         let log = Some(Vec::new());
-        Self { replica, clock, own, ahead, disk, save_due: false, waits, set_back: false, log, devices }
+        Self {
+            replica,
+            clock,
+            own,
+            ahead,
+            disk,
+            save_due: false,
+            waits,
+            set_back: false,
+            log,
+            has_pruned: false,
+            devices,
+        }
     }
 
     pub(crate) fn set_clock(&self, now: u64) {
@@ -84,7 +98,7 @@ impl Site {
         let (bytes, version) = (self.replica.save(), self.replica.version().clone());
         self.disk.push(Save { bytes, version });
         self.save_due = false;
-        self.log = Some(Vec::new());
+        (self.log, self.has_pruned) = (Some(Vec::new()), false);
     }
 
     pub(crate) fn is_saved(&self) -> bool {
@@ -102,7 +116,7 @@ impl Site {
             return Err(format!("saved at {:?}, opened at {:?}", save.version, self.replica.version()));
         }
         self.save_due = false;
-        self.log = Some(Vec::new());
+        (self.log, self.has_pruned) = (Some(Vec::new()), false);
         Ok(())
     }
 

@@ -298,6 +298,7 @@ impl World {
                 site.replica.prune(Prune::Upto(&plan))
             }
         };
+        site.has_pruned |= count > 0;
         self.tally.add(if all { "prunes of all" } else { "prunes of what all have seen" }, u64::from(count > 0));
         self.note(|_| format!("{who} prunes {count}"));
         if alive(self.sites[who].replica.state()) != before {
@@ -387,6 +388,7 @@ impl World {
         let save: Save = disk[old.unwrap_or(last)].clone();
         let site = &self.sites[who];
         let had = (site.replica.version().clone(), alive(site.replica.state()));
+        let had_pruned = site.has_pruned;
         let mut log = site.log.clone().filter(|log| copied.is_none() && old.is_none() && !log.is_empty());
         self.tally.add("crashes", 1);
         self.tally.add("old backups", u64::from(old.is_some()));
@@ -409,7 +411,10 @@ impl World {
             log.truncate(kept);
             site.replay(log)?;
             self.tally.add(if all { "replays" } else { "replays of a part" }, 1);
-            if all && *site.replica.version() != had.0 {
+            // Of two contents under one dot the removal may have been pruned before the other came. The log has the removal
+            // still, so what comes after is found to be doubled, and written again under a dot that the replica did not have.
+            let knows_more = self.plan.clones && had_pruned && site.replica.version().includes(&had.0);
+            if all && *site.replica.version() != had.0 && !knows_more {
                 return Err(format!(
                     "{who} replays all and stands at {:?}, not at {:?}",
                     site.replica.version(),
