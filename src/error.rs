@@ -100,6 +100,16 @@ pub enum EditError {
         /// The kind of what is there.
         is: Kind,
     },
+    /// An index is beyond the end of a list.
+    #[error("the list at `{}` has {len} elements, and none at {index}; take an index below its length", Escaped(.path))]
+    Index {
+        /// The path of the list.
+        path: String,
+        /// The index.
+        index: usize,
+        /// The length of the list.
+        len: usize,
+    },
     /// A path in a value has more segments than [`MAX_DEPTH`], or an array in it nests deeper.
     #[error("the value at `{}` nests deeper than {MAX_DEPTH} levels; flatten it", Escaped(.path))]
     TooDeep {
@@ -294,6 +304,22 @@ pub enum PathError {
     /// `~` stands only before 0 or 1.
     #[error("the path `{}` has a `~` that is neither `~0` (for `~`) nor `~1` (for `/`)", Escaped(.0))]
     Escape(String),
+    /// No element stands at the number, or there is none with the id.
+    #[error(
+        "the list at `{}` has {len} elements, and none at `{}`; take a number below its length, or a path that it tells",
+        Escaped(.list), Escaped(.segment)
+    )]
+    NoElement {
+        /// The path of the list.
+        list: String,
+        /// The segment that names no element.
+        segment: String,
+        /// The length of the list.
+        len: usize,
+    },
+    /// `~@` begins the id of an element of a list.
+    #[error("in the path `{}` what follows `~@` is no id of an element; write a number, or an id as it was told", Escaped(.0))]
+    Element(String),
     /// In a pattern, `**` stands for everything below, so nothing can follow it.
     #[error("in `{}` something follows `**`, which stands for all that lies below; put it at the end", Escaped(.0))]
     Wildcard(String),

@@ -5,8 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::WriterId;
-use crate::kinds::property::TEXT;
+use crate::kinds::property::{LIST, TEXT};
 use crate::position::Position;
+
+/// Begins the keys of the cells of a list that say where elements were moved to: their positions follow.
+pub(crate) const MOVED: u8 = 1;
 
 /// What is at a path. Kinds are stored: each is a cell of its own, so two that were written concurrently are both kept (a
 /// [conflict](crate::Conflict)), and a read shows the one that comes first here.
@@ -16,6 +19,8 @@ use crate::position::Position;
 pub enum Kind {
     /// A nested map.
     Map,
+    /// A list: elements in an order, each with what it holds.
+    List,
     /// A text that several replicas type into.
     Text,
     /// One value, be it an array: of concurrent ones the latest shows.
@@ -43,6 +48,7 @@ impl Kind {
             Self::Max => 5,
             Self::Min => 6,
             Self::Text => TEXT,
+            Self::List => LIST,
             Self::Other(code) => code,
         }
     }
@@ -55,6 +61,11 @@ impl Kind {
             Self::Set => !key.is_empty(),
             // None of a text that is explicitly empty. Below the positions of characters is room for what later versions put there.
             Self::Text => key.first().is_none_or(|first| *first < 0x20) || Position::from_bytes(key).is_some(),
+            // None of a list that is explicitly empty. What is in an element lies below a segment of its own.
+            Self::List => match key.split_first() {
+                Some((&MOVED, position)) => Position::from_bytes(position).is_some(),
+                other => other.is_none_or(|(first, _)| *first < 0x20),
+            },
             Self::Other(_) => true,
         }
     }
@@ -68,6 +79,7 @@ impl Kind {
             5 => Self::Max,
             6 => Self::Min,
             TEXT => Self::Text,
+            LIST => Self::List,
             other => Self::Other(other),
         }
     }
@@ -77,6 +89,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Map => "map",
+            Self::List => "list",
             Self::Text => "text",
             Self::Register => "register",
             Self::Counter => "counter",

@@ -7,7 +7,7 @@ pub(crate) mod entity {
     pub(crate) const EDGE: u8 = 2;
 }
 
-/// The spelling of the fields of properties, as far as texts are concerned.
+/// The spelling of the fields of properties, as far as texts and lists are concerned.
 pub(crate) mod property {
     /// A field that begins with this is a property.
     pub(crate) const PROPERTY: u8 = 2;
@@ -15,6 +15,8 @@ pub(crate) mod property {
     pub(crate) const END: u8 = 0xfe;
     /// The kind of a text.
     pub(crate) const TEXT: u8 = 7;
+    /// The kind of a list.
+    pub(crate) const LIST: u8 = 8;
 }
 
 /// Kinds of payloads.
@@ -48,6 +50,8 @@ pub(crate) mod payload {
     pub(crate) const LETTER: u8 = 23;
     /// The tags of texts that were put into one place at once and are meant to stand side by side, four bytes each.
     pub(crate) const SETTLED: u8 = 24;
+    /// The position that an element of a list was moved to.
+    pub(crate) const MOVED_TO: u8 = 25;
     /// A value of a standalone type, in MessagePack.
     pub(crate) const PACKED: u8 = 32;
     /// Presence of an element or key of a standalone type.

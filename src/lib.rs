@@ -48,8 +48,8 @@ pub use codec::{DecodeError, MAX_MEMORY};
 pub use conflict::{Candidate, Conflict, ConflictKind, Content, Reads, Resolution, Resolved, Settled};
 pub use diff::Diff;
 pub use document::{
-    Anchor, Array, AsPath, Bias, Document, Extent, Path, Properties, PropertiesMut, ReadError, Rule, RuleError, Rules,
-    Splice, Text, TextMut, TextRef, Value,
+    Anchor, Array, AsPath, Bias, Document, ElementId, Extent, ListMut, ListRef, Path, Properties, PropertiesMut,
+    ReadError, Rule, RuleError, Rules, Segment, Splice, Text, TextMut, TextRef, Value,
 };
 pub use error::{EditError, FindConflictError, IndexError, MAX_DEPTH, PathError, Refused, ResolveError, VectorError};
 pub use graph::{

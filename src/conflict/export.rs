@@ -16,6 +16,7 @@ use crate::document::{Value, hex};
 /// | `kind` | `kind` and `reads` |
 /// | `property` | `path` and `reads` |
 /// | `text` | the text |
+/// | `index` | the number |
 /// | `label` | the text |
 /// | `later_text` | `name` and `dimension` of the model |
 /// | `edge` | `source`, `type`, `target` |
@@ -36,6 +37,7 @@ impl Serialize for Content<'_> {
             Self::Kind { kind, reads } => ("kind", json!({"kind": kind, "reads": reads.to_json()})),
             Self::Property { path, reads } => ("property", json!({"path": path, "reads": reads})),
             Self::Text(text) => ("text", json!(text)),
+            Self::Index(index) => ("index", json!(index)),
             Self::Label(label) => ("label", json!(label)),
             Self::LaterText(model) => ("later_text", json!(model)),
             Self::Edge { source, edge_type, target } => {

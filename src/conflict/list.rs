@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::conflict::lists::moved_field;
 use crate::conflict::nested::{self, Dots};
 use crate::conflict::places::node_of;
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{
-    Anchor, AsPath, Document, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Text, Texted, Texts, Tree, Value,
+    Anchor, AsPath, Document, ElementId, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Sequenced, Sequences,
+    Text, Tree, Value, seek,
 };
 use crate::error::PathError;
 use crate::graph::{
@@ -58,7 +60,10 @@ impl Graph {
         of: impl Into<Owner>,
         path: impl AsPath,
     ) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
-        Ok(self.source().at(of.into().entity(), &Place::of(path)?))
+        Ok({
+            let (source, entity) = (self.source(), of.into().entity());
+            source.at(entity, &source.sequences.lists.place(|| source.state.cells(entity), entity, path)?)
+        })
     }
 }
 
@@ -70,7 +75,8 @@ impl Document {
 
     /// What replicas disagree on at and below a path.
     pub fn conflicts_at(&self, path: impl AsPath) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
-        Ok(self.source().at(Entity::SELF, &Place::of(path)?))
+        let (source, entity) = (self.source(), Entity::SELF);
+        Ok(source.at(entity, &source.sequences.lists.place(|| source.state.cells(entity), entity, path)?))
     }
 }
 
@@ -81,7 +87,7 @@ pub(super) trait Disputed: Crdt {
 
 impl Disputed for Graph {
     fn source(&self) -> Source<'_> {
-        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: Some(self) }
+        Source { state: self.state(), mixed: self.mixed(), sequences: self.sequences(), graph: Some(self) }
     }
 }
 
@@ -95,13 +101,13 @@ impl Text {
 
 impl Disputed for Text {
     fn source(&self) -> Source<'_> {
-        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: None }
+        Source { state: self.state(), mixed: self.mixed(), sequences: self.sequences(), graph: None }
     }
 }
 
 impl Disputed for Document {
     fn source(&self) -> Source<'_> {
-        Source { state: self.state(), mixed: self.mixed(), texts: self.texts(), graph: None }
+        Source { state: self.state(), mixed: self.mixed(), sequences: self.sequences(), graph: None }
     }
 }
 
@@ -110,7 +116,7 @@ impl Disputed for Document {
 pub(super) struct Source<'a> {
     pub(super) state: &'a State,
     mixed: &'a Mixed,
-    pub(super) texts: &'a Texts,
+    pub(super) sequences: &'a Sequences,
     pub(super) graph: Option<&'a Graph>,
 }
 
@@ -124,16 +130,26 @@ impl<'a> Source<'a> {
         let displaced = displaced.filter_map(move |(field, node)| self.displaced(field, node));
         let orphaned = self.graph.into_iter().flat_map(Graph::orphaned);
         let orphaned = orphaned.filter_map(move |(field, missing, node)| self.orphaned(field, missing, node));
-        let texts = self.texts.doubled().filter_map(move |(entity, place)| self.two_texts(entity, place));
-        edits.chain(kinds).chain(texts).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
+        let texts = self.sequences.texts.doubled().filter_map(move |(entity, place)| self.two_texts(entity, place));
+        let moved =
+            self.sequences.lists.leftovers().filter_map(move |(entity, field)| self.moved_while_removed(entity, field));
+        edits.chain(kinds).chain(texts).chain(moved).chain(hidden).chain(dangling).chain(displaced).chain(orphaned)
     }
 
     pub(super) fn of(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let fields: Vec<_> = self.state.contested_in(entity, []).collect();
         let places: Vec<_> = self.mixed.within(entity, []).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        let texts = self.texts.doubled_within(entity, &[]).filter_map(move |place| self.two_texts(entity, place));
-        edits.chain(self.kinds(entity, places)).chain(texts).chain(self.whole(entity)).chain(self.places(entity))
+        let texts =
+            self.sequences.texts.doubled_within(entity, &[]).filter_map(move |place| self.two_texts(entity, place));
+        let moved = self.sequences.lists.leftovers_within(entity, &[]);
+        let moved = moved.filter_map(move |field| self.moved_while_removed(entity, field));
+        edits
+            .chain(self.kinds(entity, places))
+            .chain(texts)
+            .chain(moved)
+            .chain(self.whole(entity))
+            .chain(self.places(entity))
     }
 
     /// About the properties of an entity at and below a place.
@@ -141,9 +157,11 @@ impl<'a> Source<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
         let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
-        let texts = self.texts.doubled_within(entity, place.as_bytes());
+        let texts = self.sequences.texts.doubled_within(entity, place.as_bytes());
         let texts = texts.filter_map(move |place| self.two_texts(entity, place));
-        edits.chain(self.kinds(entity, places)).chain(texts)
+        let moved = self.sequences.lists.leftovers_within(entity, place.as_bytes());
+        let moved = moved.filter_map(move |field| self.moved_while_removed(entity, field));
+        edits.chain(self.kinds(entity, places)).chain(texts).chain(moved)
     }
 
     /// The conflict at this very spot, if it is still there. O(log n + its candidates).
@@ -153,8 +171,14 @@ impl<'a> Source<'a> {
             Spot::Kinds(place) => self.kinds(entity, vec![self.mixed.at(entity, place)?]).next(),
             Spot::Texts(place) => {
                 // The text at the place itself comes first.
-                let found = self.texts.doubled_within(entity, place.as_bytes()).next();
+                let found = self.sequences.texts.doubled_within(entity, place.as_bytes()).next();
                 found.filter(|found| *found == place.as_ref()).and_then(|place| self.two_texts(entity, place))
+            }
+            Spot::Leftover(field) => {
+                let found = self.sequences.lists.leftovers_within(entity, field).next();
+                found
+                    .filter(|found| found.as_bytes() == &field[..])
+                    .and_then(|field| self.moved_while_removed(entity, field))
             }
             Spot::Whole => self.whole(entity).next(),
             Spot::Displaced(field) => self.displaced(self.field(entity, field)?, node_of(entity)?),
@@ -210,6 +234,9 @@ impl<'a> Source<'a> {
         if property.kind == Kind::Text {
             return self.letters(entity, property, &siblings, dots);
         }
+        if property.kind == Kind::List {
+            return self.element_move(entity, property, &siblings, dots);
+        }
         if property.kind != Kind::Register {
             return None;
         }
@@ -229,7 +256,9 @@ impl<'a> Source<'a> {
             let (cells, path) = (cells?, place.path()?);
             let mut dots = Dots::default();
             let mut candidates = Vec::new();
-            for (kind, summary) in kinds {
+            // Where elements were moved to that are not there makes no list.
+            let there: Vec<Kind> = seek::kinds(cells, place).collect();
+            for (kind, summary) in kinds.into_iter().filter(|(kind, _)| there.contains(kind)) {
                 dots.join(summary.dots);
                 let reads = Reads::new(cells, place.into(), kind);
                 candidates.push(Candidate::new(Content::Kind { kind, reads }, summary.latest));
@@ -312,9 +341,13 @@ fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
         let content = Content::Property { path: path.clone(), reads: own.to_nested().into_json() };
         found.push(Candidate::new(content, latest));
     }
+    // Paths in the state are none too deep.
     for (name, child) in &tree.children {
-        // Paths in the state are none too deep.
         found.extend(path.child(name).map(|path| properties_of(child, path)).unwrap_or_default());
+    }
+    for (born, element) in tree.in_order() {
+        let path = path.element(ElementId::of(born));
+        found.extend(path.map(|path| properties_of(element, path)).unwrap_or_default());
     }
     found
 }
@@ -327,6 +360,8 @@ pub(super) enum Spot {
     Kinds(Place),
     /// A text of several imports.
     Texts(Place),
+    /// Where an element was moved to that is not there.
+    Leftover(FieldBytes),
     /// The entity.
     Whole,
     /// The place of a node that does not show where its latest says.
@@ -343,6 +378,8 @@ impl Spot {
             ConflictKind::Kind => Self::Kinds(Place::of(&conflict.path)?),
             ConflictKind::TwoTexts => Self::Texts(Place::of(&conflict.path)?),
             ConflictKind::SamePosition { at } => Self::Cell(position_field(&conflict.path, at)?),
+            ConflictKind::ElementMove => Self::Cell(moved_field(&conflict.path)?),
+            ConflictKind::MovedWhileRemoved => Self::Leftover(moved_field(&conflict.path)?),
             ConflictKind::EditDelete | ConflictKind::Dangling { .. } => Self::Whole,
             ConflictKind::ConcurrentMove { tree } => Self::Cell(place_in(tree)),
             ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => Self::Displaced(place_in(tree)),
@@ -391,6 +428,8 @@ fn id(kind: &ConflictKind, entity: Entity, path: &Path, dots: Dots) -> ConflictI
             hash.update(at.position());
         }
         ConflictKind::TwoTexts => hash.update(&[11]),
+        ConflictKind::ElementMove => hash.update(&[12]),
+        ConflictKind::MovedWhileRemoved => hash.update(&[13]),
         ConflictKind::Orphaned { tree, missing } => {
             hash.update(&[9]);
             hash.update(missing.as_bytes());

@@ -5,6 +5,7 @@
 //! | `list` | what the conflicts are |
 //! | `find` | one of them by the beginning of its id |
 //! | `export` | a conflict as JSON or the like |
+//! | `lists` | conflicts within lists |
 //! | `nested` | which writes a conflict of kinds is about, for nested ones in one pass |
 //! | `places` | conflicts of places in trees |
 //! | `reads` | what one of several kinds reads as |
@@ -16,6 +17,7 @@
 mod export;
 mod find;
 mod list;
+mod lists;
 mod nested;
 mod places;
 mod reads;
@@ -139,6 +141,11 @@ pub enum ConflictKind {
     },
     /// Different texts were [put](crate::TextMut::update) into one place at once. All show, one after the other.
     TwoTexts,
+    /// An element of a [list](crate::ListMut) was moved to different places. The latest stamp shows. The path is that of the element.
+    ElementMove,
+    /// An element of a list was removed while somebody moved it: it is gone, and what is left is the move, the only candidate. It goes with the
+    /// next write through [`ListMut`](crate::ListMut) by whoever sees it, too. The path is that of the element.
+    MovedWhileRemoved,
     /// A node shows under one that was deleted. The only candidate is that place.
     Orphaned {
         /// The name of the tree.
@@ -187,6 +194,8 @@ pub enum Content<'a> {
     },
     /// A text, or a character of one.
     Text(String),
+    /// The index in a list at which an element stands, or would stand.
+    Index(usize),
     /// A label of a node that was deleted.
     Label(&'a str),
     /// A later text of a vector of what was deleted: see [`embed_if_changed`](crate::Edit::embed_if_changed).
@@ -235,12 +244,14 @@ impl<'a> Conflict<'a> {
             | ConflictKind::Embedding { .. }
             | ConflictKind::Kind
             | ConflictKind::ConcurrentMove { .. }
+            | ConflictKind::ElementMove
             | ConflictKind::Circle { .. } => self.candidates.first(),
             ConflictKind::EditDelete
             | ConflictKind::Dangling { .. }
             | ConflictKind::Detached { .. }
             | ConflictKind::Orphaned { .. }
             | ConflictKind::SamePosition { .. }
+            | ConflictKind::MovedWhileRemoved
             | ConflictKind::TwoTexts => None,
         }
     }
@@ -273,6 +284,8 @@ impl fmt::Display for Conflict<'_> {
             ConflictKind::ConcurrentEdit
             | ConflictKind::Kind
             | ConflictKind::SamePosition { .. }
+            | ConflictKind::ElementMove
+            | ConflictKind::MovedWhileRemoved
             | ConflictKind::TwoTexts => {
                 match self.path.segments().len() {
                     0 => write!(f, "{of}")?,
@@ -283,6 +296,8 @@ impl fmt::Display for Conflict<'_> {
                     ConflictKind::Kind => ", of several kinds:",
                     ConflictKind::SamePosition { .. } => ", characters at one position:",
                     ConflictKind::TwoTexts => ", texts put there at once:",
+                    ConflictKind::ElementMove => ", moved to several places:",
+                    ConflictKind::MovedWhileRemoved => ", removed while it was moved:",
                     _ => ":",
                 })?;
             }
@@ -309,6 +324,7 @@ impl fmt::Display for Content<'_> {
             Self::Kind { kind, reads } => write!(f, "{kind} {}", Escaped(reads)),
             Self::Property { path, reads } => write!(f, "{} = {}", Escaped(path), Escaped(reads)),
             Self::Text(text) => write!(f, "{text:?}"),
+            Self::Index(index) => write!(f, "at {index}"),
             Self::Label(label) => write!(f, "label {label:?}"),
             Self::LaterText(model) => write!(f, "a later text of the vector by {}", Escaped(model.name())),
             Self::Edge { source, edge_type, target } => write!(f, "{source} --{}--> {target}", Escaped(edge_type)),

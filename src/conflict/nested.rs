@@ -51,7 +51,7 @@ pub(super) type Kinds<'a> = BTreeMap<Kind, Summary<'a>>;
 /// Which kinds are at some places of an entity. `places` are sorted.
 ///
 /// Fields sort as the tree is walked, so one pass is enough: each cell is added to the innermost place around it, and what
-/// a place has got is added to the map of the place around it when the pass leaves it. O(cells at and below the places).
+/// a place has got is added to the map or list of the place around it when the pass leaves it. O(cells at and below the places).
 pub(super) fn summaries<'a>(cells: Cells<'a>, places: &[PlaceRef<'_>]) -> Vec<Kinds<'a>> {
     let mut found: Vec<Kinds<'a>> = vec![Kinds::new(); places.len()];
     let mut next = 0;
@@ -66,31 +66,31 @@ pub(super) fn summaries<'a>(cells: Cells<'a>, places: &[PlaceRef<'_>]) -> Vec<Ki
             let Some(property) = Property::of(field.as_bytes()) else { continue };
             let is_around = |place: usize| property.place.as_bytes().starts_with(places[place].as_bytes());
             while open.last().is_some_and(|innermost| !is_around(*innermost)) {
-                leave(&mut open, &mut found);
+                leave(&mut open, places, &mut found);
             }
             while next < places.len() && is_around(next) {
                 open.push(next);
                 next += 1;
             }
             let Some(innermost) = open.last() else { continue };
-            let is_own = property.place.as_bytes().len() == places[*innermost].as_bytes().len();
-            let kind = if is_own { property.kind } else { Kind::Map };
+            let kind = property.kind_at(places[*innermost].as_bytes().len());
             add(&mut found[*innermost], kind, Summary { dots: [sibling.dot].into_iter().collect(), latest: sibling });
         }
         // Every place has cells, but none is passed over for ever if one had not.
         next += usize::from(open.is_empty());
         while !open.is_empty() {
-            leave(&mut open, &mut found);
+            leave(&mut open, places, &mut found);
         }
     }
     found
 }
 
-fn leave(open: &mut Vec<usize>, found: &mut [Kinds<'_>]) {
+fn leave(open: &mut Vec<usize>, places: &[PlaceRef<'_>], found: &mut [Kinds<'_>]) {
     let left = open.pop();
     if let (Some(left), Some(around)) = (left, open.last()) {
+        let kind = places[left].kind_at(places[*around].as_bytes().len());
         for summary in found[left].clone().into_values() {
-            add(&mut found[*around], Kind::Map, summary);
+            add(&mut found[*around], kind, summary);
         }
     }
 }

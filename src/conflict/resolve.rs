@@ -330,6 +330,8 @@ impl<'c, 'a> Settling<'c, 'a> {
                 _ => Err(self.does_not_fit(resolution, "the edge can be deleted, or its ends restored")),
             },
             ConflictKind::SamePosition { at } => self.same_position(&position_field(&conflict.path, at)?, resolution),
+            ConflictKind::ElementMove => self.element_move(resolution),
+            ConflictKind::MovedWhileRemoved => self.moved_while_removed(resolution),
             ConflictKind::TwoTexts => self.two_texts(Place::of(&conflict.path)?, resolution),
             ConflictKind::ConcurrentMove { tree } => self.moves(tree, resolution),
             ConflictKind::Circle { tree } | ConflictKind::Detached { tree } => self.displaced(tree, resolution),

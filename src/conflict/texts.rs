@@ -39,7 +39,7 @@ impl<'a> Source<'a> {
     /// Texts that were put where none was, if there are several.
     pub(super) fn two_texts(self, entity: Entity, place: PlaceRef<'a>) -> Option<Conflict<'a>> {
         let cells = self.state.cells(entity)?;
-        if are_settled(cells, place, &self.texts.import_tags(entity, place)) {
+        if are_settled(cells, place, &self.sequences.texts.import_tags(entity, place)) {
             return None;
         }
         let imports = imports(cells, place);

@@ -6,14 +6,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::count::{self, Adding};
+use crate::document::list::{ListMut, check_list};
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
 use crate::document::read::Properties;
 use crate::document::seek;
-use crate::document::text::{TextMut, Texted};
+use crate::document::sequences::{Sequenced, place_in};
+use crate::document::text::TextMut;
 use crate::document::tree;
-use crate::document::update::Plan;
+use crate::document::update::{Arranging, Plan};
 use crate::document::value::Value;
 use crate::error::EditError;
 use crate::id::WriterId;
@@ -37,20 +39,25 @@ pub struct PropertiesMut<'e, 'a, T> {
 /// A check that an entity with these cells is there.
 pub(crate) type Require = fn(Entity, Option<Cells<'_>>) -> Result<(), EditError>;
 
-impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
+impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
     pub(crate) fn new(edit: &'e mut Edit<'a, T>, entity: Entity, require: Option<Require>) -> Self {
         Self { edit, entity, require }
     }
 
     /// Returns the properties as they are now.
     pub fn read(&self) -> Properties<'_> {
-        Properties::new(self.edit.state().cells(self.entity), self.entity, self.edit.texts())
+        Properties::new(self.edit.state().cells(self.entity), self.entity, self.edit.sequences())
+    }
+
+    /// The place of a path: numbers stand for the elements of lists.
+    fn place(&self, path: impl AsPath) -> Result<Place, EditError> {
+        Ok(place_in(self.edit, self.entity, path)?)
     }
 
     /// Sets the register at a path. A value that somebody sets concurrently is kept beside it: a conflict, in which the
     /// later stamp shows.
     pub fn set<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<(), EditError> {
-        let field = Place::of(path)?.into_field(Kind::Register);
+        let field = self.place(path)?.into_field(Kind::Register);
         let place = PlaceRef::of_field(&field);
         let payload = value.into().to_payload().map_err(|e| e.at(place))?;
         self.write(place, Kind::Register, &field, payload)
@@ -61,7 +68,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     ///
     /// A map goes with its last entry, unless it was [`update`](Self::update)d to be empty.
     pub fn unset(&mut self, path: impl AsPath) -> Result<bool, EditError> {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let plan = Plan::removing(self.cells()?, &place);
         self.carry_out(plan)
     }
@@ -134,7 +141,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     where
         V: Serialize + DeserializeOwned + PartialEq,
     {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let at = place.as_ref().path().unwrap_or_default();
         let nested = Nested::of(value, &at)?;
         let unreadable = |path: String, reason: String| EditError::Unreadable { path, reason };
@@ -154,7 +161,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
         value: &V,
         keeps: bool,
     ) -> Result<bool, EditError> {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let nested = Nested::of(value, &place.as_ref().path().unwrap_or_default())?;
         self.write_planned(&place, &nested, keeps)
     }
@@ -172,7 +179,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     ///
     /// To remove a counter while somebody adds to it brings that replica's whole total back.
     pub fn add(&mut self, path: impl AsPath, amount: i64) -> Result<(), EditError> {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let ((field, payload), taken_over) = self.counted(&place, amount.into())?;
         self.write(place.as_ref(), Kind::Counter, &field, payload)?;
         match taken_over {
@@ -198,7 +205,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     /// Puts a value into the set at a path. Always writes, so that it beats a removal made elsewhere at the same time.
     /// Returns whether it was not there before.
     pub fn insert<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let field = element(&place, value.into())?;
         let is_new = self.cells()?.is_none_or(|cells| cells.live(&field).next().is_none());
         self.write(place.as_ref(), Kind::Set, &field, tree::presence())?;
@@ -208,7 +215,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
     /// Takes a value out of the set at a path. Returns whether it was there; if not, nothing is written. The same value put
     /// in concurrently stays. With its last element the set is gone, and the path can become something else.
     pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
-        let (place, value) = (Place::of(path)?, value.into());
+        let (place, value) = (self.place(path)?, value.into());
         let field = match value.to_known_payload() {
             // What cannot be written can be taken out.
             Some(payload) => place.cell(Kind::Set, &tree::key_of_element(&payload))?,
@@ -236,7 +243,7 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
         kind: Kind,
         is_beyond: impl FnOnce(Value<'_>, Value<'_>) -> bool,
     ) -> Result<bool, EditError> {
-        let place = Place::of(path)?;
+        let place = self.place(path)?;
         let payload = value.to_payload().map_err(|e| e.at(place.as_ref()))?;
         let field = place.field(kind);
         let cells = self.cells()?;
@@ -282,11 +289,14 @@ impl<'e, 'a, T: Texted> PropertiesMut<'e, 'a, T> {
         for (place, text) in &plan.texts {
             TextMut::new(self.edit, self.entity, self.require, Ok(place.clone())).update(text)?;
         }
-        Ok(!writes.is_empty() || !plan.texts.is_empty())
+        for Arranging { place, born, slots, items } in &plan.lists {
+            ListMut::new(self.edit, self.entity, self.require, Ok(place.clone())).arrange(born, slots, items)?;
+        }
+        Ok(!writes.is_empty() || !plan.texts.is_empty() || !plan.lists.is_empty())
     }
 }
 
-impl<'a, T: Texted> PropertiesMut<'_, 'a, T> {
+impl<'a, T: Sequenced> PropertiesMut<'_, 'a, T> {
     /// The text at a path, for writing: one that several replicas type into. Where nothing is yet, the first insertion makes it. A path that is none
     /// is an error once something is written.
     ///
@@ -303,7 +313,48 @@ impl<'a, T: Texted> PropertiesMut<'_, 'a, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn text_mut(&mut self, path: impl AsPath) -> TextMut<'_, 'a, T> {
-        TextMut::new(self.edit, self.entity, self.require, Place::of(path))
+        let place = place_in(self.edit, self.entity, path);
+        TextMut::new(self.edit, self.entity, self.require, place)
+    }
+}
+
+impl<'a, T: Sequenced> PropertiesMut<'_, 'a, T> {
+    /// The list at a path, for writing: elements that several replicas insert, remove and move. Where nothing is yet, the first insertion makes it. A
+    /// path that is none is an error once something is written.
+    pub fn list_mut(&mut self, path: impl AsPath) -> ListMut<'_, 'a, T> {
+        let place = place_in(self.edit, self.entity, path);
+        ListMut::new(self.edit, self.entity, self.require, place)
+    }
+
+    /// Makes the array at a path, which is one value, a list, whose elements are changed one by one; where nothing is, an empty list, which stays one when
+    /// its last element goes. Returns whether it was not one before.
+    ///
+    /// The elements are named by the content: two replicas that do it at once have them once. An array that somebody sets there meanwhile is kept
+    /// beside the list: a conflict of kinds, in which the list shows.
+    ///
+    /// ```
+    /// use driftless::{Document, Replica};
+    /// use serde_json::json;
+    /// let mut replica = Replica::<Document>::new();
+    /// replica.edit(|d| d.update("/tags", &json!(["logic", "music"])))?;
+    /// replica.edit(|d| {
+    ///     d.make_list("/tags")?;
+    ///     d.list_mut("/tags").insert(1, "engines")
+    /// })?;
+    /// assert_eq!(replica.state().json("/tags"), Some(json!(["logic", "engines", "music"])));
+    /// # Ok::<(), driftless::EditError>(())
+    /// ```
+    pub fn make_list(&mut self, path: impl AsPath) -> Result<bool, EditError> {
+        let place = self.place(path)?;
+        let plan = match self.cells()? {
+            None => Some(Plan::of(place.field(Kind::List), tree::presence())),
+            Some(cells) => {
+                check_above(cells, place.as_ref())?;
+                Plan::making_list(cells, &place)?
+            }
+        };
+        check_list(&place, &[])?;
+        plan.map_or(Ok(false), |plan| self.carry_out(plan))
     }
 }
 
@@ -334,10 +385,11 @@ pub(super) fn check(cells: Cells<'_>, place: PlaceRef<'_>, wanted: Kind) -> Resu
     }
 }
 
-/// Checks that a path leads through maps alone.
+/// Checks that a path leads through nothing but the maps and lists that it names.
 fn check_above(cells: Cells<'_>, place: PlaceRef<'_>) -> Result<(), EditError> {
     let text = |place: PlaceRef<'_>| place.path().unwrap_or_default().to_string();
-    let blocked = place.ancestors().find_map(|above| Some((above, seek::above(cells, above)?)));
+    let blocked =
+        place.ancestors().find_map(|(above, through)| Some((above, seek::in_the_way(cells, above, through)?)));
     match blocked {
         Some((above, is)) => Err(EditError::IntoScalar { path: text(place), above: text(above), is }),
         None => Ok(()),

@@ -128,6 +128,10 @@ impl Mixed {
     fn follow_one(&mut self, cells: Option<Cells<'_>>, touched: &Touched, is_live: bool) {
         let Some(property) = Property::of(touched.field.as_bytes()) else { return };
         let entity = touched.entity;
+        if is_live && property.kind == Kind::List && !property.key.is_empty() {
+            // Where an element was moved to makes no list.
+            return;
+        }
         match is_live {
             // More can have become mixed, nothing less.
             true => {
@@ -137,15 +141,15 @@ impl Mixed {
                 if is_mixed_with(cells, property.place, property.kind) {
                     self.insert(entity, &touched.field, property.place);
                 }
-                for above in property.place.ancestors() {
-                    if seek::own_kinds(cells, above).any(|kind| kind != Kind::Map) {
+                for (above, through) in property.place.ancestors() {
+                    if is_mixed_with(cells, above, through) {
                         self.insert(entity, &touched.field, above);
                     }
                 }
             }
             // Less can be mixed, nothing more.
             false => {
-                for place in property.place.ancestors().chain([property.place]) {
+                for place in property.place.ancestors().map(|(above, _)| above).chain([property.place]) {
                     let key = (entity, Prefix::of(&touched.field, place));
                     if self.paths.contains(&key) && !cells.is_some_and(|cells| is_mixed(cells, place)) {
                         self.paths.remove(&key);
@@ -165,7 +169,7 @@ impl Mixed {
         for (entity, field, _) in state.live_siblings() {
             let Some(property) = Property::of(field.as_bytes()) else { continue };
             let Some(cells) = state.cells(entity) else { continue };
-            for place in property.place.ancestors().chain([property.place]) {
+            for place in property.place.ancestors().map(|(above, _)| above).chain([property.place]) {
                 if is_mixed(cells, place) {
                     fresh.insert(entity, field, place);
                 }

@@ -8,6 +8,8 @@
 //! | `seek`, `tree` | what is at a path; all that lies below it |
 //! | `read`, `edit` | [`Properties`], [`PropertiesMut`] |
 //! | `text` | text that several replicas type into |
+//! | `list` | elements that several replicas insert, remove and move |
+//! | `sequences` | both of them, kept up with every change |
 //! | `update` | what to write so that a value becomes another |
 //! | `mixed` | paths of several kinds, kept up with every change |
 //! | `rules` | reading rules |
@@ -15,6 +17,7 @@
 
 mod array;
 mod edit;
+mod list;
 mod mixed;
 mod nested;
 mod path;
@@ -23,6 +26,7 @@ mod read;
 mod revert;
 mod rules;
 pub(crate) mod seek;
+mod sequences;
 mod serialize;
 mod text;
 mod tree;
@@ -40,21 +44,22 @@ use crate::kind::Kind;
 
 pub use array::Array;
 pub use edit::PropertiesMut;
-pub use path::{AsPath, Path};
+pub use list::{ListMut, ListRef};
+pub use path::{AsPath, ElementId, Path, Segment};
 pub use read::Properties;
 pub use rules::{ReadError, Rule, RuleError, Rules};
 pub use text::{Anchor, Bias, Extent, Splice, Text, TextMut, TextRef};
 pub use value::Value;
 
+pub(crate) use list::{moved_field_of, moved_to};
 pub(crate) use mixed::Mixed;
 pub(crate) use nested::Nested;
 pub(crate) use place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
 pub(crate) use read::value_at;
 pub(crate) use revert::{is_counter, put_back, put_back_counters};
 pub(crate) use rules::union;
-pub(crate) use text::{
-    Import, Texted, Texts, anchor_at, are_of_one_text, are_settled, imports, letter, letter_payload,
-};
+pub(crate) use sequences::{Sequenced, Sequences, place_in};
+pub(crate) use text::{Import, anchor_at, are_of_one_text, are_settled, imports, letter, letter_payload};
 pub(crate) use tree::{Tree, live_of_kind};
 pub(crate) use update::Plan;
 pub(crate) use value::{hex, kind};
@@ -69,6 +74,7 @@ pub(crate) use value::{hex, kind};
 /// | a register is set twice | both values are kept, a conflict; the later stamp shows until somebody writes again |
 /// | a path is written and removed | it is there; of a removed map, what was written below it |
 /// | an array is changed twice | as a register: an array is one value |
+/// | a [list](ListMut) is inserted into twice, or an element moved while somebody writes to it | all of it is there |
 /// | a [text](TextMut) is typed into twice | both insertions are there |
 /// | a path is made a map here and a register there | both are kept, a conflict; the map shows |
 /// | a counter is added to twice | both count |
@@ -116,7 +122,7 @@ pub(crate) use value::{hex, kind};
 pub struct Document {
     state: State,
     mixed: Mixed,
-    texts: Texts,
+    sequences: Sequences,
 }
 
 impl Crdt for Document {
@@ -139,7 +145,7 @@ impl Crdt for Document {
 
     fn follow_all(&mut self, touched: &[Touched]) {
         self.mixed.follow(&self.state, touched);
-        self.texts.follow(touched);
+        self.sequences.follow(&self.state, touched);
     }
 
     fn describe(touched: &Touched) -> Option<Path> {
@@ -164,16 +170,16 @@ impl Crdt for Document {
     }
 }
 
-impl Texted for Document {
-    fn texts(&self) -> &Texts {
-        &self.texts
+impl Sequenced for Document {
+    fn sequences(&self) -> &Sequences {
+        &self.sequences
     }
 }
 
 impl Document {
     /// All of it, for reading.
     pub fn properties(&self) -> Properties<'_> {
-        Properties::new(self.state.cells(Entity::SELF), Entity::SELF, &self.texts)
+        Properties::new(self.state.cells(Entity::SELF), Entity::SELF, &self.sequences)
     }
 
     /// The value that shows at a path: see [`Properties::get`].
@@ -194,6 +200,11 @@ impl Document {
     /// The text at a path.
     pub fn text(&self, path: impl AsPath) -> Option<TextRef<'_>> {
         self.properties().text(path)
+    }
+
+    /// The list at a path.
+    pub fn list(&self, path: impl AsPath) -> Option<ListRef<'_>> {
+        self.properties().list(path)
     }
 
     /// Whether a value is in the set at a path.
@@ -225,7 +236,7 @@ impl Document {
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
         self.mixed.check(&self.state)?;
-        self.texts.check(&self.state)
+        self.sequences.check(&self.state)
     }
 }
 
@@ -243,7 +254,19 @@ impl<'a> Edit<'a, Document> {
 
     /// The text at a path, for writing: [`PropertiesMut::text_mut`].
     pub fn text_mut(&mut self, path: impl AsPath) -> TextMut<'_, 'a, Document> {
-        TextMut::new(self, Entity::SELF, None, Place::of(path))
+        let place = place_in(self, Entity::SELF, path);
+        TextMut::new(self, Entity::SELF, None, place)
+    }
+
+    /// The list at a path, for writing: [`PropertiesMut::list_mut`].
+    pub fn list_mut(&mut self, path: impl AsPath) -> ListMut<'_, 'a, Document> {
+        let place = place_in(self, Entity::SELF, path);
+        ListMut::new(self, Entity::SELF, None, place)
+    }
+
+    /// Makes an array a list, or an empty list where nothing is: [`PropertiesMut::make_list`].
+    pub fn make_list(&mut self, path: impl AsPath) -> Result<bool, EditError> {
+        self.properties_mut().make_list(path)
     }
 
     /// Removes everything that is seen at and below a path: [`PropertiesMut::unset`].

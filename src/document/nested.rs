@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use crate::document::path::Path;
+use crate::document::path::{Path, Segment};
 use crate::document::serialize::ToNested;
 use crate::error::{EditError, MAX_DEPTH};
 
@@ -64,7 +64,7 @@ impl Nested {
     /// The path of the first place where two values differ.
     pub(crate) fn difference(&self, other: &Self) -> Option<Path> {
         let mut segments = Vec::new();
-        self.descend(other, &mut segments).then(|| Path::from_segments(segments))
+        self.descend(other, &mut segments).then(|| Path::from_segments(segments.iter().map(|name| Segment::Name(name))))
     }
 
     /// Goes down to the first difference, if there is one.

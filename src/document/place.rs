@@ -3,13 +3,17 @@
 //! A field is a tag, the segments of the path each with its end, a zero byte, the kind of what is there, and for kinds of
 //! many cells which of them it is. Bytes are chosen so that they sort as a tree is walked: first what is at a path, then
 //! what lies below it; and all of it begins with the path's own bytes.
+//!
+//! The segment of an element of a list is a zero byte, the kind of a list, and the [position](crate::position) at which the element was
+//! born. So the elements of a list lie among the cells of its kind, in the order of their births.
 
 use smallvec::SmallVec;
 
-use crate::document::path::{AsPath, Path};
+use crate::document::path::{AsPath, ElementId, Path, Segment};
 use crate::error::{EditError, MAX_DEPTH, PathError};
 use crate::kernel::MAX_FIELD_LEN;
 use crate::kind::Kind;
+use crate::position::split_position;
 
 pub(crate) use crate::kinds::property::PROPERTY;
 
@@ -18,6 +22,7 @@ pub(crate) type FieldBytes = SmallVec<[u8; 64]>;
 
 /// Ends a segment, after a zero byte. Sorts before every continuation of the segment, and after every kind.
 pub(super) use crate::kinds::property::END;
+use crate::kinds::property::LIST;
 /// Stands, after a zero byte, for a zero byte within a segment.
 const ZERO: u8 = 0xff;
 
@@ -37,20 +42,37 @@ impl Place {
     }
 
     /// Goes one segment down.
-    pub(crate) fn push(&mut self, segment: &str) {
-        for (i, run) in segment.as_bytes().split(|byte| *byte == 0).enumerate() {
-            if i > 0 {
-                self.0.extend_from_slice(&[0, ZERO]);
+    pub(crate) fn push(&mut self, segment: Segment<'_>) {
+        match segment {
+            Segment::Name(name) => {
+                for (i, run) in name.as_bytes().split(|byte| *byte == 0).enumerate() {
+                    if i > 0 {
+                        self.0.extend_from_slice(&[0, ZERO]);
+                    }
+                    self.0.extend_from_slice(run);
+                }
             }
-            self.0.extend_from_slice(run);
+            Segment::Element(element) => {
+                self.0.extend_from_slice(&[0, LIST]);
+                self.0.extend_from_slice(element.position());
+            }
         }
         self.0.extend_from_slice(&[0, END]);
     }
 
-    pub(crate) fn child(&self, segment: &str) -> Self {
-        let mut child = self.clone();
-        child.push(segment);
-        child
+    pub(crate) fn child(&self, name: &str) -> Self {
+        self.below(Segment::Name(name))
+    }
+
+    /// The place of the element of the list here that was born at a position.
+    pub(crate) fn element(&self, position: &[u8]) -> Self {
+        self.below(Segment::Element(ElementId::of(position)))
+    }
+
+    fn below(&self, segment: Segment<'_>) -> Self {
+        let mut below = self.clone();
+        below.push(segment);
+        below
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -120,17 +142,43 @@ impl<'a> PlaceRef<'a> {
         self.start_of(END)
     }
 
-    /// The places above, the nearest to the root first.
-    pub(crate) fn ancestors(self) -> impl Iterator<Item = PlaceRef<'a>> {
+    /// The places above, the nearest to the root first, each with the kind that the way down leads through.
+    pub(crate) fn ancestors(self) -> impl Iterator<Item = (PlaceRef<'a>, Kind)> {
         let bytes = self.0;
-        let ends = (2..bytes.len()).filter(move |i| bytes[i - 2] == 0 && bytes[i - 1] == END);
-        (bytes.len() > 1).then_some(1).into_iter().chain(ends).map(move |end| PlaceRef(&bytes[..end]))
+        let mut at = 1;
+        std::iter::from_fn(move || {
+            let above = PlaceRef(bytes.get(..at)?);
+            let (len, through) = segment_len(bytes.get(at..)?)?;
+            at += len;
+            Some((above, through))
+        })
+    }
+
+    /// The lists that the way down leads through, each with the position at which the element on the way was born.
+    pub(crate) fn elements(self) -> impl Iterator<Item = (PlaceRef<'a>, &'a [u8])> {
+        let lists = self.ancestors().filter(|(_, through)| *through == Kind::List);
+        lists.filter_map(move |(list, _)| Some((list, split_element(self.0.get(list.0.len()..)?)?.0)))
+    }
+
+    /// The kind that a place above is, of this length.
+    pub(crate) fn kind_at(self, len: usize) -> Kind {
+        match self.0.get(len..) {
+            Some([0, LIST, ..]) => Kind::List,
+            _ => Kind::Map,
+        }
+    }
+
+    /// The list, and the position at which the element was born, of a place that is an element.
+    pub(crate) fn as_element(self) -> Option<(PlaceRef<'a>, &'a [u8])> {
+        let (above, through) = self.ancestors().last()?;
+        let (born, _) = split_element(self.0.get(above.0.len()..)?)?;
+        (through == Kind::List).then_some((above, born))
     }
 
     /// The path; `None` if it is none that anybody could have written.
     pub(crate) fn path(self) -> Option<Path> {
         let segments = segments(self.0.strip_prefix(&[PROPERTY])?)?;
-        (segments.len() <= MAX_DEPTH).then(|| Path::from_segments(segments))
+        (segments.len() <= MAX_DEPTH).then(|| Path::from_segments(segments.iter().map(Spelled::as_segment)))
     }
 
     /// The path as text, for an error.
@@ -139,15 +187,60 @@ impl<'a> PlaceRef<'a> {
     }
 
     /// The segments below a place that this one begins with.
-    pub(super) fn segments_below(self, above: &Place) -> Option<Vec<String>> {
+    pub(super) fn segments_below(self, above: &Place) -> Option<Vec<Spelled<'a>>> {
         segments(self.0.strip_prefix(above.as_bytes())?)
     }
 }
 
+/// A segment as a place spells it.
+#[derive(Clone, Debug)]
+pub(super) enum Spelled<'a> {
+    Name(String),
+    /// The position at which the element was born.
+    Element(&'a [u8]),
+}
+
+impl Spelled<'_> {
+    fn as_segment(&self) -> Segment<'_> {
+        match self {
+            Self::Name(name) => Segment::Name(name),
+            Self::Element(position) => Segment::Element(ElementId::of(position)),
+        }
+    }
+}
+
+/// The position of the element whose segment bytes begin with, and what follows the segment.
+pub(super) fn split_element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (position, rest) = split_position(bytes.strip_prefix(&[0, LIST])?)?;
+    Some((position, rest.strip_prefix(&[0, END])?))
+}
+
+/// The length of the segment that bytes begin with, and what it leads through. `None` if they begin with none.
+fn segment_len(bytes: &[u8]) -> Option<(usize, Kind)> {
+    if bytes.starts_with(&[0, LIST]) {
+        let (_, rest) = split_element(bytes)?;
+        return Some((bytes.len() - rest.len(), Kind::List));
+    }
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 2;
+        match *bytes.get(at - 1)? {
+            END => return Some((at, Kind::Map)),
+            ZERO => {}
+            _ => return None,
+        }
+    }
+}
+
 /// Takes the bytes of segments apart; `None` if they are none that anybody could have written.
-fn segments(mut rest: &[u8]) -> Option<Vec<String>> {
+fn segments(mut rest: &[u8]) -> Option<Vec<Spelled<'_>>> {
     let mut segments = Vec::new();
     while !rest.is_empty() {
+        if let Some((position, after)) = split_element(rest) {
+            segments.push(Spelled::Element(position));
+            rest = after;
+            continue;
+        }
         let mut segment = Vec::new();
         loop {
             let zero = rest.iter().position(|byte| *byte == 0)?;
@@ -160,7 +253,7 @@ fn segments(mut rest: &[u8]) -> Option<Vec<String>> {
                 _ => return None,
             }
         }
-        segments.push(String::from_utf8(segment).ok()?);
+        segments.push(Spelled::Name(String::from_utf8(segment).ok()?));
     }
     Some(segments)
 }
@@ -175,6 +268,11 @@ pub(crate) struct Property<'a> {
 }
 
 impl<'a> Property<'a> {
+    /// The kind that it makes of a place that its own begins with, by the length of that.
+    pub(crate) fn kind_at(&self, len: usize) -> Kind {
+        if self.place.as_bytes().len() > len { self.place.kind_at(len) } else { self.kind }
+    }
+
     /// `None` if it is no property, or none that anybody could have written: a path that is not UTF-8 or too deep, a key
     /// where the kind has none. Whatever reads, writes and indexes goes through here, so all agree on what is not there.
     pub(crate) fn of(field: &'a [u8]) -> Option<Self> {
@@ -192,6 +290,12 @@ impl<'a> Property<'a> {
                 match *field.get(at + 1)? {
                     END => break,
                     ZERO => at += 2,
+                    LIST if at == start && field.get(at + 2).is_some_and(|first| *first >= 0x20) => {
+                        let (_, rest) = split_element(&field[at..])?;
+                        // As if it ended there.
+                        at = field.len() - rest.len() - 2;
+                        break;
+                    }
                     code if at == start && code != 0 => {
                         let (place, kind, key) = (PlaceRef(&field[..start]), Kind::of_code(code), &field[at + 2..]);
                         return kind.takes_key(key).then_some(Self { place, kind, key });
@@ -218,10 +322,18 @@ mod tests {
         prop::collection::vec("[a/~\0é]{0,4}", 0..5)
     }
 
+    /// Paths through lists too, in whose positions there are zero bytes, and ends of segments.
+    fn path() -> impl Strategy<Value = Path> {
+        let position =
+            prop::collection::vec(prop::sample::select(vec![[0x40, 0, 0xfe, 0, 0x80], [0x7f, 0, 8, 0x40, 0x81]]), 1..3);
+        let name = "[a/~\0é]{0,4}".prop_map(Spelled::Name);
+        let segment = prop_oneof![2 => name, 1 => position.prop_map(|steps| Spelled::Element(steps.concat().leak()))];
+        prop::collection::vec(segment, 0..5).prop_map(|all| Path::from_segments(all.iter().map(Spelled::as_segment)))
+    }
+
     proptest! {
         #[test]
-        fn every_path_survives_its_field(segments in segments(), code in 1u8..0xfe, key: Vec<u8>) {
-            let path = Path::new(segments).unwrap();
+        fn every_path_survives_its_field(path in path(), code in 1u8..0xfe, key: Vec<u8>) {
             let place = Place::of(&path).unwrap();
             prop_assert_eq!(&place, &Place::of(path.to_string()).unwrap());
             let kind = Kind::of_code(code);
@@ -242,17 +354,21 @@ mod tests {
         }
 
         #[test]
-        fn ancestors_are_the_beginnings(segments in segments()) {
-            let path = Path::new(segments.clone()).unwrap();
+        fn ancestors_are_the_beginnings(path in path()) {
             let place = Place::of(&path).unwrap();
-            let found: Vec<_> = place.as_ref().ancestors().map(|a| a.path().unwrap()).collect();
-            let expected: Vec<_> = (0..segments.len()).map(|n| Path::new(segments[..n].to_vec()).unwrap()).collect();
+            let found: Vec<_> = place.as_ref().ancestors().map(|(a, through)| (a.path().unwrap(), through)).collect();
+            let segments: Vec<_> = path.segments().collect();
+            let above = |n: usize| {
+                let through = if matches!(segments[n], Segment::Name(_)) { Kind::Map } else { Kind::List };
+                (Path::from_segments(segments[..n].iter().copied()), through)
+            };
+            let expected: Vec<_> = (0..segments.len()).map(above).collect();
             prop_assert_eq!(found, expected);
         }
 
         #[test]
         fn foreign_fields_do_not_panic(
-            field in prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, 3, 0xfe, 0xff, b'a']), 0..14),
+            field in prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, 3, 8, 0x40, 0x80, 0xfe, 0xff, b'a']), 0..14),
         ) {
             if let Some(Property { place, kind, key }) = Property::of(&field) {
                 let path = place.path().unwrap();

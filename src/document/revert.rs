@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::count;
 use crate::document::edit::PropertiesMut;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
-use crate::document::text::Texted;
+use crate::document::sequences::Sequenced;
 use crate::document::update::Plan;
 use crate::document::value::ByValue;
 use crate::error::EditError;
@@ -33,7 +33,7 @@ pub(crate) fn is_counter(field: &Field) -> bool {
 
 /// Puts back the counters of one entity. A replica may write no other's total, so the difference of the sums is added to
 /// our own; a counter that was not there is removed.
-pub(crate) fn put_back_counters<T: Texted>(
+pub(crate) fn put_back_counters<T: Sequenced>(
     edit: &mut Edit<'_, T>,
     entity: Entity,
     cells: &[Touched],

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::document::nested::Nested;
-use crate::document::path::{AsPath, Path};
+use crate::document::path::{AsPath, ElementId, Path, Segment};
 use crate::document::read::Properties;
 use crate::document::tree::Tree;
 use crate::document::value::Value;
@@ -34,7 +34,7 @@ pub enum Rule {
 /// Which rule holds where. Part of how an app reads, never of the state: replicas may have different ones and change them
 /// at any moment.
 ///
-/// A pattern is a JSON Pointer in which a segment `*` stands for any one, and `**` at the end for all that lie below. The
+/// A pattern is a JSON Pointer in which a segment `*` stands for any one, an element of a list too, and `**` at the end for all that lie below. The
 /// first rule whose pattern fits a path holds. Rules are about registers; counters, sets, maxima and minima have their own.
 ///
 /// ```
@@ -60,7 +60,7 @@ pub struct Rules {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pattern {
-    segments: Vec<String>,
+    path: Path,
     /// Whether it goes on for ever.
     is_open: bool,
 }
@@ -100,13 +100,15 @@ impl Rules {
 
     /// Adds a rule, behind those that are there.
     pub fn with(mut self, pattern: &str, rule: Rule) -> Result<Self, PathError> {
-        let path: Path = pattern.parse()?;
-        let mut segments: Vec<String> = path.segments().map(str::to_owned).collect();
-        let is_open = segments.pop_if(|last| last == "**").is_some();
-        if segments.iter().any(|segment| segment == "**") {
+        let mut path: Path = pattern.parse()?;
+        let is_open = path.segments().next_back() == Some(Segment::Name("**"));
+        if is_open {
+            path.pop();
+        }
+        if path.segments().any(|segment| segment == Segment::Name("**")) {
             return Err(PathError::Wildcard(pattern.to_owned()));
         }
-        self.patterns.push((Pattern { segments, is_open }, rule));
+        self.patterns.push((Pattern { path, is_open }, rule));
         Ok(self)
     }
 
@@ -127,9 +129,9 @@ impl Rules {
     /// Like [`json`](Self::json), but what a rule does not fit reads as without one, and is told beside it: for an app that
     /// must not fall silent because one peer wrote a text where all others write numbers.
     pub fn read(&self, properties: &Properties<'_>, path: impl AsPath) -> (Option<serde_json::Value>, Vec<RuleError>) {
-        let (mut at, mut misfits) = (Vec::new(), Vec::new());
-        let is_path = path.segments_to(&mut |segment| at.push(segment.to_owned())).is_ok();
-        let tree = properties.tree(&path).filter(|tree| is_path && tree.kind().is_some());
+        let (place, mut misfits) = (properties.place(path), Vec::new());
+        let mut at = place.as_ref().and_then(|place| place.as_ref().path()).unwrap_or_default();
+        let tree = place.and_then(|place| properties.tree(&place)).filter(|tree| tree.kind().is_some());
         let value = tree.map(|tree| self.nested(&tree, &mut at, &mut misfits).into_json());
         (value, misfits)
     }
@@ -143,19 +145,28 @@ impl Rules {
         Ok(self.json(properties, path)?.map(serde_json::from_value).transpose()?)
     }
 
-    fn nested(&self, tree: &Tree<'_>, at: &mut Vec<String>, misfits: &mut Vec<RuleError>) -> Nested {
+    fn nested(&self, tree: &Tree<'_>, at: &mut Path, misfits: &mut Vec<RuleError>) -> Nested {
         match tree.kind() {
             Some(Kind::Map) => {
                 let entries = tree.children.iter().map(|(name, child)| {
-                    at.push(name.clone());
+                    at.push(Segment::Name(name));
                     let value = self.nested(child, at, misfits);
                     at.pop();
                     (name.clone(), value)
                 });
                 Nested::Map(entries.collect())
             }
+            Some(Kind::List) => {
+                let elements = tree.in_order().into_iter().map(|(born, element)| {
+                    at.push(Segment::Element(ElementId::of(born)));
+                    let value = self.nested(element, at, misfits);
+                    at.pop();
+                    value
+                });
+                Nested::Array(elements.collect())
+            }
             Some(kind) => {
-                let path = Path::from_segments(at.clone());
+                let path = at.clone();
                 let rule = self.rule(&path);
                 let read = match (rule, kind) {
                     (Rule::LastWriter, _) => Ok(tree.to_nested()),
@@ -178,8 +189,9 @@ impl Rules {
 impl Pattern {
     fn fits(&self, path: &Path) -> bool {
         let len = path.segments().len();
-        let is_long_enough = if self.is_open { len > self.segments.len() } else { len == self.segments.len() };
-        is_long_enough && self.segments.iter().zip(path.segments()).all(|(wanted, got)| wanted == "*" || wanted == got)
+        let wanted = self.path.segments();
+        let is_long_enough = if self.is_open { len > wanted.len() } else { len == wanted.len() };
+        is_long_enough && wanted.zip(path.segments()).all(|(wanted, got)| wanted == Segment::Name("*") || wanted == got)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::document::place::{END, FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::kernel::{Cells, Field};
 use crate::kind::Kind;
 
-/// Whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing but maps above. What is
+/// Whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing above but the maps and lists that the
+/// path leads through. What is
 /// not free may still turn out to be, by what shows or by what nobody could have written. One pass over a small entity.
 pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
     let begins = place.as_bytes().get(1).copied();
@@ -21,14 +22,18 @@ pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool
         match bytes.strip_prefix(place.as_bytes()) {
             Some([0, code, ..]) if *code < END => *code != kind.code(),
             Some(_) => kind != Kind::Map,
-            None => place.ancestors().any(|above| match bytes.strip_prefix(above.as_bytes()) {
-                Some([0, code, ..]) => *code < END && *code != Kind::Map.code(),
-                _ => false,
+            None => place.ancestors().any(|(above, through)| match bytes.strip_prefix(above.as_bytes()) {
+                Some([0, code, ..]) if *code < END => *code != through.code(),
+                Some(_) => through != Kind::Map,
+                None => false,
             }),
         }
     };
     cells.any_of_few(blocks).map(|blocked| !blocked).unwrap_or_else(|| {
-        let clear_above = || place.ancestors().all(|above| own_kinds(cells, above).all(|own| own == Kind::Map));
+        let leads = |above, through| {
+            own_kinds(cells, above).all(|own| own == through) && (through == Kind::Map || !has_children(cells, above))
+        };
+        let clear_above = || place.ancestors().all(|(above, through)| leads(above, through));
         let clear_below = || kind == Kind::Map || !has_children(cells, place);
         own_kinds(cells, place).all(|own| own == kind) && clear_below() && clear_above()
     })
@@ -50,10 +55,14 @@ pub(super) fn kind(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
     }
 }
 
-/// Whether a map is the only thing at a place, if anything is: that which paths may lead through.
-pub(super) fn above(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
+/// The kind that shows at a place, if it is another than a path leads through.
+pub(super) fn in_the_way(cells: Cells<'_>, place: PlaceRef<'_>, through: Kind) -> Option<Kind> {
     // Nearly always there is no cell of the place's own, and what lies below need not be looked at.
-    own_kinds(cells, place).next().and_then(|_| kind(cells, place)).filter(|kind| *kind != Kind::Map)
+    let shown = match through {
+        Kind::Map => own_kinds(cells, place).next().and_then(|_| kind(cells, place)),
+        _ => kind(cells, place),
+    };
+    shown.filter(|kind| *kind != through)
 }
 
 /// The kinds that have live cells of their own, in their order, which is not that of their fields. One seek for each, and one more.
@@ -74,6 +83,12 @@ fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item
             if code >= END {
                 return None;
             }
+            if code == Kind::List.code() {
+                if has_list(cells, place) {
+                    return Some(Kind::List);
+                }
+                continue;
+            }
             let readable =
                 std::iter::once(field).chain(live_of(cells, place, code)).find_map(|f| Property::of(f.as_bytes()));
             if let Some(property) = readable {
@@ -90,15 +105,40 @@ fn live_of<'a>(cells: Cells<'a>, place: PlaceRef<'a>, code: u8) -> impl Iterator
     live.map(|(field, _)| field)
 }
 
-pub(super) fn has_children(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
-    let mut start = place.start_of_children();
-    while let Some(field) = cells.next_live(&start).filter(|field| field.as_bytes().starts_with(place.as_bytes())) {
+/// Returns whether a list is at a place: an element with something in it, or one that is explicitly empty. Where an element was moved to
+/// that is not there is nothing.
+fn has_list(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
+    let start = place.start_of(Kind::List.code());
+    cells.live(&start).next().is_some() || first_element(cells, &start, &[]).is_some()
+}
+
+/// The first field of a list, from a position on, that is of something in an element.
+pub(super) fn first_element<'a>(cells: Cells<'a>, start: &[u8], from: &[u8]) -> Option<&'a Field> {
+    // No position begins below.
+    let from = if from.is_empty() { &[0x20] } else { from };
+    first_readable(cells, &[start, from].concat(), start)
+}
+
+/// Returns whether something is in an element that was born at a position of the list whose cells begin so.
+pub(super) fn holds_something(cells: Cells<'_>, start: &[u8], position: &[u8]) -> bool {
+    let element = [start, position, &[0, END]].concat();
+    first_readable(cells, &element, &element).is_some()
+}
+
+/// The first live field from one on that begins so and that somebody could have written.
+fn first_readable<'a>(cells: Cells<'a>, from: &[u8], beginning: &[u8]) -> Option<&'a Field> {
+    let mut from = FieldBytes::from_slice(from);
+    while let Some(field) = cells.next_live(&from).filter(|field| field.as_bytes().starts_with(beginning)) {
         // What no version spells so is nobody's.
         if Property::of(field.as_bytes()).is_some() {
-            return true;
+            return Some(field);
         }
-        start = FieldBytes::from_slice(field.as_bytes());
-        start.push(0);
+        from = FieldBytes::from_slice(field.as_bytes());
+        from.push(0);
     }
-    false
+    None
+}
+
+pub(super) fn has_children(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
+    first_readable(cells, &place.start_of_children(), place.as_bytes()).is_some()
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::count;
+use crate::document::list;
 use crate::document::nested::Nested;
-use crate::document::place::{FieldBytes, Place, Property};
+use crate::document::place::{FieldBytes, Place, Property, Spelled};
 use crate::document::text;
 use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Field, Payload, SiblingRef, visits};
@@ -18,6 +19,8 @@ pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
     pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], SmallVec<[SiblingRef<'a>; 1]>>>,
     pub(crate) children: BTreeMap<String, Tree<'a>>,
+    /// The elements of a list, by the positions at which they were born.
+    pub(super) elements: BTreeMap<&'a [u8], Tree<'a>>,
 }
 
 impl<'a> Tree<'a> {
@@ -38,7 +41,10 @@ impl<'a> Tree<'a> {
             let mut tree = &mut root;
             for segment in segments {
                 // Cells come in the order of the tree, so the last child is nearly always the one.
-                tree = tree.children.entry(segment).or_default();
+                tree = match segment {
+                    Spelled::Name(name) => tree.children.entry(name).or_default(),
+                    Spelled::Element(position) => tree.elements.entry(position).or_default(),
+                };
             }
             tree.own.entry(property.kind).or_default().entry(property.key).or_default().push(sibling);
         }
@@ -49,26 +55,49 @@ impl<'a> Tree<'a> {
     pub(crate) fn alone(&self, kind: Kind) -> Self {
         let own = self.own.get_key_value(&kind).map(|(kind, cells)| (*kind, cells.clone())).into_iter().collect();
         let children = if kind == Kind::Map { self.children.clone() } else { BTreeMap::new() };
-        Self { own, children }
+        let elements = if kind == Kind::List { self.elements.clone() } else { BTreeMap::new() };
+        Self { own, children, elements }
     }
 
     /// What is at the path itself, without what lies below.
     pub(crate) fn own_alone(&self) -> Self {
-        Self { own: self.own.clone(), children: BTreeMap::new() }
+        Self { own: self.own.clone(), ..Self::default() }
     }
 
     /// All live siblings.
     pub(crate) fn siblings(&self) -> Vec<SiblingRef<'a>> {
         let mut all: Vec<_> = self.own.values().flat_map(|cells| cells.values().flatten().copied()).collect();
-        self.children.values().for_each(|child| all.append(&mut child.siblings()));
+        let below = self.children.values().chain(self.elements.values());
+        below.for_each(|child| all.append(&mut child.siblings()));
         all
     }
 
     /// What shows.
     pub(super) fn kind(&self) -> Option<Kind> {
         let map = (!self.children.is_empty()).then_some(Kind::Map);
-        // A map is the first of kinds.
-        map.or_else(|| self.own.keys().next().copied())
+        // A map is the first of kinds, and a list the next.
+        map.or_else(|| {
+            let own = self.own.keys().copied().filter(|kind| *kind != Kind::List);
+            own.chain(self.has_list().then_some(Kind::List)).min()
+        })
+    }
+
+    /// Returns whether a list is here. Where an element was moved to that is not there makes none.
+    fn has_list(&self) -> bool {
+        let is_empty = || self.own.get(&Kind::List).is_some_and(|cells| cells.contains_key(&[][..]));
+        !self.elements.is_empty() || is_empty()
+    }
+
+    /// The elements of the list, as they show: each with the position at which it was born.
+    pub(crate) fn in_order(&self) -> Vec<(&'a [u8], &Tree<'a>)> {
+        let moves = self.own.get(&Kind::List);
+        let key = |born: &'a [u8]| {
+            let moved = moves.and_then(|moves| moves.get(&list::moved_key(born)[..]));
+            list::shown_key(born, moved.into_iter().flatten().copied())
+        };
+        let mut all: Vec<_> = self.elements.iter().map(|(born, tree)| (key(born), (*born, tree))).collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all.into_iter().map(|(_, element)| element).collect()
     }
 
     pub(crate) fn to_nested(&self) -> Nested {
@@ -76,6 +105,7 @@ impl<'a> Tree<'a> {
             Some(Kind::Map) => {
                 Nested::Map(self.children.iter().map(|(k, child)| (k.clone(), child.to_nested())).collect())
             }
+            Some(Kind::List) => Nested::Array(self.in_order().into_iter().map(|(_, tree)| tree.to_nested()).collect()),
             Some(Kind::Text) => Nested::Str(self.text()),
             Some(Kind::Set) => Nested::Array(self.elements().map(|value| value.to_nested()).collect()),
             Some(kind) => self.value(kind).map_or(Nested::Null, Value::to_nested),
@@ -112,18 +142,14 @@ impl<'a> Tree<'a> {
 }
 
 /// The live siblings at and below a place that belong to one kind there, in the order of their fields. O(cells of the
-/// kind; for a map, cells there).
+/// kind; for a map, cells there; for a list, cells of its elements).
 pub(crate) fn live_of_kind<'a>(
     cells: Cells<'a>,
     place: &Place,
     kind: Kind,
 ) -> impl Iterator<Item = (&'a Field, Property<'a>, SiblingRef<'a>)> {
     let start: FieldBytes = if kind == Kind::Map { place.as_bytes().into() } else { place.field(kind) };
-    let below = kind == Kind::Map;
-    live_at(cells, start).filter(move |(_, property, _)| {
-        let is_own = property.place.as_bytes().len() == place.as_bytes().len();
-        if is_own { property.kind == kind } else { below }
-    })
+    live_at(cells, start).filter(move |(_, property, _)| property.kind_at(place.as_bytes().len()) == kind)
 }
 
 /// The live siblings at and below a place whose fields begin with these bytes, with what their fields mean.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::array::Array;
+use crate::document::list::{self, Slot};
 use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place};
 use crate::document::text::check_room;
@@ -20,8 +21,22 @@ pub(crate) struct Plan {
     pub(super) counted: Vec<(Place, i128)>,
     /// Texts, and what they are to become.
     pub(super) texts: Vec<(Place, String)>,
+    /// Lists, and what they are to become.
+    pub(super) lists: Vec<Arranging>,
     /// True if what the value does not name stays.
     keeps: bool,
+    /// The name by which maps in lists are matched.
+    id: Option<String>,
+}
+
+/// The order that the elements of a list are brought into, once those that go are gone.
+pub(super) struct Arranging {
+    pub(super) place: Place,
+    /// The elements that were there, by the positions at which they were born.
+    pub(super) born: Vec<Vec<u8>>,
+    pub(super) slots: Vec<Slot>,
+    /// The array.
+    pub(super) items: Vec<Nested>,
 }
 
 impl Plan {
@@ -30,13 +45,65 @@ impl Plan {
         Self { writes: vec![(field, Some(payload))], ..Self::default() }
     }
 
+    /// Removes one cell.
+    pub(crate) fn erasing(field: FieldBytes) -> Self {
+        Self { writes: vec![(field, None)], ..Self::default() }
+    }
+
     /// Removes everything at and below a place.
     pub(super) fn removing(cells: Option<Cells<'_>>, place: &Place) -> Self {
         let mut plan = Self::default();
-        if let Some(cells) = cells {
-            plan.remove(place, &Tree::at(cells, place));
-        }
+        plan.remove_all(cells, place);
         plan
+    }
+
+    /// Removes everything at and below a place; of an element of a list also the place that it was moved to.
+    pub(super) fn remove_all(&mut self, cells: Option<Cells<'_>>, place: &Place) {
+        let Some(cells) = cells else { return };
+        self.remove(place, &Tree::at(cells, place));
+        let moved = list::moved_field_of(place).filter(|moved| cells.live(moved).next().is_some());
+        self.writes.extend(moved.map(|moved| (moved, None)));
+    }
+
+    /// Makes a list this array.
+    pub(super) fn updating_list(
+        cells: Option<Cells<'_>>,
+        place: &Place,
+        to: &Nested,
+        id: Option<&str>,
+    ) -> Result<Self, EditError> {
+        let Nested::Array(items) = to else {
+            return Err(EditError::Misfit { path: text(place), is: Kind::List, takes: "arrays" });
+        };
+        let mut plan = Self { id: id.map(str::to_owned), ..Self::default() };
+        let tree = cells.map(|cells| Tree::at(cells, place)).unwrap_or_default();
+        match tree.kind() == Some(Kind::List) && tree.to_nested().reads_as(to) {
+            true => Ok(plan),
+            false => plan.update_list(place, &tree, items).map(|()| plan),
+        }
+    }
+
+    /// Makes what is at a place a list, if an array is there or nothing; `None` if a list is there.
+    pub(super) fn making_list(cells: Cells<'_>, place: &Place) -> Result<Option<Self>, EditError> {
+        let tree = Tree::at(cells, place);
+        let value = match tree.kind() {
+            Some(Kind::List) => return Ok(None),
+            Some(Kind::Register) => tree.value(Kind::Register),
+            None => return Ok(Some(Self::of(place.field(Kind::List), tree::presence()))),
+            _ => None,
+        };
+        match (value.map(Value::to_nested), tree.kind()) {
+            (Some(Nested::Array(items)), _) => {
+                let mut plan = Self::default();
+                plan.remove_own(place, &tree.alone(Kind::Register));
+                plan.update_list(place, &Tree::default(), &items)?;
+                Ok(Some(plan))
+            }
+            (_, is) => {
+                let (path, wanted) = (text(place), Kind::List);
+                Err(EditError::OtherKind { path, is: is.unwrap_or(Kind::Register), wanted })
+            }
+        }
     }
 
     /// Makes what is at a place this value; what the value does not name is removed, or `keeps`.
@@ -109,7 +176,7 @@ impl Plan {
 
     /// Returns the write, if the plan is to write one cell and nothing else.
     pub(crate) fn only_payload(&self) -> Option<&Payload> {
-        match (&self.writes[..], self.counted.is_empty() && self.texts.is_empty()) {
+        match (&self.writes[..], self.counted.is_empty() && self.texts.is_empty() && self.lists.is_empty()) {
             ([(_, payload)], true) => payload.as_ref(),
             _ => None,
         }
@@ -142,6 +209,7 @@ impl Plan {
                 self.texts.push((place.clone(), text.clone()));
                 Ok(())
             }
+            (Some(Kind::List), Nested::Array(items)) => self.update_list(place, tree, items),
             (Some(kind @ (Kind::Max | Kind::Min)), value) if !matches!(value, Nested::Map(_)) => {
                 self.write(place, kind, value)
             }
@@ -150,6 +218,7 @@ impl Plan {
                     Kind::Counter => "whole numbers",
                     Kind::Set => "arrays without maps in them",
                     Kind::Text => "strings",
+                    Kind::List => "arrays",
                     Kind::Other(_) => "nothing that this version could write",
                     _ => "anything but maps",
                 };
@@ -183,6 +252,45 @@ impl Plan {
         let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);
         if stays_empty && !tree.own.contains_key(&Kind::Map) {
             self.push(place, place.field(Kind::Map), Some(tree::presence()))?;
+        }
+        Ok(())
+    }
+
+    fn update_list(&mut self, place: &Place, tree: &Tree<'_>, items: &[Nested]) -> Result<(), EditError> {
+        let old = tree.in_order();
+        let values: Vec<Nested> = old.iter().map(|(_, element)| element.to_nested()).collect();
+        let slots = list::slots(&values, items, self.id.as_deref(), self.keeps);
+        let mut stays = vec![false; old.len()];
+        let mut new = Vec::new();
+        for (slot, item) in &slots {
+            match (slot, item.and_then(|item| items.get(item))) {
+                (Slot::Kept(element) | Slot::Moved(element), item) => {
+                    stays[*element] = true;
+                    let (born, tree) = old[*element];
+                    item.map_or(Ok(()), |item| self.update(&place.element(born), tree, item))?;
+                }
+                (Slot::New(_), Some(item)) => new.push(item.clone()),
+                (Slot::New(_), None) => {}
+            }
+        }
+        list::check_list(place, &new)?;
+        let gone = old.iter().zip(stays).filter(|(_, stays)| !stays);
+        for ((born, element), _) in gone {
+            let place_of = place.element(born);
+            self.remove(&place_of, element);
+            let moved = list::moved_key(born);
+            if tree.own.get(&Kind::List).is_some_and(|cells| cells.contains_key(&moved[..])) {
+                self.writes.push((place.cell(Kind::List, &moved)?, None));
+            }
+        }
+        let is_listed = tree.own.get(&Kind::List).is_some_and(|cells| cells.contains_key(&[][..]));
+        if slots.is_empty() && !is_listed {
+            self.push(place, place.field(Kind::List), Some(tree::presence()))?;
+        }
+        let slots: Vec<Slot> = slots.into_iter().map(|(slot, _)| slot).collect();
+        if slots.iter().any(|slot| !matches!(slot, Slot::Kept(_))) {
+            let born = old.iter().map(|(born, _)| born.to_vec()).collect();
+            self.lists.push(Arranging { place: place.clone(), born, slots, items: items.to_vec() });
         }
         Ok(())
     }
@@ -239,6 +347,7 @@ impl Plan {
     fn remove(&mut self, place: &Place, tree: &Tree<'_>) {
         self.remove_own(place, tree);
         tree.children.iter().for_each(|(name, child)| self.remove(&place.child(name), child));
+        tree.elements.iter().for_each(|(born, element)| self.remove(&place.element(born), element));
     }
 
     fn remove_own(&mut self, place: &Place, tree: &Tree<'_>) {

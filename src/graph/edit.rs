@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::bugs::{Bug, is};
-use crate::document::{AsPath, Place, PropertiesMut, TextMut, Texted, Value, kind};
+use crate::document::{AsPath, ListMut, PropertiesMut, Sequenced, TextMut, Value, kind, place_in};
 use crate::error::EditError;
 use crate::graph::keys::{self, Ends, NodeKey, Owner, SeenEnds, owner_of};
 use crate::graph::{Edge, Graph, Restored};
@@ -128,7 +128,21 @@ impl<'a> Edit<'a, Graph> {
 
     /// The text at a path of a node or edge, for writing: see [`PropertiesMut::text_mut`].
     pub fn text_mut(&mut self, of: impl Into<Owner>, path: impl AsPath) -> TextMut<'_, 'a, Graph> {
-        TextMut::new(self, of.into().entity(), Some(require), Place::of(path))
+        let entity = of.into().entity();
+        let place = place_in(self, entity, path);
+        TextMut::new(self, entity, Some(require), place)
+    }
+
+    /// The list at a path of a node or edge, for writing: see [`PropertiesMut::list_mut`].
+    pub fn list_mut(&mut self, of: impl Into<Owner>, path: impl AsPath) -> ListMut<'_, 'a, Graph> {
+        let entity = of.into().entity();
+        let place = place_in(self, entity, path);
+        ListMut::new(self, entity, Some(require), place)
+    }
+
+    /// Makes an array a list, or an empty list where nothing is: see [`PropertiesMut::make_list`].
+    pub fn make_list(&mut self, of: impl Into<Owner>, path: impl AsPath) -> Result<bool, EditError> {
+        self.properties_mut(of).make_list(path)
     }
 
     /// Removes everything at and below a path: see [`PropertiesMut::unset`]. Returns whether anything was there. What
@@ -172,8 +186,10 @@ impl<'a> Edit<'a, Graph> {
         check_key(edge_type)?;
         let ends = Ends { source, target, number, edge_type };
         let (id, mut seen) = (ends.id(), self.sees(&ends));
-        let held =
-            self.state().cells(keys::edge(id)).map(|cells| Edge::new(id, cells, self.texts()).map(|edge| edge.seen()));
+        let held = self
+            .state()
+            .cells(keys::edge(id))
+            .map(|cells| Edge::new(id, cells, self.sequences()).map(|edge| edge.seen()));
         match held {
             None => {}
             Some(None) => drop(self.delete(keys::edge(id))?),

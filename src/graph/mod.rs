@@ -35,7 +35,7 @@ mod walk;
 use std::fmt;
 
 use crate::bugs::{Bug, is};
-use crate::document::{Mixed, Texted, Texts, are_of_one_text, is_counter};
+use crate::document::{Mixed, Sequenced, Sequences, are_of_one_text, is_counter};
 use crate::error::EditError;
 use crate::id::{EdgeId, NodeId};
 use crate::kernel::{Cells, Crdt, Edit, Field, State, Touched};
@@ -111,7 +111,7 @@ pub struct Graph {
     state: State,
     index: Index,
     mixed: Mixed,
-    texts: Texts,
+    sequences: Sequences,
     trees: Trees,
     on_demand: OnDemand,
 }
@@ -168,9 +168,9 @@ impl Crdt for Graph {
     }
 }
 
-impl Texted for Graph {
-    fn texts(&self) -> &Texts {
-        &self.texts
+impl Sequenced for Graph {
+    fn sequences(&self) -> &Sequences {
+        &self.sequences
     }
 }
 
@@ -182,7 +182,7 @@ impl Graph {
             self.trees.follow(&self.state, touched);
         }
         self.mixed.follow(&self.state, touched);
-        self.texts.follow(touched);
+        self.sequences.follow(&self.state, touched);
     }
 
     pub(crate) fn mixed(&self) -> &Mixed {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::document::{AsPath, Properties, TextRef, Texts, Value};
+use crate::document::{AsPath, ListRef, Properties, Sequences, TextRef, Value};
 use crate::graph::keys::{self, Ends, Owner, SeenEnds};
 use crate::graph::{Graph, Placing, Walk};
 use crate::id::{EdgeId, NodeId};
@@ -14,19 +14,19 @@ impl Graph {
         self.state.cells(keys::node(id)).filter(|cells| cells.is_live()).map(|cells| Node {
             id,
             cells,
-            texts: &self.texts,
+            sequences: &self.sequences,
         })
     }
 
     /// All nodes, in the order of their ids.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> + '_ {
         let live = self.state.entities_of(keys::NODE).filter(|(_, cells)| cells.is_live());
-        live.map(|(entity, cells)| Node { id: NodeId::from(*entity.id()), cells, texts: &self.texts })
+        live.map(|(entity, cells)| Node { id: NodeId::from(*entity.id()), cells, sequences: &self.sequences })
     }
 
     /// An edge, dangling or not. O(log n).
     pub fn edge(&self, id: EdgeId) -> Option<Edge<'_>> {
-        Edge::new(id, self.state.cells(keys::edge(id))?, &self.texts)
+        Edge::new(id, self.state.cells(keys::edge(id))?, &self.sequences)
     }
 
     /// All edges whose ends are both there, in the order of their ids. O(log n) each.
@@ -88,7 +88,7 @@ impl Graph {
     fn stated_edges(&self) -> impl Iterator<Item = Edge<'_>> + '_ {
         self.state
             .entities_of(keys::EDGE)
-            .filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells, &self.texts))
+            .filter_map(|(entity, cells)| Edge::new(EdgeId::from(*entity.id()), cells, &self.sequences))
     }
 
     /// The edges at a node that lack an end, be it this one or the other. O(degree · log n).
@@ -161,14 +161,14 @@ impl Graph {
     pub fn hidden_of(&self, owner: impl Into<Owner>) -> Option<Hidden<'_>> {
         let owner = owner.into();
         let cells = self.state.cells(owner.entity())?;
-        (!cells.is_live() && cells.has_live_fields()).then_some(Hidden { owner, cells, texts: &self.texts })
+        (!cells.is_live() && cells.has_live_fields()).then_some(Hidden { owner, cells, sequences: &self.sequences })
     }
 
     /// An edge that the index knows, so that its root has been checked.
     pub(super) fn hop(&self, id: EdgeId) -> Option<Edge<'_>> {
         let cells = self.state.cells(keys::edge(id))?;
         let ends = Ends::of_checked(id, cells.siblings(Field::ROOT.as_bytes()))?;
-        Some(Edge { id, ends, cells, texts: &self.texts })
+        Some(Edge { id, ends, cells, sequences: &self.sequences })
     }
 
     /// The edges from a live node to live nodes, with these, or to it from these; all or of one type (and of types that hash
@@ -201,7 +201,7 @@ impl Graph {
         self.mixed.check(&self.state)?;
         self.index.check(&self.state)?;
         self.trees.check(&self.state)?;
-        self.texts.check(&self.state)?;
+        self.sequences.check(&self.state)?;
         self.on_demand.check(&self.state)
     }
 }
@@ -211,7 +211,7 @@ impl Graph {
 pub struct Node<'a> {
     id: NodeId,
     pub(super) cells: Cells<'a>,
-    texts: &'a Texts,
+    sequences: &'a Sequences,
 }
 
 impl<'a> Node<'a> {
@@ -245,9 +245,14 @@ impl<'a> Node<'a> {
         self.properties().text(path)
     }
 
+    /// The list at a path: see [`Properties::list`].
+    pub fn list(&self, path: impl AsPath) -> Option<ListRef<'a>> {
+        self.properties().list(path)
+    }
+
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells), keys::node(self.id), self.texts)
+        Properties::new(Some(self.cells), keys::node(self.id), self.sequences)
     }
 }
 
@@ -257,13 +262,13 @@ pub struct Edge<'a> {
     id: EdgeId,
     ends: Ends<'a>,
     pub(super) cells: Cells<'a>,
-    texts: &'a Texts,
+    sequences: &'a Sequences,
 }
 
 impl<'a> Edge<'a> {
-    pub(super) fn new(id: EdgeId, cells: Cells<'a>, texts: &'a Texts) -> Option<Self> {
+    pub(super) fn new(id: EdgeId, cells: Cells<'a>, sequences: &'a Sequences) -> Option<Self> {
         let ends = Ends::of(id, cells.siblings(Field::ROOT.as_bytes()))?;
-        Some(Self { id, ends, cells, texts })
+        Some(Self { id, ends, cells, sequences })
     }
 
     /// Its id.
@@ -306,9 +311,14 @@ impl<'a> Edge<'a> {
         self.properties().text(path)
     }
 
+    /// The list at a path: see [`Properties::list`].
+    pub fn list(&self, path: impl AsPath) -> Option<ListRef<'a>> {
+        self.properties().list(path)
+    }
+
     /// All its properties.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells), keys::edge(self.id), self.texts)
+        Properties::new(Some(self.cells), keys::edge(self.id), self.sequences)
     }
 }
 
@@ -317,7 +327,7 @@ impl<'a> Edge<'a> {
 pub struct Hidden<'a> {
     owner: Owner,
     pub(super) cells: Cells<'a>,
-    texts: &'a Texts,
+    sequences: &'a Sequences,
 }
 
 impl<'a> Hidden<'a> {
@@ -333,7 +343,7 @@ impl<'a> Hidden<'a> {
 
     /// Properties that survived.
     pub fn properties(&self) -> Properties<'a> {
-        Properties::new(Some(self.cells), self.owner.entity(), self.texts)
+        Properties::new(Some(self.cells), self.owner.entity(), self.sequences)
     }
 
     /// Places in [trees](crate::Tree) that survived: the name of the tree, and the parent, which is none at the top.

@@ -96,7 +96,12 @@ impl Position {
 
     /// The position that bytes spell; `None` if they spell none, or one of more than [`MAX_STEPS`].
     pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let mut steps = SmallVec::new();
+        Self::read(&mut bytes).filter(|_| bytes.is_empty())
+    }
+
+    /// Reads the position that bytes begin with, up to a zero byte or the end.
+    fn read(from: &mut &[u8]) -> Option<Self> {
+        let (mut steps, mut bytes) = (SmallVec::new(), *from);
         loop {
             if steps.len() == MAX_STEPS {
                 return None;
@@ -121,11 +126,19 @@ impl Position {
                 _ => -1 - i64::try_from(OFFSETS.read(&mut bytes, 0xff)?).ok()?,
             };
             steps.push(Step { side, tag, offset });
-            if bytes.is_empty() {
+            if bytes.first().is_none_or(|next| *next == 0) {
+                *from = bytes;
                 return Some(Self(steps));
             }
         }
     }
+}
+
+/// Takes the position that bytes begin with off them; it ends before a zero byte or with them. `None` if there is none.
+pub(crate) fn split_position(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    Position::read(&mut rest)?;
+    Some(bytes.split_at(bytes.len() - rest.len()))
 }
 
 /// The offset at the end of a position, and the number of bytes before it. `None` if the bytes are no position.

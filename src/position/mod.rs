@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::id::{Dot, WriterId};
 
-pub(crate) use bytes::{PositionBytes, offset_bytes, split_offset};
+pub(crate) use bytes::{PositionBytes, offset_bytes, split_offset, split_position};
 pub(crate) use place::{Neighbour, between, imported, named};
 
 use place::EASY_STEPS;

@@ -12,7 +12,7 @@ use serde::ser::{
     SerializeTupleVariant, Serializer,
 };
 
-use crate::document::Path;
+use crate::document::{Path, Segment};
 use crate::error::{EditError, MAX_DEPTH};
 
 /// How many options, newtypes and levels together a value may nest: a level has a few of them.
@@ -23,7 +23,9 @@ pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), EditError> {
     match value.serialize(Walk { levels: MAX_DEPTH, steps: MAX_STEPS }) {
         Err(Fault::TooDeep(mut within)) => {
             within.reverse();
-            Err(EditError::TooDeep { path: Path::from_segments(within).to_string() })
+            Err(EditError::TooDeep {
+                path: Path::from_segments(within.iter().map(|name| Segment::Name(name))).to_string(),
+            })
         }
         // Serialising it will say what is wrong.
         Ok(()) | Err(Fault::Other) => Ok(()),

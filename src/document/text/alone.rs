@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use crate::document::mixed::Mixed;
 use crate::document::place::{Place, Property};
+use crate::document::sequences::{Sequenced, Sequences};
 use crate::document::text::edit::TextMut;
 use crate::document::text::read::TextRef;
-use crate::document::text::texts::{Texted, Texts, are_of_one_text, start_of};
+use crate::document::text::texts::{are_of_one_text, start_of};
 use crate::error::EditError;
 use crate::kernel::{Crdt, Edit, Entity, State, Touched};
 use crate::kind::Kind;
@@ -36,7 +37,7 @@ use crate::offset::Offset;
 pub struct Text {
     state: State,
     mixed: Mixed,
-    texts: Texts,
+    sequences: Sequences,
 }
 
 impl Crdt for Text {
@@ -59,7 +60,7 @@ impl Crdt for Text {
 
     fn follow_all(&mut self, touched: &[Touched]) {
         self.mixed.follow(&self.state, touched);
-        self.texts.follow(touched);
+        self.sequences.follow(&self.state, touched);
     }
 
     fn is_one_change(told: &Touched, touched: &Touched) -> bool {
@@ -73,9 +74,9 @@ impl Crdt for Text {
     }
 }
 
-impl Texted for Text {
-    fn texts(&self) -> &Texts {
-        &self.texts
+impl Sequenced for Text {
+    fn sequences(&self) -> &Sequences {
+        &self.sequences
     }
 }
 
@@ -83,7 +84,7 @@ impl Text {
     /// All of it, for reading.
     pub fn read(&self) -> TextRef<'_> {
         let start = start_of(Place::root().as_ref());
-        TextRef::new(self.texts.get(Entity::SELF, &start), start)
+        TextRef::new(self.sequences.texts.get(Entity::SELF, &start), start)
     }
 
     /// The paths of several kinds: there are none but forged ones.
@@ -96,7 +97,7 @@ impl Text {
     pub fn check_invariants(&self) -> Result<(), String> {
         self.state.check_invariants()?;
         self.mixed.check(&self.state)?;
-        self.texts.check(&self.state)
+        self.sequences.check(&self.state)
     }
 }
 

@@ -8,10 +8,11 @@ use crate::clock::Stamp;
 use crate::document::edit::{Require, check};
 use crate::document::place::{FieldBytes, Place};
 use crate::document::seek;
+use crate::document::sequences::Sequenced;
 use crate::document::text::diff::{self, Change};
 use crate::document::text::import::settled_field;
 use crate::document::text::read::TextRef;
-use crate::document::text::texts::{Texted, letter, payload, start_of};
+use crate::document::text::texts::{letter, payload, start_of};
 use crate::document::tree::presence;
 use crate::error::{EditError, PathError};
 use crate::id::Dot;
@@ -71,7 +72,7 @@ pub(super) enum Name {
     Content,
 }
 
-impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
+impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
     pub(crate) fn new(
         edit: &'e mut Edit<'a, T>,
         entity: Entity,
@@ -84,7 +85,7 @@ impl<'e, 'a, T: Texted> TextMut<'e, 'a, T> {
     /// The text as it is now, with what this edit has done; empty if there is none.
     pub fn read(&self) -> TextRef<'_> {
         let start = self.place.as_ref().map(|place| start_of(place.as_ref())).unwrap_or_default();
-        TextRef::new(self.edit.texts().get(self.entity, &start), start)
+        TextRef::new(self.edit.sequences().texts.get(self.entity, &start), start)
     }
 
     /// Inserts a string at an offset. Where no text is yet, this makes one. O(log n) for each character.

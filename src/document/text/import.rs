@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 
 use crate::document::mixed::Prefix;
 use crate::document::place::{FieldBytes, PlaceRef};
+use crate::document::sequences::Sequenced;
 use crate::document::text::edit::TextMut;
 use crate::document::text::rope::Rope;
-use crate::document::text::texts::{Texted, shown, start_of};
+use crate::document::text::texts::{shown, start_of};
 use crate::document::value::kind;
 use crate::error::EditError;
 use crate::kernel::{Cells, Entity, Field, Go, Payload, SiblingRef};
@@ -102,7 +103,7 @@ pub(super) fn tags_of<'a>(rope: &'a Rope, start: &'a [u8]) -> impl Iterator<Item
     })
 }
 
-impl<T: Texted> TextMut<'_, '_, T> {
+impl<T: Sequenced> TextMut<'_, '_, T> {
     /// Settles that several imports are there: keeps one and deletes the others, or says that all are to stand side by side.
     ///
     /// The text that is kept is written again, so that it stays if somebody keeps another at the same time.

@@ -226,12 +226,12 @@ impl Rope {
         self.0.is_none()
     }
 
-    pub(super) fn extent(&self) -> Extent {
+    pub(in crate::document) fn extent(&self) -> Extent {
         self.0.as_ref().map_or_else(Extent::default, |root| root.extent)
     }
 
     /// Says what a cell shows from now on. O(log n).
-    pub(super) fn set(&mut self, field: &Field, shown: Option<Shown>) {
+    pub(in crate::document) fn set(&mut self, field: &Field, shown: Option<Shown>) {
         let root = match (self.0.take(), shown) {
             (None, Some(shown)) => Child::of_leaf(vec![Entry { field: field.clone(), shown }]),
             (None, None) => None,
@@ -284,7 +284,7 @@ impl Rope {
     }
 
     /// The extent of what is shown by cells up to one, with that one or without. O(log n).
-    pub(super) fn before(&self, field: &[u8], including: bool) -> Extent {
+    pub(in crate::document) fn before(&self, field: &[u8], including: bool) -> Extent {
         let is_before = |other: &Field| match including {
             true => other.as_bytes() <= field,
             false => other.as_bytes() < field,
@@ -314,7 +314,7 @@ impl Rope {
     }
 
     /// The letters from one on, each with its cell and its place among the letters of that. O(log n), and O(1) each.
-    pub(super) fn letters(&self, from: usize) -> Letters<'_> {
+    pub(in crate::document) fn letters(&self, from: usize) -> Letters<'_> {
         let (mut left, mut node) = (from, self.0.as_ref());
         let (mut above, mut entries) = (Vec::new(), [].iter());
         while let Some(child) = node {
@@ -414,7 +414,7 @@ impl Rope {
 
 /// Letters in order.
 #[derive(Clone)]
-pub(super) struct Letters<'a> {
+pub(in crate::document) struct Letters<'a> {
     /// The children that are still to come, from the root down.
     above: Vec<std::slice::Iter<'a, Child>>,
     entries: std::slice::Iter<'a, Entry>,

@@ -11,18 +11,12 @@ use crate::document::place::{FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::document::text::import::{Doubled, is_doubled, is_of_import, tags_of};
 use crate::document::text::rope::{Rope, Shown};
 use crate::document::value::kind;
-use crate::kernel::{Crdt, Entity, Payload, PayloadRef, SiblingRef, Touched};
+use crate::kernel::{Entity, Payload, PayloadRef, SiblingRef, Touched};
 use crate::kind::Kind;
-
-/// A type that has texts.
-pub trait Texted: Crdt {
-    /// The texts.
-    fn texts(&self) -> &Texts;
-}
 
 /// The texts that show, by entity and path. Persistent, like the state that it follows; a word until there is a text.
 #[derive(Clone, Default)]
-pub struct Texts(Option<Box<Shows>>);
+pub(crate) struct Texts(Option<Box<Shows>>);
 
 #[derive(Clone, Default)]
 struct Shows {
