@@ -1,4 +1,5 @@
-//! Lists: random schedules against what causality alone says is alive, and stories named after what goes wrong elsewhere.
+//! Lists: random schedules against what causality alone says is alive, and stories named after what goes wrong
+//! elsewhere.
 
 #[path = "support/list.rs"]
 mod small;
@@ -117,6 +118,8 @@ fn index_of(replica: &Replica<Document>, path: &Path) -> Option<usize> {
     replica.state().list(PATH).unwrap().index_of(path)
 }
 
+const NONE: [ConflictKind; 0] = [];
+
 fn kinds(replica: &Replica<Document>) -> Vec<ConflictKind> {
     replica.state().conflicts().map(|conflict| conflict.kind).collect()
 }
@@ -141,7 +144,7 @@ fn sync(replicas: &mut [&mut Replica<Document>]) -> Json {
 fn settle(replica: &mut Replica<Document>, resolution: Resolution<'_>) {
     let id = replica.state().conflicts().next().unwrap().id;
     replica.edit(|d| d.resolve(id, resolution)).unwrap();
-    assert_eq!(kinds(replica), []);
+    assert_eq!(kinds(replica), NONE);
 }
 
 fn is_no_element<R>(result: Result<R, EditError>) -> bool {
@@ -174,7 +177,7 @@ fn an_element_moved_by_two_shows_once() {
             true => settle(&mut a, Resolution::Pick(dots[1])),
             false => drop(move_to(&mut a, 1, 3)),
         }
-        assert_eq!(kinds(&a), []);
+        assert_eq!(kinds(&a), NONE);
         assert_eq!(sync(&mut [&mut a, &mut b]), json!(["b", "c", "d", "a"]));
         assert_eq!((kinds(&b), index_of(&b, &element)), (vec![], Some(3)));
     }
@@ -223,7 +226,7 @@ fn removed_and_moved_converge() {
                 0 | 1 => assert_eq!((last, kinds(&b)), (json!(["a", "c", "d"]), vec![])),
                 2 => assert_eq!((last, kinds(&b)), (json!(["a", "c", "d", "e"]), vec![])),
                 // A move to the same place writes nothing.
-                _ => assert_eq!((last, leftovers(&*b.state())), (json!(["a", "c", "d"]), 1)),
+                _ => assert_eq!((last, leftovers(b.state())), (json!(["a", "c", "d"]), 1)),
             }
         }
     }
@@ -355,7 +358,8 @@ fn an_edit_beats_a_removal() {
                 }
             }
             let merged = sync(&mut [&mut a, &mut b]);
-            // The text was seen and removed. The element shows where it was born: between 1 and 3, one of which was moved away.
+            // The text was seen and removed. The element shows where it was born: behind 1, which may have moved, and
+            // before 3.
             assert_eq!(b.state().json(&element), Some(json!({"done": true})));
             match is_moved {
                 false => assert_eq!(merged, json!([1, {"done": true}, 3])),
@@ -370,7 +374,7 @@ fn an_edit_beats_a_removal() {
     remove(&mut a, 1);
     set(&mut b, "/list/1", 20);
     assert_eq!(sync(&mut [&mut a, &mut b]), json!([1, 20, 3]));
-    assert_eq!(kinds(&a), []);
+    assert_eq!(kinds(&a), NONE);
 }
 
 #[test]
@@ -485,7 +489,7 @@ fn an_array_made_a_list_by_two_shows_once() {
     let mut a = replica(1);
     a.edit(|d| d.update(PATH, &array)).unwrap();
     assert_eq!(a.state().kind(PATH), Some(Kind::Register));
-    let mut b = fork(&a, 2);
+    let mut b = later_fork(&a, 2);
     for replica in [&mut a, &mut b] {
         assert!(make_list(replica, PATH));
         assert!(!make_list(replica, PATH));
@@ -546,7 +550,7 @@ fn one_update_made_by_two_shows_once() {
             }
         }
         assert_eq!(sync(&mut [&mut a, &mut b]), *array);
-        assert_eq!(kinds(&a), [], "{array}");
+        assert_eq!(kinds(&a), NONE, "{array}");
     }
     // Lists that two make of one array where nothing is.
     let (mut a, mut b) = (replica(1), replica(2));
@@ -564,7 +568,7 @@ fn update_moves_what_moved() {
     let element = path_of(&a, 49);
     let last = values.pop().unwrap();
     values.insert(0, last);
-    // What another writes in it meanwhile goes with it.
+    // A write that another makes to the element meanwhile moves along.
     b.edit(|d| d.set(format!("{element}/done"), true)).unwrap();
     let (is_changed, delta) = update(&mut a, &json!(values));
     assert!(is_changed);
@@ -583,7 +587,7 @@ fn update_moves_what_moved() {
     assert_eq!((delta.len(), index_of(&a, &kept)), (5, Some(7)));
     assert_eq!((a.state().kind(PATH), shown(&a)), (Some(Kind::List), json!(values)));
     assert!(!a.edit(|d| d.update(PATH, &values)).unwrap().0);
-    // Where nothing is, or a register, an array is one value as before.
+    // An array is one value as before, if nothing or a register is there.
     for array in [json!([1, 2]), json!([2, 1])] {
         a.edit(|d| d.update("/array", &array)).unwrap();
         assert_eq!((a.state().kind("/array"), a.state().json("/array")), (Some(Kind::Register), Some(array)));
@@ -756,8 +760,11 @@ fn lists_nest() {
     assert_eq!((inner.len(), inner.index_of(&path)), (4, Some(0)));
     // An update goes into lists within.
     a.edit(|d| d.update("/list/2", &json!([2, {"n": 0}, 1]))).unwrap();
-    assert_eq!((a.state().kind("/list/2"), a.state().json("/list/2")), (Some(Kind::List), Some(json!([2, {"n": 0}, 1]))));
-    // With the outer element goes all that is in it.
+    assert_eq!(
+        (a.state().kind("/list/2"), a.state().json("/list/2")),
+        (Some(Kind::List), Some(json!([2, {"n": 0}, 1])))
+    );
+    // The outer element takes along all that is in it.
     remove(&mut a, 2);
     assert_eq!(a.state().json(&path), None);
     assert_eq!(sync(&mut [&mut a, &mut b]), json!([{"items": ["w", "x", "changed"]}, "scalar"]));
@@ -784,7 +791,7 @@ fn a_text_in_an_element_is_typed_into_by_two() {
         assert_eq!(b.state().text(&path).unwrap(), "The quick fox jumps twice.");
         assert_eq!(b.state().kind(&path), Some(Kind::Text));
     }
-    assert_eq!(kinds(&a), []);
+    assert_eq!(kinds(&a), NONE);
     // A counter and a set in an element as well.
     for replica in [&mut a, &mut b] {
         replica.edit(|d| d.add("/list/0/count", 2)).unwrap();

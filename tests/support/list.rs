@@ -1,8 +1,10 @@
-//! Random schedules over a list, against what causality alone says is alive: `ListWorld` in `tests/model/text_tree_model.py`.
+//! Random schedules over a list, against what causality alone says is alive: `ListWorld` in
+//! `tests/model/text_tree_model.py`.
 //!
-//! The oracle logs each write with the version that its writer had seen. A write that a replica has seen is alive there, unless that
-//! replica has also seen another write to the same cell, or a removal of the element, whose writer had seen the first one. An element
-//! shows if and only if something in it is alive. The oracle looks at no position, and counts on three facts:
+//! The oracle logs each write with the version that its writer had seen. A write that a replica has seen is alive
+//! there, unless that replica has also seen another write to the same cell, or a removal of the element, whose writer
+//! had seen the first one. An element shows if and only if something in it is alive. The oracle looks at no position,
+//! and counts on three facts:
 //!
 //! 1. Every number that is written is another one, so a number names the write that it comes from.
 //! 2. An element is a scalar or a map for good, so two kinds never meet in it.
@@ -16,7 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::testing::{TestEnvironment, same};
 use driftless::{
-    Conflict, ConflictKind, Delta, Document, Dot, Edit, EditError, Kind, MergeError, Prune, Replica, Resolution, Version,
+    Conflict, ConflictKind, Delta, Document, Dot, Edit, EditError, Kind, MergeError, Prune, Replica, Resolution,
+    Version,
 };
 use serde_json::{Value as Json, json};
 
@@ -45,7 +48,7 @@ pub(crate) struct Row {
 /// The elements that show, in order, after all ways to read them were compared.
 pub(crate) fn rows(document: &Document) -> Result<Vec<Row>, String> {
     let Some(list) = document.list(PATH) else {
-        same("the JSON where no list is", document.json(PATH), None)?;
+        same("the path of no list is one", document.kind(PATH) == Some(Kind::List), false)?;
         return Ok(Vec::new());
     };
     let mut rows = Vec::new();
@@ -55,7 +58,11 @@ pub(crate) fn rows(document: &Document) -> Result<Vec<Row>, String> {
         same(format!("the index of {path}"), list.index_of(&path), Some(at))?;
         same(format!("the element at {path}"), document.json(&path), Some(json.clone()))?;
         same(format!("the element at index {at}"), document.json(format!("{PATH}/{at}")), Some(json.clone()))?;
-        same(format!("the value of element {at}"), list.get(at).map(|value| value.to_json()), scalar(&json))?;
+        let value = list.get(at).map(|value| value.to_json());
+        // An array is a value, or a list of its own.
+        if !json.is_array() {
+            same(format!("the value of element {at}"), value, scalar(&json))?;
+        }
         rows.push(Row { id: path.to_string(), json });
     }
     let whole: Json = rows.iter().map(|row| row.json.clone()).collect();
@@ -178,7 +185,7 @@ pub(crate) fn play(seed: u64) -> Result<BTreeMap<&'static str, u32>, String> {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9) + 1);
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9));
         let sites = (0..SITES as u64).map(|site| {
             let environment = TestEnvironment::new(seed * 10 + site);
             let clock = environment.clock();
@@ -344,8 +351,7 @@ impl World {
         let key = row.json.is_object().then(|| KEYS[self.random.below(KEYS.len())]);
         let element = if self.random.is_one_in(2) { row.id.clone() } else { format!("{PATH}/{index}") };
         let path = key.map_or(element.clone(), |key| format!("{element}/{key}"));
-        let number_to_write = i64::try_from(number).map_err(|error| error.to_string())?;
-        let seen = self.edit(at, |d| d.set(&path, number_to_write))?;
+        let seen = self.edit(at, |d| d.set(&path, number))?;
         match key {
             Some(key) => row.json[key] = json!(number),
             None => row.json = json!(number),
@@ -396,8 +402,8 @@ impl World {
         };
         let array: Json = targets.iter().map(Target::json).collect();
         for at in sites {
-            let through_document = !before.is_empty() && self.random.is_one_in(2);
-            let seen = self.edit(*at, |d| match through_document {
+            let is_through_document = !before.is_empty() && self.random.is_one_in(2);
+            let seen = self.edit(*at, |d| match is_through_document {
                 true => d.update(PATH, &array),
                 false => d.list_mut(PATH).update(&array),
             })?;
@@ -498,9 +504,8 @@ impl World {
         same("the number of elements", now.len(), before.len())?;
         same("the elements beside the one that was settled", others(now), others(before))?;
         let is_open = |path: &str| {
-            let about_places = |kind: &ConflictKind| {
-                matches!(kind, ConflictKind::ElementMove | ConflictKind::MovedWhileRemoved)
-            };
+            let about_places =
+                |kind: &ConflictKind| matches!(kind, ConflictKind::ElementMove | ConflictKind::MovedWhileRemoved);
             let about = |conflict: &Conflict<'_>| conflict.path.to_string() == path && about_places(&conflict.kind);
             self.document(at).conflicts().any(|conflict| about(&conflict))
         };
@@ -609,7 +614,8 @@ impl World {
 
     // ---- oracles ----
 
-    /// The numbers that are alive in a replica, by causality alone, and the elements of which something survived a removal.
+    /// The numbers that are alive in a replica, by causality alone, and the elements of which something survived a
+    /// removal.
     fn alive(&self, at: usize) -> (Alive<'_>, BTreeSet<&str>) {
         let version = self.sites[at].replica.version();
         let seen: Vec<&Entry> = self.log.iter().filter(|entry| version.covers(entry.dot)).collect();
@@ -646,7 +652,8 @@ impl World {
         Ok(())
     }
 
-    /// Checks the elements that show against what is alive. Returns whether something in one of them survived a removal.
+    /// Checks the elements that show against what is alive. Returns true if something in one of them survived a
+    /// removal.
     fn check_alive(&self, at: usize, rows: &[Row]) -> Result<bool, String> {
         let (alive, survived) = self.alive(at);
         let shown: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
