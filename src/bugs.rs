@@ -78,7 +78,12 @@ bugs! {
     LetterTwice: "equal letters of one cell show twice";
     DeletionHides: "a letter that is put back is hidden by a deletion that is later";
     DeletionUntold: "the changes of a text leave out the letters that were deleted";
+    ElementKept: "an element that is removed stays in its list";
+    LeftoverShows: "an element that is removed shows where another has moved it";
     // Types.
+    MoveUnheeded: "an element that is moved shows where it was born";
+    RemovalKeepsMove: "the removal of an element leaves where it was moved to";
+    ListByDot: "an array that two make a list is there twice";
     MovesOthers: "a move in a tree makes others jump that it frees from a circle";
     MoveForgetsFrom: "a move in a tree does not remember where from";
     AnyoneLengthens: "a bunch of positions is lengthened by whoever has an element at its end";

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bugs::{Bug, is};
 use crate::document::array::Array;
 use crate::document::list::{self, Slot};
 use crate::document::nested::Nested;
@@ -61,7 +62,8 @@ impl Plan {
     pub(super) fn remove_all(&mut self, cells: Option<Cells<'_>>, place: &Place) {
         let Some(cells) = cells else { return };
         self.remove(place, &Tree::at(cells, place));
-        let moved = list::moved_field_of(place).filter(|moved| cells.live(moved).next().is_some());
+        let moved = list::moved_field_of(place).filter(|_| !is(Bug::RemovalKeepsMove));
+        let moved = moved.filter(|moved| cells.live(moved).next().is_some());
         self.writes.extend(moved.map(|moved| (moved, None)));
     }
 

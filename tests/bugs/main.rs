@@ -12,6 +12,8 @@ mod graph;
 mod history;
 #[path = "../support/letters.rs"]
 mod letters;
+#[path = "../support/list.rs"]
+mod list;
 mod oracles;
 #[path = "../simulator/plan.rs"]
 mod plan;
@@ -64,7 +66,7 @@ macro_rules! of_each {
     };
 }
 
-const ORACLES: [Oracle; 12] = [
+const ORACLES: [Oracle; 13] = [
     Oracle { name: "versions", cases: 300, judge: of_each!(versions) },
     Oracle { name: "laws", cases: 300, judge: of_each!(laws) },
     Oracle { name: "mutation", cases: 300, judge: of_each!(mutation) },
@@ -74,6 +76,7 @@ const ORACLES: [Oracle; 12] = [
     Oracle { name: "kit", cases: 300, judge: suite::kit },
     Oracle { name: "trees", cases: 600, judge: suite::trees },
     Oracle { name: "texts", cases: 600, judge: suite::texts },
+    Oracle { name: "lists", cases: 100, judge: suite::lists },
     Oracle { name: "explorer", cases: 2, judge: suite::explorer },
     Oracle { name: "sessions", cases: 12, judge: sessions::judge },
     Oracle { name: "simulator", cases: 60, judge: suite::simulator },

@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::graph::{self, Thing};
 use crate::oracles::Verdict;
 use crate::subjects::{Judged, Op};
-use crate::{text, tree, world};
+use crate::{list, text, tree, world};
 
 /// The value that a strategy draws by a seed.
 fn drawn<S: Strategy>(seed: u64, strategy: S) -> Result<S::Value, String> {
@@ -55,6 +55,10 @@ pub(crate) fn trees(seed: u64) -> Verdict {
 
 pub(crate) fn texts(seed: u64) -> Verdict {
     text::play(&drawn(seed, text::schedules())?).map(drop)
+}
+
+pub(crate) fn lists(seed: u64) -> Verdict {
+    list::play(seed).map(drop)
 }
 
 /// Every schedule of a few steps: of two replicas, then of three.

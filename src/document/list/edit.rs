@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::bugs::{Bug, is};
 use crate::document::edit::{PropertiesMut, Require, check};
 use crate::document::list::lists::{Element, latest, moved_key, start_of};
 use crate::document::list::matching::Slot;
@@ -351,6 +352,7 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
                 let held = self.held(place, a, b);
                 between(a, b, held.as_ref(), next, len)
             }
+            Name::Content(_) if is(Bug::ListByDot) => between(a, b, None, next, len),
             Name::Content(content) if a.is_none() && b.is_none() => imported(content, len),
             Name::Content(content) => named(a, b, content, len),
         };

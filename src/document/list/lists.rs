@@ -4,6 +4,7 @@ use std::fmt;
 
 use im::{OrdMap, OrdSet};
 
+use crate::bugs::{Bug, is};
 use crate::document::mixed::Prefix;
 use crate::document::path::{AsPath, ElementId, Segment};
 use crate::document::place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
@@ -127,7 +128,7 @@ pub(crate) fn moved_field_of(element: &Place) -> Option<FieldBytes> {
 
 /// The key by which an element shows, by the live siblings of the cell that says where it was moved to.
 pub(in crate::document) fn shown_key<'a>(born: &[u8], moves: impl Iterator<Item = SiblingRef<'a>>) -> FieldBytes {
-    let to = latest(moves).map_or(born, |(to, _)| to);
+    let to = latest(moves).filter(|_| !is(Bug::MoveUnheeded)).map_or(born, |(to, _)| to);
     let mut key = FieldBytes::from_slice(to);
     if to != born {
         key.push(0);
@@ -205,7 +206,7 @@ impl Lists {
             }
             let Some(property) = Property::of(field) else { continue };
             let mut cells = None;
-            if is_live != touched.was_live() {
+            if is_live != touched.was_live() && (is_live || !is(Bug::ElementKept)) {
                 for (list, born) in property.place.elements() {
                     let cells = *cells.get_or_insert_with(|| state.cells(touched.entity));
                     self.refresh(cells, touched.entity, list.as_bytes().len() + 2, &touched.field, born);
@@ -303,7 +304,8 @@ enum Found {
 
 fn found(cells: Cells<'_>, start: &[u8], born: &[u8]) -> Found {
     let moves = || cells.live(&[start, &moved_key(born)].concat());
-    if seek::holds_something(cells, start, born) {
+    let shows_leftover = || is(Bug::LeftoverShows) && moves().next().is_some();
+    if seek::holds_something(cells, start, born) || shows_leftover() {
         return Found::Element(shown_key(born, moves()));
     }
     if moves().next().is_some() { Found::Leftover } else { Found::Nothing }
