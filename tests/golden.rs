@@ -85,6 +85,7 @@ fn written() -> BTreeMap<String, Vec<u8>> {
     let mut all = graph();
     all.insert("document".into(), document().to_bytes());
     all.insert("texts".into(), texts().to_bytes());
+    all.insert("lists".into(), lists().to_bytes());
     all.extend(standalone().into_iter().map(|(name, delta)| (name.to_owned(), delta.to_bytes())));
     let turns = conversation().turns;
     all.extend(turns.iter().enumerate().map(|(n, turn)| (format!("turn-{n}"), turn.to_bytes())));
@@ -259,6 +260,37 @@ fn texts() -> Delta {
     for (one, letter) in [(&mut a, "x"), (&mut b, "y")] {
         one.edit(|d| d.write(Entity::SELF, cell, Payload::new(23, letter.as_bytes())).map(drop)).unwrap();
     }
+    a.merge(&b.complete_with_tombstones()).unwrap();
+    a.delta_since(&Version::new()).unwrap()
+}
+
+/// Lists that two moved, removed and wrote to at once.
+fn lists() -> Delta {
+    let ([mut a, mut b], clocks) = two::<Document>();
+    a.edit(|d| {
+        d.update("/tags", &json!(["logic", "music"]))?;
+        d.make_list("/tags")?;
+        d.make_list("/empty")?;
+        ["a", "b", "c"].iter().try_for_each(|n| d.list_mut("/l").push(&json!({"n": n, "in": {}})))?;
+        d.make_list("/l/2/in/list")?;
+        d.list_mut("/l/2/in/list").push(&1)?;
+        d.text_mut("/l/0/text").insert(0, "typed")
+    })
+    .unwrap();
+    b.merge(&a.complete()).unwrap();
+    later_by(90_000, &clocks);
+    a.edit(|d| {
+        d.list_mut("/l").move_to(2, 0)?;
+        d.list_mut("/tags").remove(0)?;
+        d.list_mut("/tags").push(&())
+    })
+    .unwrap();
+    b.edit(|d| {
+        d.list_mut("/l").move_to(2, 1)?;
+        d.list_mut("/tags").move_to(0, 1)?;
+        d.set("/l/2/n", "B")
+    })
+    .unwrap();
     a.merge(&b.complete_with_tombstones()).unwrap();
     a.delta_since(&Version::new()).unwrap()
 }
@@ -742,6 +774,17 @@ fn texts_read_as_ever() {
     texts.check_invariants().unwrap();
     assert_eq!(texts.to_json(), json!({"note": "anernaïve 日本 🦀", "typed": "ve-ry", "empty": "", "t": "xy"}));
     assert_eq!((texts.conflicts().count(), texts.state().tombstones_len()), (2, 3));
+}
+
+#[test]
+fn lists_read_as_ever() {
+    let lists = merged::<Document>(&["lists"]);
+    let lists = lists.state();
+    lists.check_invariants().unwrap();
+    let (a, b) = (json!({"n": "a", "in": {}, "text": "typed"}), json!({"n": "B", "in": {}}));
+    let c = json!({"n": "c", "in": {"list": [1]}});
+    assert_eq!(lists.to_json(), json!({"tags": ["music", null], "empty": [], "l": [a, c, b]}));
+    assert_eq!(lists.conflicts().count(), 2);
 }
 
 #[test]

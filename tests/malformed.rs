@@ -225,6 +225,28 @@ fn texts() -> Replica<Document> {
     a
 }
 
+/// Lists that two moved, removed and wrote to.
+fn lists() -> Replica<Document> {
+    let mut a = Replica::<Document>::with_environment(TestEnvironment::new(8));
+    a.edit(|d| (0..4).try_for_each(|n| d.list_mut("/list").push(&[("n", n)].into_iter().collect::<BTreeMap<_, _>>())))
+        .unwrap();
+    let mut b = a.fork_with(TestEnvironment::new(9));
+    b.edit(|d| {
+        d.list_mut("/list").move_to(0, 2)?;
+        d.list_mut("/list").move_to(1, 3)?;
+        d.text_mut("/list/2/text").insert(0, "typed")
+    })
+    .unwrap();
+    a.edit(|d| {
+        d.list_mut("/list").move_to(0, 3)?;
+        d.list_mut("/list").remove(1)?;
+        d.list_mut("/list").insert(1, "new")
+    })
+    .unwrap();
+    a.merge(&b.complete()).unwrap();
+    a
+}
+
 fn map() -> Replica<Map> {
     let mut a = Replica::<Map>::with_environment(TestEnvironment::new(7));
     a.edit(|m| m.insert("key".into(), vec![1, 1 << 40, 300])).unwrap();
@@ -262,6 +284,12 @@ fn golden_messages() -> Vec<Golden> {
             "delta of texts",
             texts().complete_with_tombstones().to_bytes(),
             delta_judge(texts(), check_document),
+            10_000,
+        ),
+        enveloped(
+            "delta of lists",
+            lists().complete_with_tombstones().to_bytes(),
+            delta_judge(lists(), check_document),
             10_000,
         ),
         enveloped("delta of a map", map().complete().to_bytes(), delta_judge(map(), check_map), 5_000),
@@ -311,6 +339,7 @@ fn golden_files() -> Vec<Golden> {
         of("later", &[], check_graph),
         of("document", &[], check_document),
         of("texts", &[], check_document),
+        of("lists", &[], check_document),
         alone::<LwwRegister<String>>("lww-register"),
         alone::<MvRegister<u64>>("mv-register"),
         alone::<MaxRegister<i64>>("max-register"),

@@ -820,6 +820,22 @@ fn beside_a_position_of_the_most_steps_there_is_room() {
     }
 }
 
+/// `cargo test --release --all-features --test text a_million -- --ignored`
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_edits_whose_characters_are_deleted_and_pruned_leave_less_than_a_kilobyte() {
+    let mut a = replica(1);
+    let mut random = 1u64;
+    for len in 0..1_000_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        insert(&mut a, (random >> 33) as usize % (len + 1), "x");
+    }
+    delete(&mut a, 0..1_000_000);
+    a.prune(Prune::All);
+    let saved = a.save();
+    assert!(text(&a).is_empty() && saved.len() < 1024, "{} bytes", saved.len());
+}
+
 #[test]
 fn a_text_of_which_all_is_deleted_and_pruned_is_small() {
     let mut a = replica(1);

@@ -111,6 +111,18 @@ fn main() -> io::Result<()> {
     seed("delta", "texts", &one.delta_since(&version).expect("nothing was pruned").to_bytes())?;
     seed("delta", "texts-complete", &one.complete().to_bytes())?;
 
+    let [mut one, mut other] = [5, 6].map(|seed| Replica::<Document>::with_environment(TestEnvironment::new(seed)));
+    one.edit(|d| (0..3).try_for_each(|n| d.list_mut("/l").push(&n))).expect("a plain edit");
+    other.merge(&one.complete()).expect("a plain delta");
+    let version = one.version().clone();
+    other.edit(|d| d.list_mut("/l").move_to(0, 2)).expect("a plain edit");
+    one.edit(|d| d.list_mut("/l").remove(0)).expect("a plain edit");
+    one.edit(|d| d.update("/l/0", &[1, 2]).map(drop)).expect("a plain edit");
+    one.edit(|d| d.make_list("/l/0").map(drop)).expect("a plain edit");
+    one.merge(&other.complete()).expect("a plain delta");
+    seed("delta", "lists", &one.delta_since(&version).expect("nothing was pruned").to_bytes())?;
+    seed("delta", "lists-complete", &one.complete().to_bytes())?;
+
     for n in 0..6 {
         seed("folder_file", &format!("files-{}", n + 1), &noise(n + 80, 160))?;
     }
