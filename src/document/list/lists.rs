@@ -1,5 +1,6 @@
 //! The lists of all entities: derived, and kept up with every change.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use im::{OrdMap, OrdSet};
@@ -198,23 +199,25 @@ impl Lists {
 
     /// Follows cells. O(depth · log n) each.
     pub(crate) fn follow(&mut self, state: &State, touched: &[Touched]) {
+        // Each element is looked at once, however many cells of it were touched: to find that one is gone may take a look at many that nobody could
+        // have written.
+        let mut seen: HashSet<(Entity, Vec<u8>)> = HashSet::new();
         for touched in touched {
             let field = touched.field.as_bytes();
-            let is_live = touched.is_now_live();
-            if !holds_lists(field) || !(is_live || touched.was_live()) {
+            let (is_live, was_live) = (touched.is_now_live(), touched.was_live());
+            if !holds_lists(field) || !(is_live || was_live) {
                 continue;
             }
             let Some(property) = Property::of(field) else { continue };
             let mut cells = None;
-            if is_live != touched.was_live() && (is_live || !is(Bug::ElementKept)) {
-                for (list, born) in property.place.elements() {
+            let is_told = is_live == was_live || (!is_live && is(Bug::ElementKept));
+            let on_the_way = property.place.elements().filter(|_| !is_told);
+            for (list, born) in on_the_way.chain(moved(property).map(|born| (property.place, born))) {
+                let start = list.as_bytes().len() + 2;
+                if seen.insert((touched.entity, [&field[..start], born].concat())) {
                     let cells = *cells.get_or_insert_with(|| state.cells(touched.entity));
-                    self.refresh(cells, touched.entity, list.as_bytes().len() + 2, &touched.field, born);
+                    self.refresh(cells, touched.entity, start, &touched.field, born);
                 }
-            }
-            if let Some(born) = moved(property) {
-                let cells = cells.unwrap_or_else(|| state.cells(touched.entity));
-                self.refresh(cells, touched.entity, property.place.as_bytes().len() + 2, &touched.field, born);
             }
         }
     }
