@@ -101,7 +101,7 @@ pub enum EditError {
         is: Kind,
     },
     /// An index is beyond the end of a list.
-    #[error("the list at `{}` has {len} elements, and none at {index}; take an index below its length", Escaped(.path))]
+    #[error("the list at `{}` has {len} elements, and {index} is beyond them; take an index within it", Escaped(.path))]
     Index {
         /// The path of the list.
         path: String,
@@ -200,6 +200,22 @@ impl EditError {
     pub(crate) fn with_path(mut self, of: impl FnOnce() -> Option<String>) -> Self {
         if let Self::KeyTooLong { path: path @ None, .. } | Self::ValueTooLong { path: path @ None, .. } = &mut self {
             *path = of();
+        }
+        self
+    }
+
+    /// Puts the right beginning in place of one that was made up to find the error.
+    pub(crate) fn within(mut self, made_up: &str, place: &str) -> Self {
+        let path = match &mut self {
+            Self::TooDeep { path }
+            | Self::NotFinite { path, .. }
+            | Self::Misfit { path, .. }
+            | Self::KeyTooLong { path: Some(path), .. }
+            | Self::ValueTooLong { path: Some(path), .. } => path,
+            _ => return self,
+        };
+        if let Some(below) = path.strip_prefix(made_up) {
+            *path = format!("{place}{below}");
         }
         self
     }

@@ -10,7 +10,7 @@ use crate::conflict::places::node_of;
 use crate::conflict::{Candidate, Conflict, ConflictKind, Content, Reads};
 use crate::document::{
     Anchor, AsPath, Document, ElementId, FieldBytes, Mixed, Path, Place, PlaceRef, Property, Sequenced, Sequences,
-    Text, Tree, Value, seek,
+    Text, Tree, Value, moved_field_of, seek,
 };
 use crate::error::PathError;
 use crate::graph::{
@@ -62,7 +62,7 @@ impl Graph {
     ) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
         Ok({
             let (source, entity) = (self.source(), of.into().entity());
-            source.at(entity, &source.sequences.lists.place(|| source.state.cells(entity), entity, path)?)
+            source.at(entity, &source.place(entity, path)?)
         })
     }
 }
@@ -76,7 +76,7 @@ impl Document {
     /// What replicas disagree on at and below a path.
     pub fn conflicts_at(&self, path: impl AsPath) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
         let (source, entity) = (self.source(), Entity::SELF);
-        Ok(source.at(entity, &source.sequences.lists.place(|| source.state.cells(entity), entity, path)?))
+        Ok(source.at(entity, &source.place(entity, path)?))
     }
 }
 
@@ -152,6 +152,14 @@ impl<'a> Source<'a> {
             .chain(self.places(entity))
     }
 
+    /// The place of a path; also of an element that is not there.
+    fn place(self, entity: Entity, path: impl AsPath) -> Result<Place, PathError> {
+        match self.sequences.lists.place(|| self.state.cells(entity), entity, &path) {
+            Err(PathError::NoElement { .. }) => Place::of(path),
+            place => place,
+        }
+    }
+
     /// About the properties of an entity at and below a place.
     fn at(self, entity: Entity, place: &Place) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
@@ -159,8 +167,12 @@ impl<'a> Source<'a> {
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
         let texts = self.sequences.texts.doubled_within(entity, place.as_bytes());
         let texts = texts.filter_map(move |place| self.two_texts(entity, place));
-        let moved = self.sequences.lists.leftovers_within(entity, place.as_bytes());
-        let moved = moved.filter_map(move |field| self.moved_while_removed(entity, field));
+        // Where an element was moved to stands beside the elements.
+        let own = moved_field_of(place);
+        let own_move = own.clone().and_then(|own| self.contested(entity, self.state.contested_at(entity, &own)?));
+        let own_left = own.into_iter().flat_map(move |own| self.sequences.lists.leftovers_within(entity, &own));
+        let moved = self.sequences.lists.leftovers_within(entity, place.as_bytes()).chain(own_left);
+        let moved = moved.filter_map(move |field| self.moved_while_removed(entity, field)).chain(own_move);
         edits.chain(self.kinds(entity, places)).chain(texts).chain(moved)
     }
 
@@ -195,6 +207,13 @@ impl<'a> Source<'a> {
     /// Whether several kinds are at a path.
     pub(super) fn is_mixed(self, entity: Entity, path: &Path) -> bool {
         Place::of(path).is_ok_and(|place| self.mixed.at(entity, &place).is_some())
+    }
+
+    /// Returns whether several kinds are where the list of an element is.
+    pub(super) fn is_list_mixed(self, entity: Entity, element: &Path) -> bool {
+        let place = Place::of(element).ok();
+        let list = place.as_ref().and_then(|place| place.as_ref().as_element());
+        list.is_some_and(|(list, _)| self.mixed.at(entity, &list.into()).is_some())
     }
 
     /// What an entity as a whole is in: an edit of what was deleted, or an end that is missing.
@@ -337,7 +356,8 @@ impl<'a> Source<'a> {
 fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
     let mut found = Vec::new();
     let own = tree.own_alone();
-    if let Some(latest) = own.siblings().into_iter().max_by_key(|sibling| sibling.precedence()) {
+    let is_shown = own.shows();
+    if let Some(latest) = own.siblings().into_iter().filter(|_| is_shown).max_by_key(|sibling| sibling.precedence()) {
         let content = Content::Property { path: path.clone(), reads: own.to_nested().into_json() };
         found.push(Candidate::new(content, latest));
     }

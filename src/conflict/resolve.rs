@@ -96,7 +96,10 @@ macro_rules! resolving {
                         conflict.kind,
                         ConflictKind::ConcurrentEdit | ConflictKind::SamePosition { .. } | ConflictKind::TwoTexts
                     );
-                    if is_value && self.source().is_mixed(entity, &conflict.path) {
+                    let is_move = conflict.kind == ConflictKind::ElementMove;
+                    if is_value && self.source().is_mixed(entity, &conflict.path)
+                        || is_move && self.source().is_list_mixed(entity, &conflict.path)
+                    {
                         // A value that is written now would be the latest of the kinds.
                         let reason = resolution.does_not_fit(&conflict, "several kinds are there; they come first");
                         settled.open.push((conflict.id, Some(reason)));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::count::{self, Adding};
-use crate::document::list::{ListMut, check_list};
+use crate::document::list::{ListMut, check_list, clear_leftovers, clear_on_the_way};
 use crate::document::nested::Nested;
 use crate::document::path::AsPath;
 use crate::document::place::{FieldBytes, Place, PlaceRef, Property};
@@ -222,7 +222,9 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
             None => element(&place, value)?,
         };
         self.cells()?;
-        self.edit.erase(self.entity, &field)
+        let was_there = self.edit.erase(self.entity, &field)?;
+        clear_on_the_way(self.edit, self.entity, place.as_ref())?;
+        Ok(was_there)
     }
 
     /// Writes the maximum at a path, if the value is greater than the one that shows, by [`Value::total_cmp`]. Returns
@@ -291,6 +293,16 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
         }
         for Arranging { place, born, slots, items } in &plan.lists {
             ListMut::new(self.edit, self.entity, self.require, Ok(place.clone())).arrange(born, slots, items)?;
+        }
+        // An element goes with the last thing in it, and where it was moved to with that.
+        if !self.edit.sequences().lists.has_no_leftovers() {
+            for (field, _) in writes.iter().filter(|(_, payload)| payload.is_none()) {
+                let Some(Property { place, .. }) = Property::of(field) else { continue };
+                clear_on_the_way(self.edit, self.entity, place)?;
+            }
+            plan.lists
+                .iter()
+                .try_for_each(|Arranging { place, .. }| clear_leftovers(self.edit, self.entity, place.as_ref()))?;
         }
         Ok(!writes.is_empty() || !plan.texts.is_empty() || !plan.lists.is_empty())
     }

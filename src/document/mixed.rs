@@ -1,13 +1,14 @@
 //! Which paths hold several kinds: derived, and kept up with every change.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use im::OrdSet;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::document::place::{PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
 use crate::kernel::{Cells, Entity, Field, State, Touched};
-use crate::kind::Kind;
 
 /// The paths at which more than one kind is alive. Persistent, like the state that it follows.
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -100,7 +101,7 @@ impl Mixed {
         if self.has_none_in(state, touched) {
             return;
         }
-        let mut found = None;
+        let (mut found, mut looked_at) = (None, HashSet::new());
         for touched in touched {
             if touched.field.as_bytes().first() != Some(&PROPERTY) {
                 continue;
@@ -110,7 +111,7 @@ impl Mixed {
                 continue;
             }
             let cells = *found.get_or_insert_with(|| state.cells(touched.entity));
-            self.follow_one(cells, touched, is_live);
+            self.follow_one(cells, touched, is_live, &mut looked_at);
         }
     }
 
@@ -124,26 +125,32 @@ impl Mixed {
             && state.cells(first.entity).is_none_or(|cells| cells.len() == siblings)
     }
 
-    /// Follows a cell that has come to life, or died.
-    fn follow_one(&mut self, cells: Option<Cells<'_>>, touched: &Touched, is_live: bool) {
+    /// Follows a cell that has come to life, or died. Each place is looked at once for all: to find that nothing is there may take a look at many
+    /// cells that nobody could have written.
+    fn follow_one(
+        &mut self,
+        cells: Option<Cells<'_>>,
+        touched: &Touched,
+        is_live: bool,
+        looked_at: &mut HashSet<(bool, usize, u128)>,
+    ) {
         let Some(property) = Property::of(touched.field.as_bytes()) else { return };
         let entity = touched.entity;
-        if is_live && property.kind == Kind::List && !property.key.is_empty() {
-            // Where an element was moved to makes no list.
+        if is_live && !property.is_content() {
             return;
         }
+        let mut is_new =
+            |place: PlaceRef<'_>| looked_at.insert((is_live, place.as_bytes().len(), xxh3_128(place.as_bytes())));
         match is_live {
             // More can have become mixed, nothing less.
             true => {
-                let Some(cells) = cells.filter(|cells| !seek::is_free(*cells, property.place, property.kind)) else {
+                let Some(cells) = cells else { return };
+                if seek::is_free_of_few(cells, property.place, property.kind) == Some(true) {
                     return;
-                };
-                if is_mixed_with(cells, property.place, property.kind) {
-                    self.insert(entity, &touched.field, property.place);
                 }
-                for (above, through) in property.place.ancestors() {
-                    if is_mixed_with(cells, above, through) {
-                        self.insert(entity, &touched.field, above);
+                for (place, kind) in property.place.ancestors().chain([(property.place, property.kind)]) {
+                    if is_new(place) && seek::has_other(cells, place, kind) {
+                        self.insert(entity, &touched.field, place);
                     }
                 }
             }
@@ -151,7 +158,8 @@ impl Mixed {
             false => {
                 for place in property.place.ancestors().map(|(above, _)| above).chain([property.place]) {
                     let key = (entity, Prefix::of(&touched.field, place));
-                    if self.paths.contains(&key) && !cells.is_some_and(|cells| is_mixed(cells, place)) {
+                    if self.paths.contains(&key) && is_new(place) && !cells.is_some_and(|cells| is_mixed(cells, place))
+                    {
                         self.paths.remove(&key);
                     }
                 }
@@ -194,9 +202,4 @@ fn are_side_by_side(touched: &[Touched]) -> bool {
 
 fn is_mixed(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
     seek::kinds(cells, place).nth(1).is_some()
-}
-
-/// Whether another kind is alive where this one is.
-fn is_mixed_with(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
-    seek::own_kinds(cells, place).any(|own| own != kind) || (kind != Kind::Map && seek::has_children(cells, place))
 }

@@ -268,6 +268,12 @@ pub(crate) struct Property<'a> {
 }
 
 impl<'a> Property<'a> {
+    /// Returns whether something is there for this cell: where an element was moved to is nothing by itself, nor is what later versions put beside
+    /// elements.
+    pub(crate) fn is_content(&self) -> bool {
+        self.kind != Kind::List || self.key.is_empty()
+    }
+
     /// The kind that it makes of a place that its own begins with, by the length of that.
     pub(crate) fn kind_at(&self, len: usize) -> Kind {
         if self.place.as_bytes().len() > len { self.place.kind_at(len) } else { self.kind }

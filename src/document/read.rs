@@ -109,7 +109,7 @@ impl<'a> Properties<'a> {
     /// The names under the map at a path, in the order of their bytes. O(cells below).
     pub fn keys(&self, path: impl AsPath) -> Vec<String> {
         let tree = self.place(path).and_then(|place| self.tree(&place));
-        tree.map(|tree| tree.children.into_keys().collect()).unwrap_or_default()
+        tree.map(|tree| tree.shown_children().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
     }
 
     /// All paths that show a value, with it, in the order of a walk through the tree. Sets, texts and empty maps and lists show none.
@@ -130,7 +130,8 @@ impl<'a> Properties<'a> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         let mut live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
-        !live.any(|(field, sibling)| sibling.is_live() && Property::of(field.as_bytes()).is_some())
+        let is_content = |field: &Field| Property::of(field.as_bytes()).is_some_and(|property| property.is_content());
+        !live.any(|(field, sibling)| sibling.is_live() && is_content(field))
     }
 
     /// Everything at and below a path as JSON: of each path what shows, sets and lists as arrays, texts as strings. O(cells there).

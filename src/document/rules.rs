@@ -148,7 +148,7 @@ impl Rules {
     fn nested(&self, tree: &Tree<'_>, at: &mut Path, misfits: &mut Vec<RuleError>) -> Nested {
         match tree.kind() {
             Some(Kind::Map) => {
-                let entries = tree.children.iter().map(|(name, child)| {
+                let entries = tree.shown_children().map(|(name, child)| {
                     at.push(Segment::Name(name));
                     let value = self.nested(child, at, misfits);
                     at.pop();

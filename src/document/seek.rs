@@ -6,17 +6,24 @@ use crate::document::place::{END, FieldBytes, PROPERTY, PlaceRef, Property};
 use crate::kernel::{Cells, Field};
 use crate::kind::Kind;
 
-/// Whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing above but the maps and lists that the
-/// path leads through. What is
-/// not free may still turn out to be, by what shows or by what nobody could have written. One pass over a small entity.
+/// Returns whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing above but the maps and lists that the
+/// path leads through. What is not free may still turn out to be, by what shows or by what nobody could have written. One pass over a small entity.
 pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
+    is_free_of_few(cells, place, kind).unwrap_or_else(|| {
+        let clear_above = || !place.ancestors().any(|(above, through)| has_other(cells, above, through));
+        !has_other(cells, place, kind) && clear_above()
+    })
+}
+
+/// Returns whether a place is [free](is_free), by one pass; `None` for a large entity.
+pub(super) fn is_free_of_few(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> Option<bool> {
     let begins = place.as_bytes().get(1).copied();
     let blocks = |field: &Field| {
         let bytes = field.as_bytes();
         // Most are told apart by their first letter: what is at the root has a zero there, and what is above, at or below
         // the place begins as the place does.
         let (Some(&PROPERTY), Some(&first)) = (bytes.first(), bytes.get(1)) else { return false };
-        if first != 0 && begins.is_some_and(|begins| begins != first) {
+        if first != 0 && begins.is_some_and(|begins| begins != 0 && begins != first) {
             return false;
         }
         match bytes.strip_prefix(place.as_bytes()) {
@@ -29,14 +36,12 @@ pub(super) fn is_free(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool
             }),
         }
     };
-    cells.any_of_few(blocks).map(|blocked| !blocked).unwrap_or_else(|| {
-        let leads = |above, through| {
-            own_kinds(cells, above).all(|own| own == through) && (through == Kind::Map || !has_children(cells, above))
-        };
-        let clear_above = || place.ancestors().all(|(above, through)| leads(above, through));
-        let clear_below = || kind == Kind::Map || !has_children(cells, place);
-        own_kinds(cells, place).all(|own| own == kind) && clear_below() && clear_above()
-    })
+    cells.any_of_few(blocks).map(|blocked| !blocked)
+}
+
+/// Returns whether another kind is alive at a place. Nothing of the kind itself is looked at.
+pub(super) fn has_other(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bool {
+    stored_kinds(cells, place, Some(kind)).next().is_some() || (kind != Kind::Map && has_children(cells, place))
 }
 
 /// Which kinds are alive at a place, in their order. O(kinds · log cells).
@@ -67,13 +72,13 @@ pub(super) fn in_the_way(cells: Cells<'_>, place: PlaceRef<'_>, through: Kind) -
 
 /// The kinds that have live cells of their own, in their order, which is not that of their fields. One seek for each, and one more.
 pub(super) fn own_kinds(cells: Cells<'_>, place: PlaceRef<'_>) -> impl Iterator<Item = Kind> + use<> {
-    let mut found: SmallVec<[Kind; 4]> = stored_kinds(cells, place).collect();
+    let mut found: SmallVec<[Kind; 4]> = stored_kinds(cells, place, None).collect();
     found.sort_unstable();
     found.into_iter()
 }
 
-/// The kinds that have live cells of their own, in the order of their fields.
-fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item = Kind> + use<'a> {
+/// The kinds that have live cells of their own, but for one, in the order of their fields.
+fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>, but: Option<Kind>) -> impl Iterator<Item = Kind> + use<'a> {
     let mut code = 0u8;
     std::iter::from_fn(move || {
         loop {
@@ -82,6 +87,9 @@ fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>) -> impl Iterator<Item
             code = *field.as_bytes().strip_prefix(place.as_bytes())?.strip_prefix(&[0])?.first()?;
             if code >= END {
                 return None;
+            }
+            if but.is_some_and(|but| but.code() == code) {
+                continue;
             }
             if code == Kind::List.code() {
                 if has_list(cells, place) {
@@ -125,12 +133,12 @@ pub(super) fn holds_something(cells: Cells<'_>, start: &[u8], position: &[u8]) -
     first_readable(cells, &element, &element).is_some()
 }
 
-/// The first live field from one on that begins so and that somebody could have written.
+/// The first live field from one on that begins so and that is something that somebody could have written.
 fn first_readable<'a>(cells: Cells<'a>, from: &[u8], beginning: &[u8]) -> Option<&'a Field> {
     let mut from = FieldBytes::from_slice(from);
     while let Some(field) = cells.next_live(&from).filter(|field| field.as_bytes().starts_with(beginning)) {
         // What no version spells so is nobody's.
-        if Property::of(field.as_bytes()).is_some() {
+        if Property::of(field.as_bytes()).is_some_and(|property| property.is_content()) {
             return Some(field);
         }
         from = FieldBytes::from_slice(field.as_bytes());

@@ -74,7 +74,7 @@ impl<'a> Tree<'a> {
 
     /// What shows.
     pub(super) fn kind(&self) -> Option<Kind> {
-        let map = (!self.children.is_empty()).then_some(Kind::Map);
+        let map = self.shown_children().next().map(|_| Kind::Map);
         // A map is the first of kinds, and a list the next.
         map.or_else(|| {
             let own = self.own.keys().copied().filter(|kind| *kind != Kind::List);
@@ -85,7 +85,17 @@ impl<'a> Tree<'a> {
     /// Returns whether a list is here. Where an element was moved to that is not there makes none.
     fn has_list(&self) -> bool {
         let is_empty = || self.own.get(&Kind::List).is_some_and(|cells| cells.contains_key(&[][..]));
-        !self.elements.is_empty() || is_empty()
+        self.elements.values().any(Tree::shows) || is_empty()
+    }
+
+    /// Returns whether anything is here. Where an element was moved to that is not there is nothing.
+    pub(crate) fn shows(&self) -> bool {
+        self.kind().is_some()
+    }
+
+    /// The entries of the map in which something is.
+    pub(crate) fn shown_children(&self) -> impl Iterator<Item = (&String, &Tree<'a>)> {
+        self.children.iter().filter(|(_, child)| child.shows())
     }
 
     /// The elements of the list, as they show: each with the position at which it was born.
@@ -95,7 +105,8 @@ impl<'a> Tree<'a> {
             let moved = moves.and_then(|moves| moves.get(&list::moved_key(born)[..]));
             list::shown_key(born, moved.into_iter().flatten().copied())
         };
-        let mut all: Vec<_> = self.elements.iter().map(|(born, tree)| (key(born), (*born, tree))).collect();
+        let shown = self.elements.iter().filter(|(_, tree)| tree.shows());
+        let mut all: Vec<_> = shown.map(|(born, tree)| (key(born), (*born, tree))).collect();
         all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         all.into_iter().map(|(_, element)| element).collect()
     }
@@ -103,7 +114,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn to_nested(&self) -> Nested {
         match self.kind() {
             Some(Kind::Map) => {
-                Nested::Map(self.children.iter().map(|(k, child)| (k.clone(), child.to_nested())).collect())
+                Nested::Map(self.shown_children().map(|(k, child)| (k.clone(), child.to_nested())).collect())
             }
             Some(Kind::List) => Nested::Array(self.in_order().into_iter().map(|(_, tree)| tree.to_nested()).collect()),
             Some(Kind::Text) => Nested::Str(self.text()),

@@ -98,7 +98,10 @@ impl Plan {
             (Some(Nested::Array(items)), _) => {
                 let mut plan = Self::default();
                 plan.remove_own(place, &tree.alone(Kind::Register));
-                plan.update_list(place, &Tree::default(), &items)?;
+                plan.push(place, place.field(Kind::List), Some(tree::presence()))?;
+                if !items.is_empty() {
+                    plan.update_list(place, &Tree::default(), &items)?;
+                }
                 Ok(Some(plan))
             }
             (_, is) => {
@@ -200,6 +203,7 @@ impl Plan {
                     self.remove_own(place, &tree.alone(*kind));
                 });
                 tree.children.iter().for_each(|(name, child)| self.remove(&place.child(name), child));
+                tree.elements.iter().for_each(|(born, element)| self.remove(&place.element(born), element));
                 self.write(place, Kind::Register, value)
             }
             (None | Some(Kind::Register), value) => self.write(place, Kind::Register, value),
@@ -251,7 +255,7 @@ impl Plan {
             self.update(&child, tree.children.get(name).unwrap_or(&nothing), value)?;
         }
         // A map with entries needs no cell.
-        let stays_empty = entries.is_empty() && (tree.children.is_empty() || !self.keeps);
+        let stays_empty = entries.is_empty() && (tree.shown_children().next().is_none() || !self.keeps);
         if stays_empty && !tree.own.contains_key(&Kind::Map) {
             self.push(place, place.field(Kind::Map), Some(tree::presence()))?;
         }

@@ -58,6 +58,13 @@ impl Position {
         self.0.len() <= EASY_STEPS && self.0.iter().all(is_near)
     }
 
+    /// Returns whether a dot may be that of the write that was put here.
+    pub(crate) fn is_of(&self, dot: Dot) -> bool {
+        let (_, last) = self.split();
+        let start = dot.counter.checked_sub(last.offset.unsigned_abs());
+        start.is_some_and(|counter| last.tag == tag(Dot { counter, ..dot }))
+    }
+
     /// The last step, and those above it. A position has at least one.
     fn split(&self) -> (&[Step], Step) {
         match self.0.split_last() {

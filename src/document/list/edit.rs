@@ -11,13 +11,13 @@ use crate::document::list::lists::{Element, latest, moved_key, start_of};
 use crate::document::list::matching::Slot;
 use crate::document::list::read::ListRef;
 use crate::document::nested::Nested;
-use crate::document::place::Place;
+use crate::document::place::{Place, PlaceRef};
 use crate::document::sequences::Sequenced;
 use crate::document::text::check_room;
 use crate::document::update::Plan;
-use crate::error::{EditError, PathError};
-use crate::id::Dot;
-use crate::kernel::{Cells, Edit, Entity, Field, Go, Payload, SiblingRef};
+use crate::error::{EditError, MAX_DEPTH, PathError};
+use crate::id::{Dot, WriterId};
+use crate::kernel::{Cells, Edit, Entity, Field, Go, Payload};
 use crate::kind::Kind;
 use crate::kinds::payload;
 use crate::position::{Neighbour, Position, PositionBytes, between, imported, named, split_position};
@@ -126,10 +126,10 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
             return Err(self.beyond(&place, at, len));
         }
         let item = Nested::of(value, &place.as_ref().path().unwrap_or_default())?;
-        check_items(&place, std::slice::from_ref(&item))?;
-        self.clear_leftovers(&place)?;
+        check_items(&place, at, std::slice::from_ref(&item))?;
         let born = self.make_room(&place, at, Name::Dot, 1, None)?;
-        born.iter().try_for_each(|born| self.write_item(&place, born, &item))
+        born.iter().try_for_each(|born| self.write_item(&place, born, &item))?;
+        self.clear_leftovers(&place)
     }
 
     /// Inserts an element at the end: see [`insert`](Self::insert).
@@ -141,7 +141,10 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
     /// element goes the list, and the path can become something else, unless it was [made](crate::PropertiesMut::make_list) an empty one, which stays. Errors as
     /// of [`insert`](Self::insert).
     pub fn remove(&mut self, at: usize) -> Result<(), EditError> {
-        self.remove_range(at..at.saturating_add(1))
+        match at.checked_add(1) {
+            Some(end) => self.remove_range(at..end),
+            None => Err(self.beyond(&self.check()?, at, self.read().len())),
+        }
     }
 
     /// Removes the elements of a range.
@@ -157,8 +160,8 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
                 plan.remove_all(self.cells(), &place.element(element.born));
             }
         }
-        self.clear_leftovers(&place)?;
-        self.carry_out(plan)
+        self.carry_out(plan)?;
+        self.clear_leftovers(&place)
     }
 
     /// Moves an element, so that it stands at an index afterwards. One write, whatever is in it. Errors as of [`insert`](Self::insert).
@@ -171,8 +174,8 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
         let Some(born) = list.at(from).map(|element| element.born.to_vec()).filter(|_| from != to) else {
             return Ok(());
         };
-        self.clear_leftovers(&place)?;
-        self.move_element(&place, &born, to, Name::Dot)
+        self.move_element(&place, &born, to, Name::Dot)?;
+        self.clear_leftovers(&place)
     }
 
     /// Makes the list this array: writes what differs, and removes what the array does not have, whoever put it there. Returns whether anything
@@ -181,7 +184,7 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
     /// Equal elements are matched by a longest common subsequence (beyond 8,192 between the first and the last difference by the first of equal ones);
     /// one that is gone here and new there is moved; what is left over between two matches is paired in order and updated in place if both are maps
     /// or both arrays, else removed and inserted. Two replicas that make the same of one list in one step do it once. Errors as of
-    /// [`insert`](Self::insert); [`EditError::Misfit`] if the value is no array. O(n log n), and for long arrays O(n · differences).
+    /// [`insert`](Self::insert); [`EditError::Misfit`] if the value is no array. O(n · differences), and O(n log n) beyond those 8,192.
     pub fn update<V: Serialize + ?Sized>(&mut self, values: &V) -> Result<bool, EditError> {
         self.update_matched(None, values)
     }
@@ -219,8 +222,8 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
         slots: &[Slot],
         items: &[Nested],
     ) -> Result<(), EditError> {
-        let place = self.check()?;
-        self.clear_leftovers(&place)?;
+        // The plan has been found to be right; by now nothing of the list may be left.
+        let place = self.place.clone()?;
         // The element after which the next is put.
         let mut last: Option<Vec<u8>> = None;
         let mut rest = slots;
@@ -264,7 +267,7 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
     /// Checks that the owner is there and that the path takes a list. Returns the place.
     fn check(&self) -> Result<Place, EditError> {
         let place = self.place.clone()?;
-        check_room(&place)?;
+        check_place(&place)?;
         let cells = self.cells();
         self.require.map_or(Ok(()), |require| require(self.entity, cells))?;
         cells.map_or(Ok(()), |cells| check(cells, place.as_ref(), Kind::List).map(drop))?;
@@ -281,10 +284,7 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
 
     /// Removes what says where elements were moved to that are gone.
     fn clear_leftovers(&mut self, place: &Place) -> Result<(), EditError> {
-        let moves = [&start_of(place.as_ref())[..], &moved_key(&[])].concat();
-        let leftovers = self.edit.sequences().lists.leftovers_within(self.entity, &moves);
-        let leftovers: Vec<Field> = leftovers.cloned().collect();
-        leftovers.iter().try_for_each(|field| self.edit.erase(self.entity, field.as_bytes()).map(drop))
+        clear_leftovers(self.edit, self.entity, place.as_ref())
     }
 
     fn write_item(&mut self, place: &Place, born: &[u8], item: &Nested) -> Result<(), EditError> {
@@ -353,10 +353,28 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
                 between(a, b, held.as_ref(), next, len)
             }
             Name::Content(_) if is(Bug::ListByDot) => between(a, b, None, next, len),
-            Name::Content(content) if a.is_none() && b.is_none() => imported(content, len),
-            Name::Content(content) => named(a, b, content, len),
+            Name::Content(content) => {
+                // What is named so may have been put here before, and stand elsewhere by now.
+                let mut name = content.to_owned();
+                loop {
+                    let positions =
+                        if a.is_none() && b.is_none() { imported(&name, len) } else { named(a, b, &name, len) };
+                    let spelled = self.spelled(&positions, [a, b], len);
+                    if !spelled.iter().flatten().any(|born| self.is_taken(place, born)) {
+                        return Ok(spelled);
+                    }
+                    name.push('\0');
+                }
+            }
         };
         Ok(self.spelled(&positions, [a, b], len))
+    }
+
+    /// Returns whether an element that was born at a position is there, or was moved.
+    fn is_taken(&self, place: &Place, born: &[u8]) -> bool {
+        let Some(cells) = self.cells() else { return false };
+        let is_there = self.read().order().is_some_and(|order| order.index_of(born).is_some());
+        is_there || cells.live(&[&start_of(place.as_ref())[..], &moved_key(born)].concat()).next().is_some()
     }
 
     /// The bytes of positions; `None` if they are not between their neighbours, or too long.
@@ -387,19 +405,21 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
     fn neighbour(&self, place: &Place, at: usize, but: Option<&[u8]>) -> Option<Neighbour> {
         let (born, stands) = self.element(at, but)?;
         let cells = self.cells()?;
-        let first: Option<SiblingRef<'_>> = match born == stands {
+        let position = Position::from_bytes(&stands)?;
+        let dot = match born == stands {
             false => {
                 let field = [&start_of(place.as_ref())[..], &moved_key(&born)].concat();
-                latest(cells.live(&field)).map(|(_, sibling)| sibling)
+                latest(cells.live(&field)).map(|(_, sibling)| sibling.dot)
             }
             true => {
-                let live = cells.with_prefix(place.element(&born).as_bytes().to_vec()).take(NEAR);
-                let live = live.map(|(_, sibling)| sibling).filter(|sibling| sibling.is_live());
-                // Written first.
-                live.min_by_key(|sibling| (sibling.stamp, sibling.dot.counter, sibling.dot))
+                let near = cells.with_prefix(place.element(&born).as_bytes().to_vec()).take(NEAR);
+                let mut live = near.filter(|(_, sibling)| sibling.is_live()).map(|(_, sibling)| sibling.dot);
+                live.find(|dot| position.is_of(*dot))
             }
         };
-        Some(Neighbour { position: Position::from_bytes(&stands)?, dot: first?.dot })
+        // An element that has been written to anew no longer tells who put it: nobody, then, goes on with its line.
+        let dot = dot.unwrap_or(Dot { writer: WriterId::from([0; WriterId::LEN]), counter: 0 });
+        Some(Neighbour { position, dot })
     }
 
     /// The first element between two that is held, with this replica's latest write to one of the next: a sign of what it removed here.
@@ -432,7 +452,10 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
         let crowded = |at: usize| {
             let (born, stands) = self.element(at, but)?;
             let leaves_room = Position::from_bytes(&stands).is_some_and(|position| position.leaves_room());
-            (!leaves_room).then_some(born)
+            // Several at one position cannot be parted either.
+            let beside = [at.checked_sub(1), at.checked_add(1)].into_iter().flatten();
+            let mut beside = beside.filter_map(|at| self.element(at, but));
+            (!leaves_room || beside.any(|(_, others)| others == stands)).then_some(born)
         };
         let mut found: Vec<Vec<u8>> = Vec::new();
         let mut first = at;
@@ -446,18 +469,55 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
     }
 }
 
-/// Checks that values can be elements of a list, before anything is written.
-fn check_items(place: &Place, items: &[Nested]) -> Result<(), EditError> {
+/// Removes, of a list, what says where elements were moved to that are gone.
+pub(in crate::document) fn clear_leftovers<T: Sequenced>(
+    edit: &mut Edit<'_, T>,
+    entity: Entity,
+    list: PlaceRef<'_>,
+) -> Result<(), EditError> {
+    let lists = &edit.sequences().lists;
+    if lists.has_no_leftovers() {
+        return Ok(());
+    }
+    let moves = [&start_of(list)[..], &moved_key(&[])].concat();
+    let leftovers: Vec<Field> = lists.leftovers_within(entity, &moves).cloned().collect();
+    leftovers.iter().try_for_each(|field| edit.erase(entity, field.as_bytes()).map(drop))
+}
+
+/// Does the same for the lists on the way to a place where something was erased: an element goes with the last thing in it.
+pub(in crate::document) fn clear_on_the_way<T: Sequenced>(
+    edit: &mut Edit<'_, T>,
+    entity: Entity,
+    place: PlaceRef<'_>,
+) -> Result<(), EditError> {
+    place.elements().try_for_each(|(list, _)| clear_leftovers(edit, entity, list))
+}
+
+/// Checks that values can be elements of a list, from an index on, before anything is written.
+fn check_items(place: &Place, first: usize, items: &[Nested]) -> Result<(), EditError> {
     // As deep, and with as long a key as an element has at most.
     let longest = [0x40, 0, 0, 0, 0x80].repeat(LONGEST / 5);
     let at = place.element(&longest);
-    items.iter().try_for_each(|item| Plan::updating(None, &at, item, true).map(drop))
+    let (made_up, list) = (at.as_ref().text().unwrap_or_default(), place.as_ref().text().unwrap_or_default());
+    items.iter().enumerate().try_for_each(|(n, item)| {
+        let checked = Plan::updating(None, &at, item, true).map(drop);
+        checked.map_err(|error| error.within(&made_up, &format!("{list}/{}", first + n)))
+    })
 }
 
-/// Checks that a list can be at a place.
-pub(in crate::document) fn check_list(place: &Place, items: &[Nested]) -> Result<(), EditError> {
+/// Checks that a path leaves room for elements: for their positions, and one segment more.
+fn check_place(place: &Place) -> Result<(), EditError> {
     check_room(place)?;
-    check_items(place, items)
+    match place.as_ref().ancestors().count() < MAX_DEPTH {
+        true => Ok(()),
+        false => Err(EditError::TooDeep { path: place.as_ref().text().unwrap_or_default() }),
+    }
+}
+
+/// Checks that a list of these values can be at a place.
+pub(in crate::document) fn check_list(place: &Place, items: &[Nested]) -> Result<(), EditError> {
+    check_place(place)?;
+    check_items(place, 0, items)
 }
 
 impl<T> fmt::Debug for ListMut<'_, '_, T> {

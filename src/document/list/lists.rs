@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use im::{OrdMap, OrdSet};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bugs::{Bug, is};
 use crate::document::mixed::Prefix;
@@ -20,7 +21,7 @@ use crate::position::{Position, split_position};
 /// An element takes the room of one letter in the tree that keeps the order.
 const ELEMENT: char = '\u{fffc}';
 
-/// The lists that show, by entity and path. Persistent, like the state that it follows; a word until there is a list.
+/// The lists that have elements, by entity and path, also where another kind shows. Persistent, like the state that it follows; a word until there is a list.
 #[derive(Clone, Default)]
 pub(crate) struct Lists(Option<Box<Orders>>);
 
@@ -201,7 +202,7 @@ impl Lists {
     pub(crate) fn follow(&mut self, state: &State, touched: &[Touched]) {
         // Each element is looked at once, however many cells of it were touched: to find that one is gone may take a look at many that nobody could
         // have written.
-        let mut seen: HashSet<(Entity, Vec<u8>)> = HashSet::new();
+        let mut seen: HashSet<(Entity, u128)> = HashSet::new();
         for touched in touched {
             let field = touched.field.as_bytes();
             let (is_live, was_live) = (touched.is_now_live(), touched.was_live());
@@ -210,11 +211,12 @@ impl Lists {
             }
             let Some(property) = Property::of(field) else { continue };
             let mut cells = None;
-            let is_told = is_live == was_live || (!is_live && is(Bug::ElementKept));
-            let on_the_way = property.place.elements().filter(|_| !is_told);
+            let comes_or_goes = is_live != was_live && (is_live || !is(Bug::ElementKept));
+            let on_the_way = property.place.elements().filter(|_| comes_or_goes);
             for (list, born) in on_the_way.chain(moved(property).map(|born| (property.place, born))) {
                 let start = list.as_bytes().len() + 2;
-                if seen.insert((touched.entity, [&field[..start], born].concat())) {
+                let element = xxh3_128(&field[..start]) ^ xxh3_128(born).rotate_left(1);
+                if seen.insert((touched.entity, element)) {
                     let cells = *cells.get_or_insert_with(|| state.cells(touched.entity));
                     self.refresh(cells, touched.entity, start, &touched.field, born);
                 }
@@ -270,6 +272,11 @@ impl Lists {
         all.take_while(move |(of, field)| *of == entity && field.as_bytes().starts_with(&place)).map(|(_, field)| field)
     }
 
+    /// Returns whether there is none.
+    pub(in crate::document) fn has_no_leftovers(&self) -> bool {
+        self.0.as_ref().is_none_or(|lists| lists.leftovers.is_empty())
+    }
+
     /// All such cells.
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = (Entity, &Field)> {
         self.0.iter().flat_map(|lists| lists.leftovers.iter()).map(|(entity, field)| (*entity, field))
@@ -279,8 +286,8 @@ impl Lists {
     pub(crate) fn check(&self, state: &State) -> Result<(), String> {
         let mut fresh = Self::default();
         for (entity, cells) in state.entities() {
-            for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
-                let Some(property) = Property::of(field.as_bytes()).filter(|_| sibling.is_live()) else { continue };
+            for (field, _) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
+                let Some(property) = Property::of(field.as_bytes()) else { continue };
                 for (list, born) in property.place.elements() {
                     fresh.refresh(Some(cells), entity, list.as_bytes().len() + 2, field, born);
                 }

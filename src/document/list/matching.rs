@@ -10,7 +10,7 @@ use crate::document::nested::Nested;
 /// The most elements that are compared each with each.
 const MAX_ELEMENTS: usize = 8192;
 
-/// What stands at a place of the list that is to be.
+/// A place in the list that is to be.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::document) enum Slot {
     /// An element that stays where it is, by its number in the list that is there.
@@ -25,18 +25,25 @@ pub(in crate::document) enum Slot {
 /// it does not name are gone, or stay if `keeps`.
 ///
 /// Equal elements are matched by a longest common subsequence, those that have an id by that; one that is gone here and new there is moved; what is
-/// left over between two matches is paired in order, if both are maps or both arrays.
+/// left over between two matches is paired in order, if both are maps or both arrays, unless what it does not name stays.
 pub(in crate::document) fn slots(
     old: &[Nested],
     new: &[Nested],
     id: Option<&str>,
     keeps: bool,
 ) -> Vec<(Slot, Option<usize>)> {
-    let key = |value: &Nested| match (id, value) {
-        (Some(id), Nested::Map(entries)) if let Some(id) = entries.get(id) => (true, id.spelled()),
-        _ => (false, value.spelled()),
+    // Numbers for what is equal as JSON, in which bytes are an array.
+    let mut known: HashMap<(bool, String), usize> = HashMap::new();
+    let mut key = |value: &Nested| {
+        let (has_id, of) = match (id, value) {
+            (Some(id), Nested::Map(entries)) if let Some(id) = entries.get(id) => (true, id),
+            _ => (false, value),
+        };
+        let next = known.len();
+        (has_id, *known.entry((has_id, of.clone().into_json().to_string())).or_insert(next))
     };
-    let (old_keys, new_keys): (Vec<_>, Vec<_>) = (old.iter().map(key).collect(), new.iter().map(key).collect());
+    let (old_keys, new_keys): (Vec<_>, Vec<_>) =
+        (old.iter().map(&mut key).collect(), new.iter().map(&mut key).collect());
     let same = common(&old_keys, &new_keys);
     // By number in the list: which item of the array the element becomes.
     let mut becomes: Vec<Option<usize>> = vec![None; old.len()];
@@ -61,12 +68,13 @@ pub(in crate::document) fn slots(
     let mut from = (0, 0);
     for (a, b) in same.iter().copied().chain([(old.len(), new.len())]) {
         let mut rest = (from.1..b).filter(|b| !taken.contains(b) && !new_keys[*b].0).collect::<VecDeque<_>>();
-        for a in (from.0..a).filter(|a| !old_keys[*a].0) {
+        for a in (from.0..a).filter(|a| !old_keys[*a].0 && !keeps) {
             let alike = |b: &usize| {
                 matches!((&old[a], &new[*b]), (Nested::Map(_), Nested::Map(_)) | (Nested::Array(_), Nested::Array(_)))
             };
             if becomes[a].is_none()
-                && let Some(b) = rest.pop_front_if(|b| alike(b))
+                && let Some(at) = rest.iter().position(alike)
+                && let Some(b) = rest.drain(..=at).next_back()
             {
                 becomes[a] = Some(b);
                 taken.insert(b);
@@ -168,7 +176,7 @@ mod tests {
             let slots = slots(&old, &new, by_id.then_some("id"), false);
             let items: Vec<_> = slots.iter().map(|(_, item)| item.unwrap()).collect();
             prop_assert_eq!(items, (0..new.len()).collect::<Vec<_>>());
-            // What stays where it is is in order, and no element is taken twice.
+            // The elements that stay are in order, and none is taken twice.
             let kept: Vec<_> = slots.iter().filter_map(|(s, _)| if let Slot::Kept(a) = s { Some(*a) } else { None }).collect();
             prop_assert!(kept.is_sorted_by(|a, b| a < b));
             let moved = slots.iter().filter_map(|(s, _)| if let Slot::Moved(a) = s { Some(*a) } else { None });

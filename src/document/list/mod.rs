@@ -18,7 +18,7 @@ mod read;
 pub use edit::ListMut;
 pub use read::ListRef;
 
-pub(super) use edit::check_list;
+pub(super) use edit::{check_list, clear_leftovers, clear_on_the_way};
 pub(crate) use lists::{Lists, moved_field_of, moved_to};
 pub(super) use lists::{moved_key, shown_key};
 pub(super) use matching::{Slot, slots};

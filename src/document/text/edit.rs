@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::bugs::{Bug, is};
 use crate::clock::Stamp;
 use crate::document::edit::{Require, check};
+use crate::document::list::clear_on_the_way;
 use crate::document::place::{FieldBytes, Place};
 use crate::document::seek;
 use crate::document::sequences::Sequenced;
@@ -207,8 +208,9 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         self.insert_letters(at, &after, Name::Dot)?;
         self.insert_letters(at, inserted, name)?;
         if self.read().is_empty() {
-            // With the last character goes what is said of imports.
+            // With the last character goes what is said of imports, and perhaps the element of a list.
             self.edit.erase(self.entity, &settled_field(&self.start()?))?;
+            clear_on_the_way(self.edit, self.entity, self.place()?.as_ref())?;
         }
         Ok(())
     }
