@@ -934,3 +934,252 @@ fn deleting_the_node_hides_the_list() {
     assert_eq!(todo(&b, node), Some(json!(["notes", "letters", "engine"])));
     [&a, &b].iter().for_each(|replica| replica.state().check_invariants().unwrap());
 }
+
+// ---- what reviews found ----
+
+#[test]
+fn what_stands_elsewhere_is_not_taken_for_what_is_put_where_it_was() {
+    for item in [json!("X"), json!({"n": 1})] {
+        let mut a = with(&json!(["A", "B"]));
+        update(&mut a, &json!(["A", item, "B"]));
+        move_to(&mut a, 1, 2);
+        a.edit(|d| d.set("/other", 1)).unwrap();
+        update(&mut a, &json!(["A", item, "B", item]));
+        assert_eq!(shown(&a), json!(["A", item, "B", item]));
+        // The same again, with what was put there twice.
+        move_to(&mut a, 1, 2);
+        update(&mut a, &json!(["A", item, "B", item, item]));
+        assert_eq!(shown(&a), json!(["A", item, "B", item, item]));
+    }
+}
+
+#[test]
+fn a_list_is_no_deeper_than_a_path() {
+    let deep = "/a".repeat(64);
+    let mut a = replica(1);
+    a.edit(|d| d.update(&deep, &[5, 6])).unwrap();
+    let before = a.snapshot();
+    let refused =
+        |result: Result<(), EditError>| assert!(matches!(result, Err(EditError::TooDeep { .. })), "{result:?}");
+    refused(a.edit(|d| d.make_list(&deep).map(drop)).map(drop));
+    refused(a.edit(|d| d.list_mut("/b".repeat(64)).push(&1)).map(drop));
+    refused(a.edit(|d| d.list_mut("/b".repeat(64)).update(&[1]).map(drop)).map(drop));
+    // A map in an element is one deeper.
+    let path = "/b".repeat(63);
+    let error = a.edit(|d| d.list_mut(&path).push(&json!({"k": 1}))).unwrap_err();
+    assert!(matches!(&error, EditError::TooDeep { path: at } if at.starts_with(&format!("{path}/0"))), "{error}");
+    assert_eq!(*a.state(), before);
+    a.edit(|d| d.list_mut(&path).push(&1)).unwrap();
+    assert_eq!(a.state().json(&path), Some(json!([1])));
+}
+
+#[test]
+fn a_move_without_its_element_is_nothing() {
+    let mut a = with(&json!([1, 2]));
+    let mut b = fork(&a, 2);
+    move_to(&mut a, 0, 1);
+    b.edit(|d| d.unset("")).unwrap();
+    let _ = sync(&mut [&mut a, &mut b]);
+    let a = a.state();
+    assert_eq!((a.to_json(), a.kind(PATH), a.properties().keys("")), (json!({}), None, vec![]));
+    assert!(a.properties().is_empty());
+    assert_eq!(a.conflicts().map(|conflict| conflict.kind).collect::<Vec<_>>(), [ConflictKind::MovedWhileRemoved]);
+
+    // Within an element, a map, and a list within.
+    let mut a = with(&json!([{"in": {}}, "z"]));
+    a.edit(|d| d.list_mut("/list/0/in/list").update(&["x", "y"])).unwrap();
+    let mut b = fork(&a, 2);
+    a.edit(|d| d.list_mut("/list/0/in/list").move_to(0, 1)).unwrap();
+    b.edit(|d| d.list_mut(PATH).remove(0)).unwrap();
+    assert_eq!(sync(&mut [&mut a, &mut b]), json!(["z"]));
+}
+
+#[test]
+fn an_element_goes_with_the_last_thing_in_it_and_so_does_its_move() {
+    let mut a = with(&json!([{"a": 1}, {"b": 2}, {"c": 3}, {"d": {}}]));
+    a.edit(|d| {
+        d.list_mut(PATH).move_to(0, 3)?;
+        d.list_mut(PATH).move_to(0, 2)?;
+        d.list_mut(PATH).move_to(0, 1)?;
+        d.unset("/list/3/a").map(drop)
+    })
+    .unwrap();
+    assert_eq!(shown(&a), json!([{"d": {}}, {"c": 3}, {"b": 2}]));
+    a.edit(|d| {
+        d.insert("/list/2/set", "x")?;
+        d.unset("/list/2/b")?;
+        d.remove("/list/2/set", "x").map(drop)
+    })
+    .unwrap();
+    a.edit(|d| {
+        d.text_mut("/list/1/text").insert(0, "x")?;
+        d.unset("/list/1/c")?;
+        d.text_mut("/list/1/text").delete(0..1)
+    })
+    .unwrap();
+    assert_eq!((shown(&a), kinds(&a)), (json!([{"d": {}}]), vec![]));
+}
+
+#[test]
+fn what_is_pushed_and_written_to_in_turn_stays_in_order_and_small() {
+    let fill = |replica: &mut Replica<Document>, names: &[String]| {
+        for name in names {
+            push(replica, &json!({"done": false, "text": name}));
+            let last = replica.state().list(PATH).unwrap().len() - 1;
+            replica.edit(|d| d.set(format!("{PATH}/{last}/done"), true)).unwrap();
+        }
+    };
+    let names = |of: &str, len: usize| (0..len).map(|n| format!("{of}{n}")).collect::<Vec<_>>();
+    for len in (0..60).step_by(7) {
+        let mut a = replica(1);
+        fill(&mut a, &names("t", len));
+        let mut b = fork(&a, 2);
+        fill(&mut a, &names("a", 30));
+        fill(&mut b, &names("b", 30));
+        let merged = sync(&mut [&mut a, &mut b]);
+        let texts: Vec<&str> = merged.as_array().unwrap().iter().map(|item| item["text"].as_str().unwrap()).collect();
+        assert_eq!(texts[..len], names("t", len));
+        let of = |name: &str| texts.iter().filter(|text| text.starts_with(name)).copied().collect::<Vec<_>>();
+        assert_eq!(
+            (of("a"), of("b")),
+            (names("a", 30).iter().map(String::as_str).collect(), names("b", 30).iter().map(String::as_str).collect())
+        );
+        assert_eq!(kinds(&a), []);
+    }
+    let mut a = replica(1);
+    fill(&mut a, &names("t", 1_000));
+    a.prune(Prune::All);
+    let saved = a.save().len();
+    assert!(saved < 200_000, "{saved} bytes");
+}
+
+#[test]
+fn a_scalar_takes_the_place_of_a_map_and_a_list() {
+    let mut a = replica(1);
+    let mut b = fork(&a, 2);
+    a.edit(|d| d.set("/list/k", 1)).unwrap();
+    push(&mut b, &json!(1));
+    a.merge(&b.complete()).unwrap();
+    assert_eq!(shown(&a), json!({"k": 1}));
+    a.edit(|d| d.update(PATH, &5)).unwrap();
+    assert_eq!((shown(&a), kinds(&a)), (json!(5), vec![]));
+}
+
+#[test]
+fn a_list_is_updated_beside_a_register() {
+    let mut a = with(&json!([1]));
+    let mut b = replica(2);
+    b.edit(|d| d.set(PATH, 7)).unwrap();
+    assert_eq!(sync(&mut [&mut a, &mut b]), json!([1]));
+    update(&mut a, &json!([2]));
+    assert_eq!((shown(&a), a.state().kind(PATH)), (json!([2]), Some(Kind::List)));
+}
+
+#[test]
+fn what_extends_a_list_overwrites_nothing() {
+    let mut a = with(&json!([{"id": 1, "t": "milk"}, "z"]));
+    a.edit(|d| d.extend(PATH, &json!([{"id": 2, "t": "eggs"}, "z", "new"]))).unwrap();
+    assert_eq!(shown(&a), json!([{"id": 1, "t": "milk"}, {"id": 2, "t": "eggs"}, "z", "new"]));
+}
+
+#[test]
+fn a_conflict_is_found_at_its_own_path() {
+    let mut a = with(&json!([1, 2, 3]));
+    let mut b = later_fork(&a, 2);
+    move_to(&mut a, 0, 1);
+    move_to(&mut b, 0, 2);
+    let _ = sync(&mut [&mut a, &mut b]);
+    let of = |replica: &Replica<Document>, path: &Path| {
+        let found = replica.state().conflicts_at(path).unwrap();
+        found.map(|conflict| (conflict.kind, conflict.path)).collect::<Vec<_>>()
+    };
+    let conflict = |replica: &Replica<Document>| {
+        let conflict = replica.state().conflicts().next().unwrap();
+        (conflict.kind, conflict.path)
+    };
+    let moved = conflict(&a);
+    assert_eq!(of(&a, &moved.1), [moved.clone()]);
+    // A removal that has seen one of the moves.
+    let mut b = fork(&a, 3);
+    move_to(&mut a, 0, 1);
+    let (element, at) = (path_of(&b, 0), 0);
+    remove(&mut b, at);
+    let _ = sync(&mut [&mut a, &mut b]);
+    let left = a.state().conflicts().find(|c| c.kind == ConflictKind::MovedWhileRemoved).unwrap().path;
+    assert_eq!((of(&a, &left).len(), left), (1, element));
+}
+
+#[test]
+fn elements_at_one_position_can_be_parted() {
+    let mut a = with(&json!([1, 2, 3, 4]));
+    // Forged: the second is moved to where the third stands.
+    let bytes = |path: &Path| {
+        let text = path.to_string();
+        let digits = text.split_once("~@").unwrap().1.to_owned();
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let (second, third) = (bytes(&path_of(&a, 1)), bytes(&path_of(&a, 2)));
+    let field = [b"\x02list\x00\xfe\x00\x08\x01", &second[..]].concat();
+    let payload = driftless::kernel::Payload::new(25, &third);
+    a.edit(|d| d.write(driftless::kernel::Entity::SELF, &field, payload).map(drop)).unwrap();
+    let together = shown(&a);
+    for at in 0..=4 {
+        let mut b = fork(&a, at + 10);
+        insert(&mut b, at as usize, &json!("new"));
+        let mut expected = together.as_array().unwrap().clone();
+        expected.insert(at as usize, json!("new"));
+        assert_eq!(shown(&b), Json::from(expected));
+    }
+}
+
+#[test]
+fn bytes_in_a_list_survive_an_update_from_its_json() {
+    let mut a = with(&json!([1, 2]));
+    a.edit(|d| d.set("/list/0", &b"bytes"[..])).unwrap();
+    let mut values = shown(&a);
+    values.as_array_mut().unwrap().push(json!("more"));
+    let (_, delta) = update(&mut a, &values);
+    assert_eq!(delta.len(), 1);
+    assert_eq!(
+        a.state().get("/list/0").and_then(|value| value.as_bytes().map(<[u8]>::to_vec)),
+        Some(b"bytes".to_vec())
+    );
+}
+
+#[test]
+fn an_insertion_behind_a_text_whose_beginning_was_deleted_goes_where_it_is_put() {
+    let mut a = with(&json!(["first", {"n": 1}, "last"]));
+    a.edit(|d| d.text_mut("/list/1/a").insert(0, &"x".repeat(200))).unwrap();
+    a.edit(|d| d.text_mut("/list/1/a").delete(0..150)).unwrap();
+    insert(&mut a, 2, &json!("new"));
+    assert_eq!(a.state().get("/list/2"), Some("new".into()));
+}
+
+#[test]
+fn cells_that_nobody_could_have_written_do_not_slow_a_list_down() {
+    let mut a = with(&json!([{"n": 1}]));
+    let digits = path_of(&a, 0).to_string().split_once("~@").unwrap().1.to_owned();
+    let born: Vec<u8> =
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
+    let below = [b"\x02list\x00\xfe\x00\x08", &born[..], b"\x00\xfe"].concat();
+    let took = |replica: &mut Replica<Document>, len: usize| {
+        replica
+            .edit(|d| {
+                for n in 0..len {
+                    let unreadable = [&below[..], b"a\xff", &(n as u32).to_be_bytes(), b"\x00\xfe\x00\x02"].concat();
+                    d.write(driftless::kernel::Entity::SELF, &unreadable, driftless::kernel::Payload::new(1, &[]))?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (_, delta) = replica.edit(|d| (0..len).try_for_each(|n| d.set(format!("/list/0/z{n}"), 1))).unwrap();
+        let mut other = Replica::<Document>::with_environment(TestEnvironment::new(9));
+        let started = std::time::Instant::now();
+        other.merge(&replica.complete()).unwrap();
+        assert!(delta.len() == len && other.state() == replica.state());
+        started.elapsed()
+    };
+    let few = took(&mut fork(&a, 2), 1_000);
+    let many = took(&mut a, 8_000);
+    assert!(many < few * 40, "{few:?} for 1,000, {many:?} for 8,000");
+}

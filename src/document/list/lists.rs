@@ -165,9 +165,11 @@ impl Lists {
         entity: Entity,
         path: impl AsPath,
     ) -> Result<Place, PathError> {
-        let start = (entity, Prefix::from(&[PROPERTY][..]));
-        let lists =
-            self.0.as_ref().filter(|lists| lists.orders.range(start..).next().is_some_and(|((e, _), _)| *e == entity));
+        let has_lists = |lists: &&Box<Orders>| {
+            let from = (entity, Prefix::from(&[PROPERTY][..]));
+            lists.orders.range(from..).next().is_some_and(|((e, _), _)| *e == entity)
+        };
+        let lists = self.0.as_ref().filter(has_lists);
         let (mut place, mut missing) = (Place::root(), None);
         path.segments_to(&mut |segment| {
             if missing.is_some() {
@@ -218,15 +220,24 @@ impl Lists {
                 let element = xxh3_128(&field[..start]) ^ xxh3_128(born).rotate_left(1);
                 if seen.insert((touched.entity, element)) {
                     let cells = *cells.get_or_insert_with(|| state.cells(touched.entity));
-                    self.refresh(cells, touched.entity, start, &touched.field, born);
+                    let is_there = is_live && property.is_content();
+                    self.refresh(cells, touched.entity, start, &touched.field, born, is_there);
                 }
             }
         }
     }
 
-    /// Looks at an element anew: whether it is there, and where it stands.
-    fn refresh(&mut self, cells: Option<Cells<'_>>, entity: Entity, start: usize, field: &Field, born: &[u8]) {
-        let found = cells.map(|cells| found(cells, &field.as_bytes()[..start], born)).unwrap_or_default();
+    /// Looks at an element anew: whether it is there, if that is not known, and where it stands.
+    fn refresh(
+        &mut self,
+        cells: Option<Cells<'_>>,
+        entity: Entity,
+        start: usize,
+        field: &Field,
+        born: &[u8],
+        is_there: bool,
+    ) {
+        let found = cells.map(|cells| found(cells, &field.as_bytes()[..start], born, is_there)).unwrap_or_default();
         if self.0.is_none() && found == Found::Nothing {
             return;
         }
@@ -289,10 +300,10 @@ impl Lists {
             for (field, _) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
                 let Some(property) = Property::of(field.as_bytes()) else { continue };
                 for (list, born) in property.place.elements() {
-                    fresh.refresh(Some(cells), entity, list.as_bytes().len() + 2, field, born);
+                    fresh.refresh(Some(cells), entity, list.as_bytes().len() + 2, field, born, false);
                 }
                 if let Some(born) = moved(property) {
-                    fresh.refresh(Some(cells), entity, property.place.as_bytes().len() + 2, field, born);
+                    fresh.refresh(Some(cells), entity, property.place.as_bytes().len() + 2, field, born, false);
                 }
             }
         }
@@ -312,10 +323,10 @@ enum Found {
     Nothing,
 }
 
-fn found(cells: Cells<'_>, start: &[u8], born: &[u8]) -> Found {
+fn found(cells: Cells<'_>, start: &[u8], born: &[u8], is_there: bool) -> Found {
     let moves = || cells.live(&[start, &moved_key(born)].concat());
     let shows_leftover = || is(Bug::LeftoverShows) && moves().next().is_some();
-    if seek::holds_something(cells, start, born) || shows_leftover() {
+    if is_there || seek::holds_something(cells, start, born) || shows_leftover() {
         return Found::Element(shown_key(born, moves()));
     }
     if moves().next().is_some() { Found::Leftover } else { Found::Nothing }

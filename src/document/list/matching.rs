@@ -88,18 +88,23 @@ pub(in crate::document) fn slots(
         Some(a) => (Slot::Kept(*a), Some(b)),
         None => (Slot::New(b), Some(b)),
     };
-    let mut slots = Vec::with_capacity(new.len());
-    let mut next = 0;
-    for b in 0..new.len() {
-        let slot = slot(b);
-        if let (Slot::Kept(a), true) = (&slot.0, keeps) {
-            slots.extend((next..*a).filter(|a| becomes[*a].is_none()).map(|a| (Slot::Kept(a), None)));
-            next = next.max(a + 1);
-        }
-        slots.push(slot);
+    let named: Vec<_> = (0..new.len()).map(slot).collect();
+    if !keeps {
+        return named;
     }
-    if keeps {
-        slots.extend((next..old.len()).filter(|a| becomes[*a].is_none()).map(|a| (Slot::Kept(a), None)));
+    // The elements that it does not name stay behind the last that stays before them, ahead of what is new there.
+    let kept = |slot: &Slot| if let Slot::Kept(a) = slot { Some(*a) } else { None };
+    let ends: Vec<usize> = named.iter().filter_map(|(slot, _)| kept(slot)).chain([old.len()]).collect();
+    let mut ends = ends.into_iter();
+    let mut stays = |from: usize| {
+        let end = ends.next().unwrap_or(from);
+        (from..end).filter(|a| becomes[*a].is_none()).map(|a| (Slot::Kept(a), None)).collect::<Vec<_>>()
+    };
+    let mut slots = stays(0);
+    for (slot, item) in named {
+        let next = kept(&slot).map(|a| a + 1);
+        slots.push((slot, item));
+        slots.extend(next.map(&mut stays).into_iter().flatten());
     }
     slots
 }
