@@ -165,11 +165,11 @@ impl Lists {
         entity: Entity,
         path: impl AsPath,
     ) -> Result<Place, PathError> {
-        let has_lists = |lists: &&Box<Orders>| {
+        let has_lists = |lists: &&Orders| {
             let from = (entity, Prefix::from(&[PROPERTY][..]));
             lists.orders.range(from..).next().is_some_and(|((e, _), _)| *e == entity)
         };
-        let lists = self.0.as_ref().filter(has_lists);
+        let lists = self.0.as_deref().filter(has_lists);
         let (mut place, mut missing) = (Place::root(), None);
         path.segments_to(&mut |segment| {
             if missing.is_some() {
