@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::diff::Diff;
 use crate::error::EditError;
-use crate::kernel::{Cells, Crdt, Delta, Edit, Own, Touched};
+use crate::kernel::{Cells, Crdt, Delta, Edit, Field, Own, Touched};
 use crate::replica::Replica;
 
 /// The outcome of [`Edit::take_back`].
@@ -94,9 +94,9 @@ impl<T: Crdt> Edit<'_, T> {
             back.clear();
             is_new = false;
         } else if is_new {
-            let is_taken_back = |field| back.binary_search_by(|cell| cell.field.cmp(field)).is_ok();
+            let is_taken_back = |field: &Field| back.binary_search_by(|cell| cell.field.cmp(field)).is_ok();
             let mut live = now.into_iter().flat_map(|cells| cells.iter()).filter(|(_, sibling)| sibling.is_live());
-            if !live.all(|(field, _)| is_taken_back(field)) {
+            if !live.all(|(field, _)| is_taken_back(&field)) {
                 // The root comes first.
                 changed.push(back.remove(0));
                 is_new = false;

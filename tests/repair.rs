@@ -145,7 +145,7 @@ fn bytes((entity, field, sibling): (Entity, &driftless::kernel::Field, driftless
 }
 
 fn live(state: &State) -> BTreeMap<Dot, Bytes> {
-    state.live_siblings().map(|(entity, field, sibling)| (sibling.dot, bytes((entity, field, sibling)))).collect()
+    state.live_siblings().map(|(entity, field, sibling)| (sibling.dot, bytes((entity, &field, sibling)))).collect()
 }
 
 fn of(held: &Held) -> (Dot, Bytes) {

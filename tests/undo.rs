@@ -381,7 +381,7 @@ proptest! {
         let alive = |replica: &Replica<Graph>| -> Vec<_> {
             let state = replica.state().state();
             let live = state.live_siblings().filter(|(.., sibling)| Some(sibling.dot.writer) == theirs);
-            live.map(|(entity, field, sibling)| (entity, field.clone(), sibling.dot)).collect()
+            live.map(|(entity, field, sibling)| (entity, field.to_field(), sibling.dot)).collect()
         };
         let before = alive(&a);
         while let Some((_, delta)) = stack.undo(&mut a).unwrap() {

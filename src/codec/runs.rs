@@ -24,9 +24,8 @@ use crate::codec::cursor::Cursor;
 use crate::codec::error::DecodeError;
 use crate::kernel::{Delta, DeltaWrite, FieldTable, Known, Part, Payload};
 use crate::kinds::payload::LETTER;
-use crate::kinds::property::{END, LIST, PROPERTY, TEXT};
 use crate::numbers::{write_number, zigzag};
-use crate::position::{offset_bytes, split_offset, split_position};
+use crate::position::{offset_bytes, split_letter};
 
 /// The longest stem in bytes: it bounds the memory that a character takes for each of its bytes.
 const MAX_STEM: usize = 180;
@@ -65,28 +64,9 @@ struct Last {
 /// The stamps of a writer's characters: each holds from a counter on.
 type Stamps = BTreeMap<u32, Vec<(u64, Stamp)>>;
 
-/// The length of the stem of a character's field, and the offset.
+/// The length of the stem of a character's field, and the offset, if it may lie in a run.
 fn stem_of(field: &[u8]) -> Option<(usize, i64)> {
-    if field.first() != Some(&PROPERTY) {
-        return None;
-    }
-    let mut from = 0;
-    let start = loop {
-        // Within a name a zero byte is followed by more than kinds are.
-        let kind = from + field.get(from..)?.windows(2).position(|pair| pair[0] == 0 && pair[1] < END)?;
-        match field[kind + 1] {
-            TEXT => break kind + 2,
-            // The way may lead through an element of a list.
-            LIST => {
-                let (_, rest) = split_position(field.get(kind + 2..)?)?;
-                from = field.len() - rest.strip_prefix(&[0, END])?.len();
-            }
-            _ => return None,
-        }
-    };
-    let key = field.get(start..)?;
-    let (len, offset) = split_offset(key)?;
-    (start + len <= MAX_STEM).then_some((start + len, offset))
+    split_letter(field).filter(|(len, _)| *len <= MAX_STEM)
 }
 
 /// The bytes of a character or of a tombstone.

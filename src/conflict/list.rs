@@ -200,7 +200,7 @@ impl<'a> Source<'a> {
 
     /// A field of an entity as it lies in the state.
     fn field(self, entity: Entity, field: &[u8]) -> Option<&'a Field> {
-        let (found, _) = self.state.cells(entity)?.with_prefix(field).next()?;
+        let (found, _) = self.state.cells(entity)?.named(field).next()?;
         (found.as_bytes() == field).then_some(found)
     }
 
@@ -293,7 +293,8 @@ impl<'a> Source<'a> {
         let mut dots = Dots::default();
         for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
             dots.add(sibling.dot);
-            if Property::of(field.as_bytes()).is_none() {
+            // Characters in a row are properties.
+            if let Some(field) = field.held().filter(|field| Property::of(field.as_bytes()).is_none()) {
                 let embedding = || embedding_in(cells, field, sibling).map(Content::Embedding);
                 let later_text = || later_text_of(field).map(Content::LaterText);
                 let place = || {

@@ -15,7 +15,7 @@ impl<'a> Source<'a> {
     pub(super) fn places(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let of_node = self.graph.and_then(|graph| Some((graph, node_of(entity)?, self.state.cells(entity)?)));
         of_node.into_iter().flat_map(move |(graph, node, cells)| {
-            let mut fields: Vec<&Field> = cells.with_prefix(place_in("")).map(|(field, _)| field).collect();
+            let mut fields: Vec<&Field> = cells.named(place_in("")).map(|(field, _)| field).collect();
             fields.dedup();
             fields.into_iter().flat_map(move |field| {
                 let parent = tree_of(field).and_then(|tree| graph.tree(tree).parent(node));

@@ -452,7 +452,7 @@ impl<'c, 'a> Settling<'c, 'a> {
         let place = self.place()?;
         let latest = |kind: Kind| {
             let live = self.cells.into_iter().flat_map(|cells| live_of_kind(cells, &place, kind));
-            live.map(|(_, _, s)| (is_wanted(s.dot), s.precedence())).max()
+            live.map(|(_, s)| (is_wanted(s.dot), s.precedence())).max()
         };
         Ok(all.iter().copied().max_by_key(|kind| latest(*kind)))
     }

@@ -179,7 +179,7 @@ impl Mixed {
             let Some(cells) = state.cells(entity) else { continue };
             for place in property.place.ancestors().map(|(above, _)| above).chain([property.place]) {
                 if is_mixed(cells, place) {
-                    fresh.insert(entity, field, place);
+                    fresh.insert(entity, &field, place);
                 }
             }
         }

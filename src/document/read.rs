@@ -116,7 +116,7 @@ impl<'a> Properties<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (Path, Value<'a>)> + use<'a> {
         let this = *self;
         let mut last: Option<&[u8]> = None;
-        let live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
+        let live = self.cells.into_iter().flat_map(|cells| cells.named([PROPERTY]));
         live.filter(|(_, sibling)| sibling.is_live())
             .filter_map(|(field, _)| Some(Property::of(field.as_bytes())?.place))
             .filter(move |place| last.replace(place.as_bytes()) != Some(place.as_bytes()))
@@ -131,7 +131,7 @@ impl<'a> Properties<'a> {
     pub fn is_empty(&self) -> bool {
         let mut live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
         let is_content = |field: &Field| Property::of(field.as_bytes()).is_some_and(|property| property.is_content());
-        !live.any(|(field, sibling)| sibling.is_live() && is_content(field))
+        !live.any(|(field, sibling)| sibling.is_live() && is_content(&field))
     }
 
     /// Everything at and below a path as JSON: of each path what shows, sets and lists as arrays, texts as strings. O(cells there).
@@ -181,6 +181,6 @@ fn cells_of<'a>(
     place: &Place,
     kind: Kind,
 ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
-    let live = cells.with_prefix(place.field(kind)).filter(|(_, sibling)| sibling.is_live());
+    let live = cells.named(place.field(kind)).filter(|(_, sibling)| sibling.is_live());
     live.filter(|(field, _)| Property::of(field.as_bytes()).is_some())
 }

@@ -52,7 +52,7 @@ pub(crate) fn put_back_counters<T: Sequenced>(
         let place = Place::from(PlaceRef::from_bytes(place));
         let live_now = || {
             let now = edit.state().cells(entity).into_iter();
-            now.flat_map(|cells| cells.with_prefix(place.field(Kind::Counter))).filter(|(_, sibling)| sibling.is_live())
+            now.flat_map(|cells| cells.named(place.field(Kind::Counter))).filter(|(_, sibling)| sibling.is_live())
         };
         // What is alive and did not change was there.
         let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::document::place::{END, FieldBytes, PROPERTY, PlaceRef, Property};
-use crate::kernel::{Cells, Field};
+use crate::kernel::{Cells, Field, FieldRef};
 use crate::kind::Kind;
 
 /// Returns whether nothing stands in the way of a kind at a place: nothing of another kind there, nothing above but the maps and lists that the
@@ -97,17 +97,16 @@ fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>, but: Option<Kind>) ->
                 }
                 continue;
             }
-            let readable =
-                std::iter::once(field).chain(live_of(cells, place, code)).find_map(|f| Property::of(f.as_bytes()));
-            if let Some(property) = readable {
-                return Some(property.kind);
+            let kind = |field: FieldRef<'_>| Some(Property::of(field.as_bytes())?.kind);
+            if let Some(kind) = std::iter::once(field).chain(live_of(cells, place, code)).find_map(kind) {
+                return Some(kind);
             }
         }
     })
 }
 
 /// The live fields of one kind.
-fn live_of<'a>(cells: Cells<'a>, place: PlaceRef<'a>, code: u8) -> impl Iterator<Item = &'a Field> {
+fn live_of<'a>(cells: Cells<'a>, place: PlaceRef<'a>, code: u8) -> impl Iterator<Item = FieldRef<'a>> {
     let start = place.start_of(code);
     let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
     live.map(|(field, _)| field)
@@ -121,7 +120,7 @@ fn has_list(cells: Cells<'_>, place: PlaceRef<'_>) -> bool {
 }
 
 /// The first field of a list, from a position on, that is of something in an element.
-pub(super) fn first_element<'a>(cells: Cells<'a>, start: &[u8], from: &[u8]) -> Option<&'a Field> {
+pub(super) fn first_element<'a>(cells: Cells<'a>, start: &[u8], from: &[u8]) -> Option<FieldRef<'a>> {
     // No position begins below.
     let from = if from.is_empty() { &[0x20] } else { from };
     first_readable(cells, &[start, from].concat(), start)
@@ -134,7 +133,7 @@ pub(super) fn holds_something(cells: Cells<'_>, start: &[u8], position: &[u8]) -
 }
 
 /// The first live field from one on that begins so and that is something that somebody could have written.
-fn first_readable<'a>(cells: Cells<'a>, from: &[u8], beginning: &[u8]) -> Option<&'a Field> {
+fn first_readable<'a>(cells: Cells<'a>, from: &[u8], beginning: &[u8]) -> Option<FieldRef<'a>> {
     let mut from = FieldBytes::from_slice(from);
     while let Some(field) = cells.next_live(&from).filter(|field| field.as_bytes().starts_with(beginning)) {
         // What no version spells so is nobody's.

@@ -1,5 +1,6 @@
 //! Everything alive at and below a path, as a tree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
@@ -10,45 +11,56 @@ use crate::document::nested::Nested;
 use crate::document::place::{FieldBytes, Place, Property, Spelled};
 use crate::document::text;
 use crate::document::value::{Value, kind};
-use crate::kernel::{Cells, Field, Payload, SiblingRef, visits};
+use crate::kernel::{Cells, Field, FieldRef, Payload, SiblingRef, visits};
 use crate::kind::Kind;
 
 /// What is alive at one path, and below it.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
-    pub(super) own: BTreeMap<Kind, BTreeMap<&'a [u8], SmallVec<[SiblingRef<'a>; 1]>>>,
+    pub(super) own: BTreeMap<Kind, BTreeMap<Key<'a>, SmallVec<[SiblingRef<'a>; 1]>>>,
     pub(crate) children: BTreeMap<String, Tree<'a>>,
     /// The elements of a list, by the positions at which they were born.
-    pub(super) elements: BTreeMap<&'a [u8], Tree<'a>>,
+    pub(super) elements: BTreeMap<Key<'a>, Tree<'a>>,
 }
+
+/// A part of a field. Those of characters may have been spelled out for it.
+type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> Tree<'a> {
     /// What is alive at and below a place. O(cells there).
     pub(crate) fn at(cells: Cells<'a>, place: &Place) -> Self {
-        Self::of(live_at(cells, place.as_bytes()).map(|(_, property, sibling)| (property, sibling)), place)
+        Self::of(live_at(cells, place.as_bytes()), place)
     }
 
     /// What there is at and below a place if only one kind is there. O(cells of the kind; for a map, cells there).
     pub(crate) fn of_kind(cells: Cells<'a>, place: &Place, kind: Kind) -> Self {
-        Self::of(live_of_kind(cells, place, kind).map(|(_, property, sibling)| (property, sibling)), place)
+        Self::of(live_of_kind(cells, place, kind), place)
     }
 
-    fn of(live: impl Iterator<Item = (Property<'a>, SiblingRef<'a>)>, place: &Place) -> Self {
+    fn of(live: impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)>, place: &Place) -> Self {
         let mut root = Self::default();
-        for (property, sibling) in live {
-            let Some(segments) = property.place.segments_below(place) else { continue };
-            let mut tree = &mut root;
-            for segment in segments {
-                // Cells come in the order of the tree, so the last child is nearly always the one.
-                tree = match segment {
-                    Spelled::Name(name) => tree.children.entry(name).or_default(),
-                    Spelled::Element(position) => tree.elements.entry(position).or_default(),
-                };
+        for (field, sibling) in live {
+            match field.held() {
+                Some(field) => root.put(field, place, sibling, Cow::Borrowed),
+                None => root.put(&field, place, sibling, |part| Cow::Owned(part.to_vec())),
             }
-            tree.own.entry(property.kind).or_default().entry(property.key).or_default().push(sibling);
         }
         root
+    }
+
+    fn put<'f>(&mut self, field: &'f Field, place: &Place, sibling: SiblingRef<'a>, key: impl Fn(&'f [u8]) -> Key<'a>) {
+        let Some(property) = Property::of(field.as_bytes()) else { return };
+        let Some(segments) = property.place.segments_below(place) else { return };
+        let mut tree = self;
+        for segment in segments {
+            // Cells come in the order of the tree, so the last child is nearly always the one.
+            tree = match segment {
+                Spelled::Name(name) => tree.children.entry(name).or_default(),
+                Spelled::Element(position) => tree.elements.entry(key(position)).or_default(),
+            };
+        }
+        tree.own.entry(property.kind).or_default().entry(key(property.key)).or_default().push(sibling);
     }
 
     /// What there would be if only one kind were there.
@@ -99,14 +111,14 @@ impl<'a> Tree<'a> {
     }
 
     /// The elements of the list, as they show: each with the position at which it was born.
-    pub(crate) fn in_order(&self) -> Vec<(&'a [u8], &Tree<'a>)> {
+    pub(crate) fn in_order(&self) -> Vec<(&[u8], &Tree<'a>)> {
         let moves = self.own.get(&Kind::List);
-        let key = |born: &'a [u8]| {
+        let key = |born: &[u8]| {
             let moved = moves.and_then(|moves| moves.get(&list::moved_key(born)[..]));
             list::shown_key(born, moved.into_iter().flatten().copied())
         };
         let shown = self.elements.iter().filter(|(_, tree)| tree.shows());
-        let mut all: Vec<_> = shown.map(|(born, tree)| (key(born), (*born, tree))).collect();
+        let mut all: Vec<_> = shown.map(|(born, tree)| (key(born), (&born[..], tree))).collect();
         all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         all.into_iter().map(|(_, element)| element).collect()
     }
@@ -147,7 +159,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The elements of a set.
-    pub(super) fn elements(&self) -> impl Iterator<Item = Value<'a>> + '_ {
+    pub(super) fn elements(&self) -> impl Iterator<Item = Value<'_>> + '_ {
         self.own.get(&Kind::Set).into_iter().flat_map(|cells| cells.keys()).filter_map(|key| element(key))
     }
 }
@@ -158,21 +170,17 @@ pub(crate) fn live_of_kind<'a>(
     cells: Cells<'a>,
     place: &Place,
     kind: Kind,
-) -> impl Iterator<Item = (&'a Field, Property<'a>, SiblingRef<'a>)> {
+) -> impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)> {
     let start: FieldBytes = if kind == Kind::Map { place.as_bytes().into() } else { place.field(kind) };
-    live_at(cells, start).filter(move |(_, property, _)| property.kind_at(place.as_bytes().len()) == kind)
+    let len = place.as_bytes().len();
+    live_at(cells, start)
+        .filter(move |(field, _)| Property::of(field.as_bytes()).is_some_and(|property| property.kind_at(len) == kind))
 }
 
-/// The live siblings at and below a place whose fields begin with these bytes, with what their fields mean.
-fn live_at<'a>(
-    cells: Cells<'a>,
-    start: impl AsRef<[u8]>,
-) -> impl Iterator<Item = (&'a Field, Property<'a>, SiblingRef<'a>)> {
+/// The live siblings at and below a place whose fields begin with these bytes.
+fn live_at<'a>(cells: Cells<'a>, start: impl AsRef<[u8]>) -> impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)> {
     let live = cells.with_prefix(start).filter(|(_, sibling)| sibling.is_live());
-    live.filter_map(|(field, sibling)| {
-        visits::count(1);
-        Some((field, Property::of(field.as_bytes())?, sibling))
-    })
+    live.inspect(|_| visits::count(1))
 }
 
 /// What the live siblings of a register, a maximum or a minimum show.

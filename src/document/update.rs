@@ -6,12 +6,12 @@ use crate::bugs::{Bug, is};
 use crate::document::array::Array;
 use crate::document::list::{self, Slot};
 use crate::document::nested::Nested;
-use crate::document::place::{FieldBytes, Place};
+use crate::document::place::{FieldBytes, Place, Property};
 use crate::document::text::check_room;
 use crate::document::tree::{self, Tree};
 use crate::document::value::{Value, kind};
 use crate::error::{EditError, MAX_DEPTH};
-use crate::kernel::{Cells, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, SiblingRef};
+use crate::kernel::{Cells, FieldRef, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, SiblingRef};
 use crate::kind::Kind;
 
 /// Writes, all of which have been found to be right before the first is made.
@@ -150,10 +150,11 @@ impl Plan {
     /// cannot be written again stays as it is: cells that are in a conflict of their own, and counters, which are totals of their writers, and kinds of later versions, which may be. O(cells there).
     pub(crate) fn keeping(cells: Option<Cells<'_>>, place: &Place, kind: Kind, of: &[Kind]) -> Self {
         let mut plan = Self::default();
-        let mut kept: Vec<(&Field, Vec<SiblingRef<'_>>)> = Vec::new();
-        for (field, property, sibling) in cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, kind)) {
+        let mut kept: Vec<(FieldRef<'_>, Vec<SiblingRef<'_>>)> = Vec::new();
+        for (field, sibling) in cells.into_iter().flat_map(|cells| tree::live_of_kind(cells, place, kind)) {
+            let kind = Property::of(field.as_bytes()).map(|property| property.kind);
             match kept.last_mut() {
-                _ if matches!(property.kind, Kind::Counter | Kind::Other(_)) => {}
+                _ if matches!(kind, Some(Kind::Counter | Kind::Other(_))) => {}
                 Some((last, siblings)) if *last == field => siblings.push(sibling),
                 _ => kept.push((field, vec![sibling])),
             }
@@ -327,7 +328,7 @@ impl Plan {
             wanted.insert(stands_for.unwrap_or(key));
         }
         if !self.keeps {
-            for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(**key)) {
+            for key in own.into_iter().flat_map(|own| own.keys()).filter(|key| !wanted.contains(&key[..])) {
                 self.push(place, place.cell(Kind::Set, key)?, None)?;
             }
         }

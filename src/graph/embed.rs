@@ -153,7 +153,7 @@ impl<'a> Embeddings<'a> {
     }
 
     fn fields(&self) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a> {
-        self.cells.with_prefix(EMBEDDINGS)
+        self.cells.named(EMBEDDINGS)
     }
 }
 

@@ -249,7 +249,7 @@ pub(crate) fn label_of(field: &Field) -> Option<&str> {
 /// The live labels, in the order of their bytes, each once.
 pub(super) fn labels(cells: Cells<'_>) -> impl Iterator<Item = &str> + use<'_> {
     let mut last = None;
-    let live = cells.with_prefix(LABELS).filter(|(_, sibling)| sibling.is_live());
+    let live = cells.named(LABELS).filter(|(_, sibling)| sibling.is_live());
     live.filter_map(|(field, _)| label_of(field)).filter(move |label| last.replace(*label) != Some(*label))
 }
 

@@ -348,7 +348,7 @@ impl<'a> Hidden<'a> {
 
     /// Places in [trees](crate::Tree) that survived: the name of the tree, and the parent, which is none at the top.
     pub fn places(&self) -> impl Iterator<Item = (&'a str, Option<NodeId>)> + use<'a> {
-        let live = self.cells.with_prefix(keys::PLACES).filter(|(_, sibling)| sibling.is_live());
+        let live = self.cells.named(keys::PLACES).filter(|(_, sibling)| sibling.is_live());
         live.filter_map(|(field, sibling)| Some((keys::tree_of(field)?, Placing::of(sibling.payload?)?.spot.parent)))
     }
 }

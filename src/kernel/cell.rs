@@ -118,6 +118,14 @@ impl Cell {
         }
     }
 
+    /// The only sibling, if there is one and no other.
+    pub(super) fn only(&self) -> Option<&Sibling> {
+        match self.few() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// The only sibling; else the cell as it is.
     pub(crate) fn into_single(self) -> Result<Sibling, Self> {
         match self.0 {

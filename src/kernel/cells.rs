@@ -1,17 +1,13 @@
 //! The cells of one entity, to read.
 
 use std::borrow::Borrow;
-use std::ops::Bound;
 use std::slice;
 use std::sync::Arc;
 
-use im::ordmap;
-use im::shared_ptr::DefaultSharedPtr;
-
 use crate::id::{Dot, WriterId};
 use crate::kernel::cell::{Cell, CellSiblings, Covered};
-use crate::kernel::key::{Field, Sibling, SiblingRef};
-use crate::kernel::many::{Many, Open};
+use crate::kernel::key::{Field, FieldRef, Sibling, SiblingRef};
+use crate::kernel::many::{self, Found, Many, Open};
 use crate::kernel::record::{Contents, Few, FewIter, Record, Write};
 use crate::kernel::tables::Tables;
 use crate::version::Version;
@@ -57,7 +53,7 @@ impl<'a> Cells<'a> {
         }
         // One more is likely to come.
         list.reserve(self.len() + 1);
-        list.extend(self.iter().map(|(field, s)| Write { field: field.clone(), sibling: s.to_sibling() }));
+        list.extend(self.iter().map(|(field, s)| Write { field: field.to_field(), sibling: s.to_sibling() }));
         Open::Few(list)
     }
 
@@ -74,7 +70,11 @@ impl<'a> Cells<'a> {
                 let len = writes[start..].iter().take_while(|write| is_it(write)).count();
                 SiblingsRepr::Open(writes[start..start + len].iter())
             }
-            Repr::Many(many) => SiblingsRepr::Many(many.cells.get(field).map(Cell::iter).unwrap_or_default()),
+            Repr::Many(many) => match many.find(field) {
+                Some(Found::Cell(cell)) => SiblingsRepr::Many(cell.iter()),
+                Some(Found::InRun(run, place)) => SiblingsRepr::InRun(Some(run.sibling(place))),
+                None => SiblingsRepr::default(),
+            },
         };
         Siblings(few)
     }
@@ -82,7 +82,12 @@ impl<'a> Cells<'a> {
     /// The siblings of a cell that are not tombstones, in the order of their dots.
     pub fn live(self, field: &[u8]) -> impl Iterator<Item = SiblingRef<'a>> + Clone + use<'a> {
         let all = match self.0 {
-            Repr::Many(many) if !many.live.contains(field) => Siblings::default(),
+            Repr::Many(many) => match many.find(field) {
+                // Those of a crowd that is all tombstones are found without a look at it.
+                Some(Found::Cell(cell)) if cell.is_live() => Siblings(SiblingsRepr::Many(cell.iter())),
+                Some(Found::InRun(run, place)) => Siblings(SiblingsRepr::InRun(Some(run.sibling(place)))),
+                _ => Siblings::default(),
+            },
             _ => self.siblings(field),
         };
         all.filter(|sibling| sibling.is_live())
@@ -92,7 +97,7 @@ impl<'a> Cells<'a> {
     /// O(log siblings) where there are many.
     pub fn winner(self, field: &[u8]) -> Option<SiblingRef<'a>> {
         match self.0 {
-            Repr::Many(many) => many.cells.get(field).and_then(Cell::latest).map(Sibling::as_ref),
+            Repr::Many(many) => many.find(field).and_then(Found::latest),
             // Nearly always a single sibling is there.
             Repr::Packed(few) if let Some((mut only, 1)) = few.siblings(field) => {
                 only.next().map(|(_, sibling)| sibling).filter(|sibling| sibling.is_live())
@@ -104,7 +109,7 @@ impl<'a> Cells<'a> {
     /// A copy of a cell. O(1) for a large one.
     pub(crate) fn cell(self, field: &[u8]) -> Cell {
         match self.0 {
-            Repr::Many(many) => many.cells.get(field).cloned().unwrap_or_default(),
+            Repr::Many(many) => many.find(field).map(Found::to_cell).unwrap_or_default(),
             _ => self.siblings(field).map(|sibling| sibling.to_sibling()).collect(),
         }
     }
@@ -112,7 +117,7 @@ impl<'a> Cells<'a> {
     /// The sibling of this dot in a cell. O(log siblings).
     pub(crate) fn get(self, field: &[u8], dot: Dot) -> Option<SiblingRef<'a>> {
         match self.0 {
-            Repr::Many(many) => many.cells.get(field)?.get(dot).map(Sibling::as_ref),
+            Repr::Many(many) => many.find(field)?.get(dot),
             _ => self.siblings(field).find(|sibling| sibling.dot == dot),
         }
     }
@@ -121,7 +126,7 @@ impl<'a> Cells<'a> {
     /// are fewer, · log siblings).
     pub(crate) fn covered(self, field: &[u8], version: &Version) -> Covered<'a> {
         match self.0 {
-            Repr::Many(many) => many.cells.get(field).map(|cell| cell.covered(version)).unwrap_or_default(),
+            Repr::Many(many) => many.find(field).map(|cell| cell.covered(version)).unwrap_or_default(),
             _ => self.siblings(field).filter(|sibling| version.covers(sibling.dot)).collect(),
         }
     }
@@ -131,7 +136,7 @@ impl<'a> Cells<'a> {
     pub(crate) fn covered_by_writer(
         self,
         version: &Version,
-    ) -> Option<impl Iterator<Item = (Dot, &'a Field)> + use<'a>> {
+    ) -> Option<impl Iterator<Item = (Dot, FieldRef<'a>)> + use<'a>> {
         match self.0 {
             Repr::Many(many) => many.covered_by_writer(version),
             _ => None,
@@ -141,7 +146,7 @@ impl<'a> Cells<'a> {
     /// Whether the entity's root is live.
     pub fn is_live(self) -> bool {
         match self.0 {
-            Repr::Many(many) => many.live.get_min().is_some_and(Field::is_root),
+            Repr::Many(many) => many.first_live().is_some_and(Field::is_root),
             // The root sorts first, so this looks at no name.
             Repr::Packed(few) => {
                 let roots = few.fields().iter().take_while(|field| field.is_root()).count();
@@ -154,13 +159,13 @@ impl<'a> Cells<'a> {
     /// Whether any cell but the root is live. O(cells) for a small entity, O(1) for a large one.
     pub fn has_live_fields(self) -> bool {
         match self.0 {
-            Repr::Many(many) => many.live.get_max().is_some_and(|last| !last.is_root()),
+            Repr::Many(many) => many.has_live_fields(),
             _ => self.iter().any(|(field, sibling)| sibling.is_live() && !field.is_root()),
         }
     }
 
     /// All siblings with their fields, by field and dot.
-    pub fn iter(self) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + Clone + use<'a> {
+    pub fn iter(self) -> impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)> + Clone + use<'a> {
         match self.0 {
             Repr::Packed(few) => Entries::Packed(few.iter()),
             Repr::Open(writes) => Entries::Open(writes.iter()),
@@ -172,9 +177,22 @@ impl<'a> Cells<'a> {
     pub fn with_prefix<P: AsRef<[u8]>>(
         self,
         prefix: P,
-    ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a, P> {
+    ) -> impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)> + use<'a, P> {
         let from = self.from(prefix.as_ref(), true);
         from.take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
+    }
+
+    /// The same where the fields are no characters: of a run of such the first at most.
+    pub(crate) fn named<P: AsRef<[u8]>>(
+        self,
+        prefix: P,
+    ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a, P> {
+        let from = match self.from(prefix.as_ref(), true) {
+            Entries::Many(entries) => Entries::Many(entries.firsts()),
+            few => few,
+        };
+        let named = from.filter_map(|(field, sibling)| Some((field.held()?, sibling)));
+        named.take_while(move |(field, _)| field.as_bytes().starts_with(prefix.as_ref()))
     }
 
     /// The siblings of the cells after (or, if `including`, from) `start` up to but not including `end`.
@@ -183,7 +201,7 @@ impl<'a> Cells<'a> {
         start: &[u8],
         including: bool,
         end: Option<&'b [u8]>,
-    ) -> impl Iterator<Item = (&'a Field, SiblingRef<'a>)> + use<'a, 'b> {
+    ) -> impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)> + use<'a, 'b> {
         self.from(start, including).take_while(move |(field, _)| end.is_none_or(|end| field.as_bytes() < end))
     }
 
@@ -199,17 +217,14 @@ impl<'a> Cells<'a> {
                 Entries::Packed(siblings)
             }
             Repr::Open(writes) => Entries::Open(writes[writes.partition_point(|write| before(&write.field))..].iter()),
-            Repr::Many(many) => {
-                let start = if including { Bound::Included(start) } else { Bound::Excluded(start) };
-                Entries::Many(many.cells.range::<_, [u8]>((start, Bound::Unbounded)), None)
-            }
+            Repr::Many(many) => Entries::Many(many.from(start, including)),
         }
     }
 
     /// The first field from `start` on that holds something live. O(cells) for a small entity, O(log cells) for a large one.
-    pub(crate) fn next_live(self, start: &[u8]) -> Option<&'a Field> {
+    pub(crate) fn next_live(self, start: &[u8]) -> Option<FieldRef<'a>> {
         match self.0 {
-            Repr::Many(many) => many.live.range::<_, [u8]>((Bound::Included(start), Bound::Unbounded)).next(),
+            Repr::Many(many) => many.next_live(start),
             _ => self.from(start, true).find(|(_, sibling)| sibling.is_live()).map(|(field, _)| field),
         }
     }
@@ -241,9 +256,9 @@ impl<'a> Cells<'a> {
     }
 
     /// The field of the cell that holds this dot. O(cells) for a small entity, O(log cells) for a large one.
-    pub(crate) fn field_of(self, dot: Dot) -> Option<&'a Field> {
+    pub(crate) fn field_of(self, dot: Dot) -> Option<FieldRef<'a>> {
         match self.0 {
-            Repr::Many(many) => many.fields.get(&dot),
+            Repr::Many(many) => many.field_of(dot),
             _ => self.iter().find(|(_, sibling)| sibling.dot == dot).map(|(field, _)| field),
         }
     }
@@ -260,8 +275,7 @@ impl<'a> Cells<'a> {
         if let Repr::Many(many) = self.0 {
             let fields = many.fields_since(news);
             for field in &fields {
-                let siblings = many.cells.get(*field).map(Cell::iter).unwrap_or_default();
-                siblings.for_each(|sibling| send(field, sibling.as_ref()));
+                self.siblings(field.as_bytes()).for_each(|sibling| send(field, sibling));
             }
             return fields.len();
         }
@@ -272,14 +286,14 @@ impl<'a> Cells<'a> {
             // Nearly always the only one of its cell.
             let (mut len, mut is_changed) = (0, is_new(first.dot));
             next = rest.next();
-            while let Some((_, sibling)) = next.filter(|(of, _)| *of == field) {
+            while let Some((_, sibling)) = next.as_ref().filter(|(of, _)| *of == field) {
                 len += 1;
                 is_changed |= is_new(sibling.dot);
                 next = rest.next();
             }
             if is_changed {
-                send(field, first);
-                start.take(len).for_each(|(field, sibling)| send(field, sibling));
+                send(&field, first);
+                start.take(len).for_each(|(field, sibling)| send(&field, sibling));
                 changed += 1;
             }
             start = rest.clone();
@@ -299,26 +313,17 @@ impl std::fmt::Debug for Cells<'_> {
 enum Entries<'a> {
     Packed(FewIter<'a>),
     Open(slice::Iter<'a, Write>),
-    /// Cells that are to come, and the rest of the current one.
-    Many(ordmap::RangedIter<'a, Field, Cell, DefaultSharedPtr>, Option<(&'a Field, CellSiblings<'a>)>),
+    Many(many::Entries<'a>),
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a Field, SiblingRef<'a>);
+    type Item = (FieldRef<'a>, SiblingRef<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Packed(siblings) => siblings.next(),
-            Self::Open(writes) => writes.next().map(|write| (&write.field, write.sibling.as_ref())),
-            Self::Many(cells, rest) => loop {
-                if let Some((field, siblings)) = rest
-                    && let Some(sibling) = siblings.next()
-                {
-                    return Some((field, sibling.as_ref()));
-                }
-                let (field, cell) = cells.next()?;
-                *rest = Some((field, cell.iter()));
-            },
+            Self::Packed(siblings) => siblings.next().map(|(field, sibling)| (field.into(), sibling)),
+            Self::Open(writes) => writes.next().map(|write| ((&write.field).into(), write.sibling.as_ref())),
+            Self::Many(entries) => entries.next(),
         }
     }
 
@@ -326,7 +331,7 @@ impl<'a> Iterator for Entries<'a> {
         match self {
             Self::Packed(siblings) => siblings.size_hint(),
             Self::Open(writes) => writes.size_hint(),
-            Self::Many(..) => (0, None),
+            Self::Many(_) => (0, None),
         }
     }
 }
@@ -341,6 +346,7 @@ enum SiblingsRepr<'a> {
     Packed(FewIter<'a>, usize),
     Open(slice::Iter<'a, Write>),
     Many(CellSiblings<'a>),
+    InRun(Option<SiblingRef<'a>>),
 }
 
 impl Default for SiblingsRepr<'_> {
@@ -360,6 +366,7 @@ impl<'a> Iterator for Siblings<'a> {
             }
             SiblingsRepr::Open(writes) => writes.next().map(|write| write.sibling.as_ref()),
             SiblingsRepr::Many(cell) => cell.next().map(Sibling::as_ref),
+            SiblingsRepr::InRun(only) => only.take(),
         }
     }
 
@@ -368,6 +375,7 @@ impl<'a> Iterator for Siblings<'a> {
             SiblingsRepr::Packed(_, left) => *left,
             SiblingsRepr::Open(writes) => writes.len(),
             SiblingsRepr::Many(cell) => cell.len(),
+            SiblingsRepr::InRun(only) => usize::from(only.is_some()),
         };
         (len, Some(len))
     }

@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use im::ordmap::DiffItem;
 use smallvec::SmallVec;
 
 use crate::error::EditError;
 use crate::kernel::cell::{Cell, Change};
 use crate::kernel::cells::{Cells, Repr};
 use crate::kernel::edit::{Crdt, Edit};
-use crate::kernel::key::{Entity, Field, Payload, Sibling, SiblingRef};
+use crate::kernel::key::{Entity, Field, FieldRef, Payload, Sibling, SiblingRef};
+use crate::kernel::many::Many;
 use crate::kernel::state::{Before, Contest, State, Touched};
 use crate::kernel::visits;
 
@@ -69,14 +69,10 @@ fn compare(then: Option<Cells<'_>>, now: Option<Cells<'_>>, mut differs: impl Fn
         }
     };
     if let (Some(Cells(Repr::Many(then))), Some(Cells(Repr::Many(now)))) = (then, now) {
-        let live = Cell::without_tombstones;
-        for item in then.cells.diff(&now.cells) {
-            match item {
-                DiffItem::Add(field, now) => cell(field, Cell::new(), live(now)),
-                DiffItem::Update { old: (field, was), new: (_, now) } => cell(field, live(was), live(now)),
-                DiffItem::Remove(field, was) => cell(field, live(was), Cell::new()),
-            }
-        }
+        let live = |many: &Many, field: &Field| {
+            many.find(field.as_bytes()).map(|found| found.to_cell().without_tombstones()).unwrap_or_default()
+        };
+        then.unshared(now).iter().for_each(|field| cell(field, live(then, field), live(now, field)));
         return;
     }
     let live = |cells: Option<_>| {
@@ -91,18 +87,19 @@ fn compare(then: Option<Cells<'_>>, now: Option<Cells<'_>>, mut differs: impl Fn
             (None, None) => break,
         };
         let (was, is) = (order.is_le().then(|| run(&mut then)), order.is_ge().then(|| run(&mut now)));
-        let field = was.as_ref().or(is.as_ref()).map(|(field, _)| *field);
+        let field = was.as_ref().or(is.as_ref()).map(|(field, _)| field.clone());
         if let Some(field) = field {
-            cell(field, was.map(|(_, cell)| cell).unwrap_or_default(), is.map(|(_, cell)| cell).unwrap_or_default());
+            cell(&field, was.map(|(_, cell)| cell).unwrap_or_default(), is.map(|(_, cell)| cell).unwrap_or_default());
         }
     }
 }
 
 /// The next cell.
-fn run<'a>(siblings: &mut Peekable<impl Iterator<Item = (&'a Field, SiblingRef<'a>)>>) -> (&'a Field, Cell) {
-    let first = siblings.peek().map_or(&Field::ROOT, |(field, _)| *field);
+fn run<'a>(siblings: &mut Peekable<impl Iterator<Item = (FieldRef<'a>, SiblingRef<'a>)>>) -> (FieldRef<'a>, Cell) {
+    let first = siblings.peek().map_or((&Field::ROOT).into(), |(field, _)| field.clone());
     let rest = std::iter::from_fn(|| siblings.next_if(|(field, _)| *field == first));
-    (first, rest.map(|(_, sibling)| sibling.to_sibling()).collect())
+    let cell = rest.map(|(_, sibling)| sibling.to_sibling()).collect();
+    (first, cell)
 }
 
 /// Equal if they hold the same siblings, tombstones included. O(1) where they share memory.
@@ -110,7 +107,7 @@ impl PartialEq for Cells<'_> {
     fn eq(&self, other: &Self) -> bool {
         visits::count(1);
         match (&self.0, &other.0) {
-            (Repr::Many(ours), Repr::Many(theirs)) => Arc::ptr_eq(ours, theirs) || ours.cells == theirs.cells,
+            (Repr::Many(ours), Repr::Many(theirs)) => Arc::ptr_eq(ours, theirs) || ours.is_like(theirs),
             _ => self.iter().eq(other.iter()),
         }
     }

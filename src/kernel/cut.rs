@@ -105,7 +105,7 @@ impl State {
         for (entity, cells) in self.entities().filter(|(entity, _)| of(*entity)) {
             let mut siblings = cells.iter().filter(|(_, s)| with_tombstones || s.is_live()).peekable();
             if siblings.peek().is_some() {
-                siblings.for_each(|(field, sibling)| delta.push(field, sibling));
+                siblings.for_each(|(field, sibling)| delta.push(&field, sibling));
                 delta.part(entity, true);
             }
         }
@@ -195,7 +195,7 @@ impl State {
             let whole = whole && !is(Bug::PartOfEntity);
             if whole {
                 visits::count(cells.len());
-                cells.iter().for_each(|(field, sibling)| delta.push(field, sibling));
+                cells.iter().for_each(|(field, sibling)| delta.push(&field, sibling));
             } else {
                 let send = |field: &Field, sibling: SiblingRef<'_>| delta.push(field, sibling);
                 visits::count(cells.changed_since(&mut is_new, &news, send));

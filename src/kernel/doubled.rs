@@ -196,7 +196,7 @@ impl State {
     pub(super) fn held(&self, dot: Dot) -> Option<Held> {
         let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
         let cells = self.cells(entity)?;
-        let field = cells.field_of(dot)?.clone();
+        let field = cells.field_of(dot)?.to_field();
         let sibling = cells.get(field.as_bytes(), dot)?.to_sibling();
         Some(Held { entity, field, sibling })
     }

@@ -455,7 +455,8 @@ impl<'a, T: Crdt> Edit<'a, T> {
         if !cells.is_live() && !cells.has_live_fields() {
             return Ok(false);
         }
-        let mut fields: Vec<Field> = cells.iter().map(|(field, _)| field).filter(|f| !f.is_root()).cloned().collect();
+        let mut fields: Vec<Field> =
+            cells.iter().map(|(field, _)| field.to_field()).filter(|field| !field.is_root()).collect();
         fields.dedup();
         if is(Bug::DeleteMissesCell) {
             fields.pop();

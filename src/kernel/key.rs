@@ -140,6 +140,80 @@ impl fmt::Debug for Field {
     }
 }
 
+/// The name of a cell where it lies in a state. The names of characters in a row lie there as one; those of all but the first are
+/// spelled out when somebody asks.
+#[derive(Clone)]
+pub struct FieldRef<'a>(FieldRepr<'a>);
+
+#[derive(Clone)]
+enum FieldRepr<'a> {
+    Held(&'a Field),
+    Made(Field),
+}
+
+impl<'a> FieldRef<'a> {
+    pub(super) fn made(bytes: &[u8]) -> Self {
+        Self(FieldRepr::Made(Field::new(bytes)))
+    }
+
+    /// The name where it lies; `None` if it does not lie there by itself.
+    pub(crate) fn held(&self) -> Option<&'a Field> {
+        match &self.0 {
+            FieldRepr::Held(field) => Some(field),
+            FieldRepr::Made(_) => None,
+        }
+    }
+
+    /// Returns a handle of its own.
+    pub fn to_field(&self) -> Field {
+        Field::clone(self)
+    }
+}
+
+impl<'a> From<&'a Field> for FieldRef<'a> {
+    fn from(field: &'a Field) -> Self {
+        Self(FieldRepr::Held(field))
+    }
+}
+
+impl std::ops::Deref for FieldRef<'_> {
+    type Target = Field;
+
+    fn deref(&self) -> &Field {
+        match &self.0 {
+            FieldRepr::Held(field) => field,
+            FieldRepr::Made(field) => field,
+        }
+    }
+}
+
+impl PartialEq for FieldRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for FieldRef<'_> {}
+
+/// By their bytes.
+impl Ord for FieldRef<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(other)
+    }
+}
+
+impl PartialOrd for FieldRef<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for FieldRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// Lets equal fields share one allocation. A cache of fixed size, not a table: a million distinct set elements make it
 /// miss, never grow.
 #[derive(Default, Debug)]

@@ -14,7 +14,7 @@ use crate::kernel::cells::Cells;
 use crate::kernel::delta::{Delta, DeltaKind, DeltaWrite, Known, PartRef};
 use crate::kernel::dots::DotSet;
 use crate::kernel::doubled::{Doubled, Dropped, Moves};
-use crate::kernel::key::{Entity, Field, Interner, Sibling, SiblingRef};
+use crate::kernel::key::{Entity, Field, FieldRef, Interner, Sibling, SiblingRef};
 use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
 use crate::version::{Birth, LineageError, Version};
@@ -317,9 +317,9 @@ impl<'a> Merging<'a> {
         let mut cells = BTreeMap::new();
         for (dot, of) in ours.covered_by_writer(&self.versions.upto)?.filter(|(_, of)| !is_told(of)) {
             visits::count(1);
-            cells.entry(of).or_insert_with(|| ours.cell(of.as_bytes())).remove(dot);
+            cells.entry(of.clone()).or_insert_with(|| ours.cell(of.as_bytes())).remove(dot);
         }
-        Some(cells.into_iter().map(|(field, cell)| (field.clone(), cell)).collect())
+        Some(cells.into_iter().map(|(field, cell)| (field.to_field(), cell)).collect())
     }
 
     /// Finds what a cell becomes: our siblings that the delta holds or its sender has not seen, and the delta's siblings
@@ -361,11 +361,11 @@ impl<'a> Merging<'a> {
     }
 
     /// Cells that theirs do not hold: what they have seen is dead.
-    fn bury<'s>(&self, ours: impl Iterator<Item = (&'s Field, SiblingRef<'s>)>, changes: &mut Vec<(Field, Cell)>) {
-        let mut last: Option<(&Field, Vec<Sibling>, bool)> = None;
-        let mut end = |cell: Option<(&Field, Vec<Sibling>, bool)>| {
+    fn bury<'s>(&self, ours: impl Iterator<Item = (FieldRef<'s>, SiblingRef<'s>)>, changes: &mut Vec<(Field, Cell)>) {
+        let mut last: Option<(FieldRef<'_>, Vec<Sibling>, bool)> = None;
+        let mut end = |cell: Option<(FieldRef<'_>, Vec<Sibling>, bool)>| {
             let buried = cell.filter(|(_, _, buried)| *buried);
-            changes.extend(buried.map(|(field, rest, _)| (field.clone(), rest.into_iter().collect())));
+            changes.extend(buried.map(|(field, rest, _)| (field.to_field(), rest.into_iter().collect())));
         };
         for (field, sibling) in ours {
             visits::count(1);
@@ -405,7 +405,7 @@ fn rest(delta: &Delta, versions: &Checked, doubled: &HashSet<Dot>, state: &State
             let mut cells: BTreeMap<(Entity, Field), BTreeSet<Dot>> = BTreeMap::new();
             for (dot, entity) in live.in_set(dead).chain(later).filter(|(dot, _)| !doubled.contains(dot)) {
                 if let Some(field) = state.cells(entity).and_then(|cells| cells.field_of(dot)) {
-                    cells.entry((entity, field.clone())).or_default().insert(dot);
+                    cells.entry((entity, field.to_field())).or_default().insert(dot);
                 }
             }
             let rest =

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `key` | entities, fields, payloads: the bytes that cells are made of |
 //! | `cell`, `cells` | the siblings of one cell; the cells of one entity, to read |
-//! | `record`, `tables`, `many` | how the cells of a small and of a large entity lie in memory |
+//! | `record`, `tables`, `many`, `run` | how the cells of a small and of a large entity lie in memory, and characters in a row |
 //! | `page`, `entities` | how entities lie together, and the one that is open for change |
 //! | `dots`, `index` | sets of dots as bitmaps; the index from dots to the entities that hold them |
 //! | `state` | the state: cells and everything kept up with them, changed in one place |
@@ -50,6 +50,7 @@ mod prune;
 mod record;
 mod repair;
 mod resume;
+mod run;
 mod slice;
 mod state;
 mod tables;
@@ -63,7 +64,7 @@ pub use doubled::{Dropped, Held, MAX_RESCUED};
 pub use edit::{Crdt, Edit, Environment, MAX_SCHEMA_LEN, SystemEnvironment};
 pub use fingerprint::Fingerprint;
 pub use join::JoinError;
-pub use key::{Entity, Field, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, PayloadRef, Sibling, SiblingRef};
+pub use key::{Entity, Field, FieldRef, MAX_FIELD_LEN, MAX_PAYLOAD_LEN, Payload, PayloadRef, Sibling, SiblingRef};
 pub use merge::MergeError;
 pub use repair::RepairError;
 pub use state::{Contest, State, Touched};

@@ -16,7 +16,7 @@ use crate::escape::Escaped;
 use crate::id::{Dot, WriterId};
 use crate::kernel::delta::{Delta, DeltaKind};
 use crate::kernel::doubled::{Dropped, Held, Move, Moves};
-use crate::kernel::key::{Entity, Field, Interner, Payload, Sibling, SiblingRef};
+use crate::kernel::key::{Entity, FieldRef, Interner, Payload, Sibling, SiblingRef};
 use crate::kernel::state::{State, Touched};
 use crate::kernel::visits;
 use crate::version::Version;
@@ -172,9 +172,9 @@ impl Repairing {
 /// What lives on one side and not just so on the other, by dot.
 fn differences<'a>(state: &State, theirs: &'a Delta) -> (BTreeMap<Dot, Held>, BTreeMap<Dot, Theirs<'a>>) {
     let (mut only_here, mut only_there) = (BTreeMap::new(), BTreeMap::new());
-    let hold = |(entity, field, sibling): (Entity, &Field, SiblingRef<'_>)| Held {
+    let hold = |(entity, field, sibling): (Entity, FieldRef<'_>, SiblingRef<'_>)| Held {
         entity,
-        field: field.clone(),
+        field: field.to_field(),
         sibling: sibling.to_sibling(),
     };
     // Both are sorted by entity, field and dot.
@@ -191,7 +191,7 @@ fn differences<'a>(state: &State, theirs: &'a Delta) -> (BTreeMap<Dot, Held>, BT
         };
         let ours = if order.is_le() { here.next() } else { None };
         let theirs = if order.is_ge() { there.next() } else { None };
-        if let (Some((_, _, ours)), Some(theirs)) = (ours, &theirs)
+        if let (Some((_, _, ours)), Some(theirs)) = (&ours, &theirs)
             && (ours.stamp, ours.payload) == (theirs.stamp, Some(theirs.payload.as_ref()))
         {
             continue;

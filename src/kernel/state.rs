@@ -12,7 +12,7 @@ use crate::kernel::dots::DotSet;
 use crate::kernel::entities::{Entities, Opening};
 use crate::kernel::fingerprint::Fingerprint;
 use crate::kernel::index::DotIndex;
-use crate::kernel::key::{Entity, Field, Payload, Sibling, SiblingRef};
+use crate::kernel::key::{Entity, Field, FieldRef, Payload, Sibling, SiblingRef};
 use crate::version::Version;
 
 /// All cells of a replica. Persistent: cloning is O(1), and a clone is a snapshot that stays as it is.
@@ -312,7 +312,7 @@ impl State {
     }
 
     /// Every live sibling with its address: all that reads, conflicts and fingerprints depend on.
-    pub fn live_siblings(&self) -> impl Iterator<Item = (Entity, &Field, SiblingRef<'_>)> {
+    pub fn live_siblings(&self) -> impl Iterator<Item = (Entity, FieldRef<'_>, SiblingRef<'_>)> {
         self.entities()
             .flat_map(|(entity, cells)| cells.iter().map(move |(field, sibling)| (entity, field, sibling)))
             .filter(|(_, _, sibling)| sibling.is_live())
@@ -364,7 +364,7 @@ impl State {
     /// Takes one sibling out of the cell that holds it.
     pub(crate) fn drop_dot(&mut self, dot: Dot) -> Option<Touched> {
         let entity = self.derived.live.get(dot).or_else(|| self.derived.tombstones.get(dot))?;
-        let field = self.cells(entity)?.field_of(dot)?.clone();
+        let field = self.cells(entity)?.field_of(dot)?.to_field();
         self.bury(entity, &field, &[dot])
     }
 }
@@ -410,9 +410,10 @@ impl State {
                 }
                 let list = if sibling.is_live() { &mut live } else { &mut tombstones };
                 list.push((sibling.dot, entity));
-                fingerprint.add(entity, field, &sibling.to_sibling());
-                if contested.last() != Some(&(entity, field.clone())) && cells.cell(field.as_bytes()).is_contested() {
-                    contested.push((entity, field.clone()));
+                fingerprint.add(entity, &field, &sibling.to_sibling());
+                if contested.last() != Some(&(entity, field.to_field())) && cells.cell(field.as_bytes()).is_contested()
+                {
+                    contested.push((entity, field.to_field()));
                 }
             }
         }

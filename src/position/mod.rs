@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `bytes` | the spelling of a position, which sorts as it does |
 //! | `place` | the positions that what is put between two neighbours gets |
+//! | `letter` | the fields of characters, taken apart |
 
 mod bytes;
+mod letter;
 mod place;
 
 use smallvec::SmallVec;
@@ -17,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::id::{Dot, WriterId};
 
 pub(crate) use bytes::{PositionBytes, offset_bytes, split_offset, split_position};
+pub(crate) use letter::split_letter;
 pub(crate) use place::{Neighbour, between, imported, named};
 
 use place::EASY_STEPS;
@@ -109,6 +112,14 @@ impl Position {
         bunch.0.push(Step { side, tag, offset: 0 });
         bunch.along(0, len)
     }
+}
+
+/// The spellings of a line of positions, and of one that hangs in one of its gaps.
+#[cfg(test)]
+pub(crate) fn two_lines(gap: i64, len: usize) -> [Vec<PositionBytes>; 2] {
+    let line = imported("", len);
+    let below = line[0].hang(gap, AFTER, 7, len);
+    [line, below].map(|line| line.iter().filter_map(Position::to_bytes).collect())
 }
 
 /// The tag of the bunch that a dot begins: it need only differ from those of bunches that are put into the same gap concurrently.

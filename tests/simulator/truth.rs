@@ -15,7 +15,7 @@ pub(crate) type Alive = BTreeMap<Dot, Held>;
 
 pub(crate) fn alive<T: Crdt>(value: &T) -> Alive {
     let siblings = value.state().live_siblings();
-    siblings.map(|(entity, field, sibling)| (sibling.dot, (entity, field.clone(), sibling.to_sibling()))).collect()
+    siblings.map(|(entity, field, sibling)| (sibling.dot, (entity, field.to_field(), sibling.to_sibling()))).collect()
 }
 
 struct Write {

@@ -300,10 +300,10 @@ impl Lists {
             for (field, _) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
                 let Some(property) = Property::of(field.as_bytes()) else { continue };
                 for (list, born) in property.place.elements() {
-                    fresh.refresh(Some(cells), entity, list.as_bytes().len() + 2, field, born, false);
+                    fresh.refresh(Some(cells), entity, list.as_bytes().len() + 2, &field, born, false);
                 }
                 if let Some(born) = moved(property) {
-                    fresh.refresh(Some(cells), entity, property.place.as_bytes().len() + 2, field, born, false);
+                    fresh.refresh(Some(cells), entity, property.place.as_bytes().len() + 2, &field, born, false);
                 }
             }
         }

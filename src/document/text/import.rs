@@ -15,7 +15,7 @@ use crate::document::text::rope::Rope;
 use crate::document::text::texts::{shown, start_of};
 use crate::document::value::kind;
 use crate::error::EditError;
-use crate::kernel::{Cells, Entity, Field, Go, Payload, SiblingRef};
+use crate::kernel::{Cells, Entity, Field, FieldRef, Go, Payload, SiblingRef};
 use crate::position::{import_of, import_start};
 
 /// The texts that may hold several imports: derived, and kept up with every change. Which they are is looked at when they are listed.
@@ -26,7 +26,7 @@ pub(crate) struct Import<'a> {
     /// The name of its bunch.
     pub(crate) tag: u32,
     /// The live siblings of each cell, in order.
-    pub(crate) letters: Vec<(&'a Field, SmallVec<[SiblingRef<'a>; 1]>)>,
+    pub(crate) letters: Vec<(FieldRef<'a>, SmallVec<[SiblingRef<'a>; 1]>)>,
 }
 
 impl Import<'_> {
@@ -119,9 +119,9 @@ impl<T: Sequenced> TextMut<'_, '_, T> {
                 match keep {
                     // Different letters of one cell cannot be written at once, and stay as they are.
                     Some(kept) if kept == import.tag && is_one => {
-                        writes.push(((*field).clone(), first.payload.map(|payload| payload.to_payload())));
+                        writes.push((field.to_field(), first.payload.map(|payload| payload.to_payload())));
                     }
-                    Some(kept) if kept != import.tag => writes.push(((*field).clone(), None)),
+                    Some(kept) if kept != import.tag => writes.push((field.to_field(), None)),
                     _ => {}
                 }
             }

@@ -98,13 +98,13 @@ impl Texts {
         let mut expected: std::collections::BTreeMap<_, Vec<(crate::kernel::Field, Shown)>> =
             std::collections::BTreeMap::new();
         for (entity, cells) in state.entities() {
-            let mut fields: Vec<&crate::kernel::Field> = cells.iter().map(|(field, _)| field).collect();
+            let mut fields: Vec<crate::kernel::FieldRef<'_>> = cells.iter().map(|(field, _)| field).collect();
             fields.dedup();
             for field in fields {
                 let Some(len) = start_len(field.as_bytes()) else { continue };
                 if let Some(shown) = shown(cells.live(field.as_bytes())) {
                     let key = (entity, field.as_bytes()[..len].to_vec());
-                    expected.entry(key).or_default().push((field.clone(), shown));
+                    expected.entry(key).or_default().push((field.to_field(), shown));
                 }
             }
         }

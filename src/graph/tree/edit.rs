@@ -97,7 +97,7 @@ impl<'a> Edit<'a, Graph> {
     /// Writes down the nodes that would jump if a node went, in each tree. See [`TreeMut::put`].
     pub(in crate::graph) fn keep_tree_without(&mut self, node: NodeId) -> Result<(), EditError> {
         let cells = self.state().cells(keys::node(node)).into_iter();
-        let places = cells.flat_map(|cells| cells.with_prefix(PLACES)).filter(|(_, sibling)| sibling.is_live());
+        let places = cells.flat_map(|cells| cells.named(PLACES)).filter(|(_, sibling)| sibling.is_live());
         let mut fields: Vec<Field> = places.map(|(field, _)| field.clone()).collect();
         fields.dedup();
         fields.into_iter().try_for_each(|field| keep_others(self, &field, node, &Claims::new()))

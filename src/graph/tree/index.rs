@@ -49,7 +49,7 @@ impl Trees {
             && touched.was_live() != touched.is_now_live()
         {
             let cells = state.cells(touched.entity).into_iter();
-            let places = cells.flat_map(|cells| cells.with_prefix(PLACES));
+            let places = cells.flat_map(|cells| cells.named(PLACES));
             let places = places.filter(|(field, sibling)| sibling.is_live() && tree_of(field).is_some());
             placed.waiting.extend(places.map(|(field, _)| (field.clone(), node)));
         }
@@ -76,7 +76,7 @@ impl Trees {
     pub(in crate::graph) fn check(&self, state: &State) -> Result<(), String> {
         let mut fresh = Placed::default();
         for (entity, cells) in state.entities_of(keys::NODE) {
-            let places = cells.with_prefix(PLACES).filter(|(field, _)| cells.is_live() && tree_of(field).is_some());
+            let places = cells.named(PLACES).filter(|(field, _)| cells.is_live() && tree_of(field).is_some());
             fresh.waiting.extend(places.map(|(field, _)| (field.clone(), NodeId::from(*entity.id()))));
         }
         let mut fresh = Self(Some(Box::new(fresh)));

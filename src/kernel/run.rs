@@ -1,0 +1,196 @@
+//! Cells in a row: characters of a text, or their tombstones.
+//!
+//! A *run* stands for cells of one entity whose fields are one [stem](split_letter) followed by the offsets `o`, `o + 1`, …: each with one
+//! sibling, of one writer and one stamp, whose counters go up or down by one, and which holds a character or is a tombstone; all alike. It is a
+//! notation: all that is asked of it is answered as if the cells lay there one by one. A *row* of typing takes little more room than its letters.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::clock::Stamp;
+use crate::id::Dot;
+use crate::kernel::key::{Field, FieldRef, PayloadRef, Sibling, SiblingRef};
+use crate::kinds::payload::LETTER;
+use crate::position::{offset_bytes, split_letter};
+
+/// The most cells of a run: a change of one copies the letters of all.
+const LONG: usize = 128;
+
+/// Cells in a row, without their fields: they follow from that of the first.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Run {
+    /// The sibling of the first cell.
+    dot: Dot,
+    stamp: Stamp,
+    /// The offset of the first cell.
+    offset: i64,
+    /// The letters; `None` if all are tombstones.
+    text: Option<Arc<str>>,
+    len: u16,
+    /// The length of the stem in bytes.
+    stem: u16,
+    /// True if counters fall. A single one does not.
+    is_down: bool,
+}
+
+/// The dot that many counters away.
+fn along(dot: Dot, is_down: bool, distance: usize) -> Dot {
+    let counter = match is_down {
+        true => dot.counter.wrapping_sub(distance as u64),
+        false => dot.counter.wrapping_add(distance as u64),
+    };
+    Dot { counter, ..dot }
+}
+
+impl Run {
+    /// A cell by itself; `None` if it cannot lie in a run.
+    pub(super) fn of(field: &[u8], sibling: &Sibling) -> Option<Self> {
+        let text = match &sibling.payload {
+            None => None,
+            Some(payload) if payload.kind() == LETTER => {
+                let text = str::from_utf8(payload.bytes()).ok().filter(|text| text.chars().nth(1).is_none());
+                Some(text.filter(|text| !text.is_empty())?.into())
+            }
+            Some(_) => return None,
+        };
+        let (stem, offset) = split_letter(field)?;
+        let stem = stem.try_into().ok()?;
+        Some(Self { dot: sibling.dot, stamp: sibling.stamp, offset, text, len: 1, stem, is_down: false })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.text.is_some()
+    }
+
+    fn dot(&self, place: usize) -> Dot {
+        along(self.dot, self.is_down, place)
+    }
+
+    /// The dot of the lowest counter.
+    pub(super) fn lowest(&self) -> Dot {
+        if self.is_down { self.dot(self.len() - 1) } else { self.dot }
+    }
+
+    /// The place of the cell that holds a dot.
+    pub(super) fn place_of(&self, dot: Dot) -> Option<usize> {
+        let (from, to) = if self.is_down { (dot, self.dot) } else { (self.dot, dot) };
+        let distance = to.counter.checked_sub(from.counter).filter(|_| dot.writer == self.dot.writer)?;
+        usize::try_from(distance).ok().filter(|place| *place < self.len())
+    }
+
+    /// The places from the lowest counter to the highest.
+    pub(super) fn by_dot(&self) -> impl Iterator<Item = (Dot, usize)> + '_ {
+        let last = self.len() - 1;
+        (0..=last).map(move |n| if self.is_down { last - n } else { n }).map(|place| (self.dot(place), place))
+    }
+
+    /// The sibling of the cell at a place.
+    pub(super) fn sibling(&self, place: usize) -> SiblingRef<'_> {
+        let letter = |text| PayloadRef::packed(LETTER, &str::as_bytes(text)[self.range(text, place)]);
+        SiblingRef { dot: self.dot(place), stamp: self.stamp, payload: self.text.as_deref().map(letter) }
+    }
+
+    /// The bytes of the letter at a place.
+    fn range(&self, text: &str, place: usize) -> std::ops::Range<usize> {
+        let start = self.byte_of(text, place);
+        let len = text[start..].chars().next().map_or(0, char::len_utf8);
+        start..start + len
+    }
+
+    /// The byte at which the letter of a place begins.
+    fn byte_of(&self, text: &str, place: usize) -> usize {
+        match text.len() == self.len() {
+            true => place,
+            false => text.char_indices().nth(place).map_or(text.len(), |(at, _)| at),
+        }
+    }
+
+    /// The field of the cell at a place of a run that begins with the field `first`.
+    pub(super) fn field<'a>(&self, first: &'a Field, place: usize) -> FieldRef<'a> {
+        match place {
+            0 => first.into(),
+            _ => {
+                let mut bytes: SmallVec<[u8; 64]> = first.as_bytes()[..self.stem.into()].into();
+                bytes.extend_from_slice(&offset_bytes(self.offset + place as i64).unwrap_or_default());
+                FieldRef::made(&bytes)
+            }
+        }
+    }
+
+    /// The place of a field in a run that begins with the field `first`, or that at which it would be.
+    pub(super) fn place(&self, first: &Field, field: &[u8]) -> Result<usize, usize> {
+        let stem = &first.as_bytes()[..self.stem.into()];
+        let Some(rest) = field.strip_prefix(stem) else { return Err(if field < stem { 0 } else { self.len() }) };
+        let order = |place: usize| {
+            let offset = offset_bytes(self.offset + place as i64).unwrap_or_default();
+            offset[..].cmp(rest)
+        };
+        // Nearly always it is behind all.
+        match order(self.len() - 1) {
+            Ordering::Less => return Err(self.len()),
+            Ordering::Equal => return Ok(self.len() - 1),
+            Ordering::Greater => {}
+        }
+        let (mut from, mut to) = (0, self.len() - 1);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match order(middle) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => to = middle,
+            }
+        }
+        Err(from)
+    }
+
+    /// Returns whether another run, whose first field is given, goes on where this one ends, and whether counters fall.
+    fn direction(&self, first: &Field, next: &Self, next_first: &Field) -> Option<bool> {
+        let is_down = match (self.len, next.len) {
+            (1, 1) => next.dot.counter < self.dot.counter,
+            (1, _) => next.is_down,
+            _ => self.is_down,
+        };
+        let is_next = (self.dot.writer, self.stamp, self.stem) == (next.dot.writer, next.stamp, next.stem)
+            && self.is_live() == next.is_live()
+            && self.len() + next.len() <= LONG
+            && (next.len == 1 || next.is_down == is_down)
+            && self.offset.checked_add(self.len.into()) == Some(next.offset)
+            && along(self.dot, is_down, self.len()) == next.dot
+            && first.as_bytes()[..self.stem.into()] == next_first.as_bytes()[..self.stem.into()];
+        is_next.then_some(is_down)
+    }
+
+    /// Appends another run, if it goes on where this one ends. Returns whether it did. The first fields of both are given.
+    pub(super) fn append(&mut self, first: &Field, next: &Self, next_first: &Field) -> bool {
+        let Some(is_down) = self.direction(first, next, next_first) else { return false };
+        self.is_down = is_down;
+        self.len += next.len;
+        self.text = self.text.take().zip(next.text.as_deref()).map(|(text, more)| [&text, more].concat().into());
+        true
+    }
+
+    /// The cells before a place, and those from it on; `None` for none.
+    pub(super) fn split(&self, place: usize) -> [Option<Self>; 2] {
+        let at = self.text.as_deref().map_or(0, |text| self.byte_of(text, place));
+        let part = |from: usize, to: usize, text: Option<&str>| {
+            let len = to.checked_sub(from).filter(|len| *len > 0)?;
+            Some(Self {
+                dot: self.dot(from),
+                offset: self.offset + from as i64,
+                text: text.map(Arc::from),
+                len: len as u16,
+                is_down: self.is_down && len > 1,
+                stamp: self.stamp,
+                stem: self.stem,
+            })
+        };
+        let text = self.text.as_deref();
+        [part(0, place, text.map(|text| &text[..at])), part(place, self.len(), text.map(|text| &text[at..]))]
+    }
+}
