@@ -152,7 +152,7 @@ enum FieldRepr<'a> {
 }
 
 impl<'a> FieldRef<'a> {
-    pub(super) fn made(bytes: &[u8]) -> Self {
+    pub(crate) fn made(bytes: &[u8]) -> Self {
         Self(FieldRepr::Made(Field::new(bytes)))
     }
 

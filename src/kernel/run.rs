@@ -1,22 +1,16 @@
 //! Cells in a row: characters of a text, or their tombstones.
 //!
-//! A *run* stands for cells of one entity whose fields are one [stem](split_letter) followed by the offsets `o`, `o + 1`, …: each with one
+//! A *run* stands for cells of one entity whose fields are in a [row](Row), one stem followed by the offsets `o`, `o + 1`, …: each with one
 //! sibling, of one writer and one stamp, whose counters go up or down by one, and which holds a character or is a tombstone; all alike. It is a
-//! notation: all that is asked of it is answered as if the cells lay there one by one. A *row* of typing takes little more room than its letters.
+//! notation: all that is asked of it is answered as if the cells lay there one by one. What is typed in a row takes little more room than its letters.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use crate::clock::Stamp;
 use crate::id::Dot;
 use crate::kernel::key::{Field, FieldRef, PayloadRef, Sibling, SiblingRef};
 use crate::kinds::payload::LETTER;
-use crate::position::{offset_bytes, split_letter};
-
-/// The most cells of a run: a change of one copies the letters of all.
-const LONG: usize = 128;
+use crate::position::Row;
 
 /// Cells in a row, without their fields: they follow from that of the first.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,13 +18,9 @@ pub(super) struct Run {
     /// The sibling of the first cell.
     dot: Dot,
     stamp: Stamp,
-    /// The offset of the first cell.
-    offset: i64,
+    row: Row,
     /// The letters; `None` if all are tombstones.
     text: Option<Arc<str>>,
-    len: u16,
-    /// The length of the stem in bytes.
-    stem: u16,
     /// True if counters fall. A single one does not.
     is_down: bool,
 }
@@ -55,13 +45,11 @@ impl Run {
             }
             Some(_) => return None,
         };
-        let (stem, offset) = split_letter(field)?;
-        let stem = stem.try_into().ok()?;
-        Some(Self { dot: sibling.dot, stamp: sibling.stamp, offset, text, len: 1, stem, is_down: false })
+        Some(Self { dot: sibling.dot, stamp: sibling.stamp, row: Row::of(field)?, text, is_down: false })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len.into()
+        self.row.len()
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -115,54 +103,27 @@ impl Run {
     pub(super) fn field<'a>(&self, first: &'a Field, place: usize) -> FieldRef<'a> {
         match place {
             0 => first.into(),
-            _ => {
-                let mut bytes: SmallVec<[u8; 64]> = first.as_bytes()[..self.stem.into()].into();
-                bytes.extend_from_slice(&offset_bytes(self.offset + place as i64).unwrap_or_default());
-                FieldRef::made(&bytes)
-            }
+            _ => FieldRef::made(&self.row.field(first.as_bytes(), place)),
         }
     }
 
     /// The place of a field in a run that begins with the field `first`, or that at which it would be.
     pub(super) fn place(&self, first: &Field, field: &[u8]) -> Result<usize, usize> {
-        let stem = &first.as_bytes()[..self.stem.into()];
-        let Some(rest) = field.strip_prefix(stem) else { return Err(if field < stem { 0 } else { self.len() }) };
-        let order = |place: usize| {
-            let offset = offset_bytes(self.offset + place as i64).unwrap_or_default();
-            offset[..].cmp(rest)
-        };
-        // Nearly always it is behind all.
-        match order(self.len() - 1) {
-            Ordering::Less => return Err(self.len()),
-            Ordering::Equal => return Ok(self.len() - 1),
-            Ordering::Greater => {}
-        }
-        let (mut from, mut to) = (0, self.len() - 1);
-        while from < to {
-            let middle = from + (to - from) / 2;
-            match order(middle) {
-                Ordering::Less => from = middle + 1,
-                Ordering::Equal => return Ok(middle),
-                Ordering::Greater => to = middle,
-            }
-        }
-        Err(from)
+        self.row.place(first.as_bytes(), field)
     }
 
     /// Returns whether another run, whose first field is given, goes on where this one ends, and whether counters fall.
     fn direction(&self, first: &Field, next: &Self, next_first: &Field) -> Option<bool> {
-        let is_down = match (self.len, next.len) {
+        let is_down = match (self.len(), next.len()) {
             (1, 1) => next.dot.counter < self.dot.counter,
             (1, _) => next.is_down,
             _ => self.is_down,
         };
-        let is_next = (self.dot.writer, self.stamp, self.stem) == (next.dot.writer, next.stamp, next.stem)
+        let is_next = (self.dot.writer, self.stamp) == (next.dot.writer, next.stamp)
             && self.is_live() == next.is_live()
-            && self.len() + next.len() <= LONG
-            && (next.len == 1 || next.is_down == is_down)
-            && self.offset.checked_add(self.len.into()) == Some(next.offset)
+            && (next.len() == 1 || next.is_down == is_down)
             && along(self.dot, is_down, self.len()) == next.dot
-            && first.as_bytes()[..self.stem.into()] == next_first.as_bytes()[..self.stem.into()];
+            && self.row.goes_on(first.as_bytes(), &next.row, next_first.as_bytes());
         is_next.then_some(is_down)
     }
 
@@ -170,7 +131,7 @@ impl Run {
     pub(super) fn append(&mut self, first: &Field, next: &Self, next_first: &Field) -> bool {
         let Some(is_down) = self.direction(first, next, next_first) else { return false };
         self.is_down = is_down;
-        self.len += next.len;
+        self.row.append(&next.row);
         self.text = self.text.take().zip(next.text.as_deref()).map(|(text, more)| [&text, more].concat().into());
         true
     }
@@ -179,16 +140,9 @@ impl Run {
     pub(super) fn split(&self, place: usize) -> [Option<Self>; 2] {
         let at = self.text.as_deref().map_or(0, |text| self.byte_of(text, place));
         let part = |from: usize, to: usize, text: Option<&str>| {
-            let len = to.checked_sub(from).filter(|len| *len > 0)?;
-            Some(Self {
-                dot: self.dot(from),
-                offset: self.offset + from as i64,
-                text: text.map(Arc::from),
-                len: len as u16,
-                is_down: self.is_down && len > 1,
-                stamp: self.stamp,
-                stem: self.stem,
-            })
+            let row = self.row.part(from, to)?;
+            let is_down = self.is_down && row.len() > 1;
+            Some(Self { dot: self.dot(from), stamp: self.stamp, row, text: text.map(Arc::from), is_down })
         };
         let text = self.text.as_deref();
         [part(0, place, text.map(|text| &text[..at])), part(place, self.len(), text.map(|text| &text[at..]))]

@@ -18,8 +18,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::id::{Dot, WriterId};
 
-pub(crate) use bytes::{PositionBytes, offset_bytes, split_offset, split_position};
-pub(crate) use letter::split_letter;
+use bytes::split_offset;
+pub(crate) use bytes::{PositionBytes, offset_bytes, split_position};
+pub(crate) use letter::{LONG, Row, split_letter};
 pub(crate) use place::{Neighbour, between, imported, named};
 
 use place::EASY_STEPS;

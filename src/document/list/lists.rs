@@ -11,7 +11,7 @@ use crate::document::mixed::Prefix;
 use crate::document::path::{AsPath, ElementId, Segment};
 use crate::document::place::{FieldBytes, PROPERTY, Place, PlaceRef, Property};
 use crate::document::seek;
-use crate::document::text::{Rope, Shown};
+use crate::document::text::{LetterRef, Rope, Shown};
 use crate::error::PathError;
 use crate::kernel::{Cells, Entity, Field, PayloadRef, SiblingRef, State, Touched};
 use crate::kind::{Kind, MOVED};
@@ -49,13 +49,12 @@ impl Order {
 
     /// The element that stands at an index. O(log n).
     pub(super) fn at(&self, index: usize) -> Option<Element<'_>> {
-        let (key, ..) = self.shown.letters(index).next()?;
-        Element::of(key.as_bytes())
+        self.shown.letters(index).next().and_then(Element::of_letter)
     }
 
     /// The elements from an index on.
     pub(super) fn from(&self, index: usize) -> impl Iterator<Item = Element<'_>> {
-        self.shown.letters(index).filter_map(|(key, ..)| Element::of(key.as_bytes()))
+        self.shown.letters(index).filter_map(Element::of_letter)
     }
 
     /// The index at which the element that was born at a position stands. O(log n).
@@ -106,6 +105,11 @@ pub(crate) struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
+    /// Keys are no letters of a text, and lie each by itself.
+    fn of_letter(letter: LetterRef<'a>) -> Option<Self> {
+        Self::of(letter.field().held()?.as_bytes())
+    }
+
     fn of(key: &'a [u8]) -> Option<Self> {
         let (stands, rest) = split_position(key)?;
         let born = rest.strip_prefix(&[0]).unwrap_or(stands);

@@ -13,6 +13,7 @@ use crate::document::sequences::Sequenced;
 use crate::document::text::diff::{self, Change};
 use crate::document::text::import::settled_field;
 use crate::document::text::read::TextRef;
+use crate::document::text::rope::LetterRef;
 use crate::document::text::texts::{letter, payload, start_of};
 use crate::document::tree::presence;
 use crate::error::{EditError, PathError};
@@ -223,13 +224,13 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
             return Ok((range.start, Default::default()));
         };
         let mut fields: Vec<Field> =
-            rope.letters(range.start).take(range.len()).map(|(field, ..)| field.clone()).collect();
+            rope.letters(range.start).take(range.len()).map(|letter| letter.field().to_field()).collect();
         fields.dedup();
         let ends = |field: &Field| [false, true].map(|including| rope.before(field.as_bytes(), including).scalars);
         let [start, _] = fields.first().map(ends).unwrap_or([range.start; 2]);
         let [_, end] = fields.last().map(ends).unwrap_or([range.end; 2]);
         let kept = [start..range.start, range.end..end];
-        let kept = kept.map(|kept| rope.letters(kept.start).take(kept.len()).map(|(.., letter)| letter).collect());
+        let kept = kept.map(|kept| rope.letters(kept.start).take(kept.len()).map(|letter| letter.letter).collect());
         for field in &fields {
             self.edit.erase(self.entity, field.as_bytes())?;
         }
@@ -268,15 +269,16 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         let rope = text.rope();
         let first = at.checked_sub(1).zip(rope).and_then(|(at, rope)| rope.letters(at).next());
         let mut rest = rope.into_iter().flat_map(|rope| rope.letters(at));
-        let second = rest.find(|(field, ..)| first.is_none_or(|(left, ..)| left != *field));
-        let neighbour = |found: Option<(&Field, usize, char)>| {
-            let (field, _, of) = found?;
+        let second = rest.find(|right| first.is_none_or(|left| !left.is_beside(*right)));
+        let neighbour = |found: Option<LetterRef<'_>>| {
+            let (field, of) = (found?.field(), found?.letter);
             let mut live = self.cells()?.live(field.as_bytes());
             let dot = live.find(|sibling| sibling.payload.and_then(letter) == Some(of))?.dot;
             Some(Neighbour { position: Position::from_bytes(&field.as_bytes()[start.len()..])?, dot })
         };
         let (left, right) = (neighbour(first), neighbour(second));
-        let held = self.held(&start, first.map(|(field, ..)| field), second.map(|(field, ..)| field));
+        let [first, second] = [first, second].map(|letter| letter.map(LetterRef::field));
+        let held = self.held(&start, first.as_deref(), second.as_deref());
         Ok(Gap { left, right, held })
     }
 
@@ -344,13 +346,13 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         };
         let at_offset = |at: usize| text.rope().and_then(|rope| rope.letters(at).next());
         let mut first = at;
-        while first > 0 && at_offset(first - 1).is_some_and(|(field, ..)| is_crowded(field)) {
+        while first > 0 && at_offset(first - 1).is_some_and(|letter| is_crowded(&letter.field())) {
             first -= 1;
         }
         let right = text.rope().into_iter().flat_map(|rope| rope.letters(at));
-        let len = right.take_while(|(field, ..)| is_crowded(field)).count();
+        let len = right.take_while(|letter| is_crowded(&letter.field())).count();
         let letters = text.rope().into_iter().flat_map(|rope| rope.letters(first)).take(at + len - first);
-        let letters = letters.map(|(.., letter)| letter).collect();
+        let letters = letters.map(|letter| letter.letter).collect();
         (first..at + len, letters)
     }
 

@@ -28,6 +28,6 @@ pub use rope::{Extent, Splice};
 pub(super) use edit::check_room;
 pub(crate) use import::{Import, are_settled, imports};
 pub(crate) use read::anchor_at;
-pub(super) use rope::{Rope, Shown};
+pub(super) use rope::{LetterRef, Rope, Shown};
 pub(crate) use texts::{Texts, are_of_one_text, letter, payload as letter_payload};
 pub(super) use texts::{is_position, shown, start_of};

@@ -61,7 +61,7 @@ impl<'a> TextRef<'a> {
         }
         // The character behind whose beginning the offset lies is the last one of what was found.
         let letter = self.rope.and_then(|rope| rope.letters(found.scalars.saturating_sub(1)).next());
-        let len = letter.map_or_else(Extent::default, |(_, _, letter)| Extent::of_str(letter.encode_utf8(&mut [0; 4])));
+        let len = letter.map_or_else(Extent::default, |letter| Extent::of_str(letter.letter.encode_utf8(&mut [0; 4])));
         Err(OffsetError::Inside { offset, before: after.saturating_sub(len.measure(offset)), after })
     }
 
@@ -81,7 +81,7 @@ impl<'a> TextRef<'a> {
     }
 
     fn chars_from(&self, at: usize) -> impl Iterator<Item = char> + Clone + use<'a> {
-        self.rope.into_iter().flat_map(move |rope| rope.letters(at)).map(|(_, _, letter)| letter)
+        self.rope.into_iter().flat_map(move |rope| rope.letters(at)).map(|letter| letter.letter)
     }
 
     /// The characters of a range. O(log n), and O(1) each.
@@ -114,7 +114,7 @@ impl<'a> TextRef<'a> {
             Bias::Right => Some(at),
         };
         let letter = beside.zip(self.rope).and_then(|(at, rope)| rope.letters(at).next());
-        let position = letter.map(|(field, ..)| field.as_bytes()[self.start.len()..].to_vec()).unwrap_or_default();
+        let position = letter.map(|letter| letter.field().as_bytes()[self.start.len()..].to_vec()).unwrap_or_default();
         Ok(Anchor { position, bias })
     }
 

@@ -1,17 +1,22 @@
 //! The letters that a text shows, in order, with sums: a persistent B+ tree.
 //!
-//! An entry is a cell with the letters that it shows; entries are sorted by field, and so in the order of the text. Each node knows the
+//! An entry is a cell with the letters that it shows, or [letters in a row](Row) with one field for all; entries are sorted by field, and so in
+//! the order of the text, and nothing lies between the letters of a row. Each node knows the
 //! [`Extent`] of what lies below it, so an offset in any unit is found by one descent, and so is the offset of a field. Nodes
 //! are counted references: a clone is O(1), and two versions of a text share what they have in common, by which [`Rope::splices`]
 //! compares them.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::bugs::{Bug, is};
-use crate::kernel::Field;
+use crate::kernel::{Field, FieldRef};
 use crate::offset::Offset;
+use crate::position::{LONG, Row};
 
 /// Lengths of a piece of text.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -95,15 +100,191 @@ impl Shown {
     }
 }
 
-/// A cell that shows something.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What shows at a field.
+#[derive(Clone, Debug)]
 struct Entry {
     field: Field,
-    shown: Shown,
+    holds: Holds,
+}
+
+#[derive(Clone, Debug)]
+enum Holds {
+    Cell(Shown),
+    /// The letters of several cells; the field is that of the first.
+    Row(Arc<InRow>),
+}
+
+#[derive(Clone, Debug)]
+struct InRow {
+    row: Row,
+    extent: Extent,
+    text: String,
+}
+
+impl InRow {
+    fn append(&mut self, next: &Self) {
+        self.row.append(&next.row);
+        self.extent += next.extent;
+        self.text.push_str(&next.text);
+    }
+
+    /// The byte at which the letter of a place begins.
+    fn byte_of(&self, place: usize) -> usize {
+        match self.text.len() == self.row.len() {
+            true => place,
+            false => self.text.char_indices().nth(place).map_or(self.text.len(), |(at, _)| at),
+        }
+    }
+}
+
+impl Entry {
+    fn new(field: &Field, shown: Shown) -> Self {
+        Self { field: field.clone(), holds: Holds::Cell(shown) }
+    }
+
+    fn extent(&self) -> Extent {
+        match &self.holds {
+            Holds::Cell(shown) => shown.extent(),
+            Holds::Row(row) => row.extent,
+        }
+    }
+
+    /// The number of cells.
+    fn len(&self) -> usize {
+        match &self.holds {
+            Holds::Cell(_) => 1,
+            Holds::Row(row) => row.row.len(),
+        }
+    }
+
+    fn letters(&self) -> EntryLetters<'_> {
+        match &self.holds {
+            Holds::Cell(shown) => EntryLetters::Cell(shown.letters().iter()),
+            Holds::Row(row) => EntryLetters::Row(row.text.chars()),
+        }
+    }
+
+    /// The field of the cell at a place.
+    fn field(&self, place: usize) -> FieldRef<'_> {
+        match &self.holds {
+            Holds::Row(row) if place > 0 => FieldRef::made(&row.row.field(self.field.as_bytes(), place)),
+            _ => (&self.field).into(),
+        }
+    }
+
+    /// The place of the cell of a field, or that at which it would be.
+    fn place(&self, field: &[u8]) -> Result<usize, usize> {
+        match &self.holds {
+            Holds::Row(row) => row.row.place(self.field.as_bytes(), field),
+            Holds::Cell(_) => match self.field.as_bytes().cmp(field) {
+                Ordering::Equal => Ok(0),
+                Ordering::Less => Err(1),
+                Ordering::Greater => Err(0),
+            },
+        }
+    }
+
+    /// The extent of the cells before a place.
+    fn before(&self, place: usize) -> Extent {
+        match &self.holds {
+            _ if place == self.len() => self.extent(),
+            Holds::Row(row) => Extent::of_str(&row.text[..row.byte_of(place)]),
+            Holds::Cell(_) => Extent::default(),
+        }
+    }
+
+    /// The cells from one place to another; `None` for none.
+    fn part(&self, from: usize, to: usize) -> Option<Self> {
+        let row = match &self.holds {
+            Holds::Row(row) => row,
+            Holds::Cell(_) => return Some(self.clone()).filter(|_| from < to),
+        };
+        let part = row.row.part(from, to)?;
+        let text = &row.text[row.byte_of(from)..row.byte_of(to)];
+        let field = self.field(from).to_field();
+        let holds = match (part.len(), text.chars().next()) {
+            (1, Some(letter)) => Holds::Cell(Shown::One(letter)),
+            _ => Holds::Row(Arc::new(InRow { row: part, extent: Extent::of_str(text), text: text.to_owned() })),
+        };
+        Some(Self { field, holds })
+    }
+
+    /// Returns the letters as a row; `None` if they cannot be in one.
+    fn to_row(&self) -> Option<Arc<InRow>> {
+        match &self.holds {
+            Holds::Row(row) => Some(row.clone()),
+            Holds::Cell(Shown::One(letter)) => {
+                let row = Row::of(self.field.as_bytes())?;
+                Some(Arc::new(InRow { row, extent: Extent::of(*letter), text: letter.to_string() }))
+            }
+            Holds::Cell(Shown::Several(_)) => None,
+        }
+    }
+
+    /// Appends the next entry if both are letters in a row. Returns whether it did.
+    fn append(&mut self, next: &Self) -> bool {
+        let Some((mut row, more)) = self.to_row().zip(next.to_row()) else { return false };
+        if !row.row.goes_on(self.field.as_bytes(), &more.row, next.field.as_bytes()) {
+            return false;
+        }
+        // Its own handle goes, so that letters that nothing shares are appended to in place.
+        self.holds = Holds::Cell(Shown::One(' '));
+        Arc::make_mut(&mut row).append(&more);
+        self.holds = Holds::Row(row);
+        true
+    }
+}
+
+/// The letters of an entry.
+#[derive(Clone)]
+enum EntryLetters<'a> {
+    Cell(std::slice::Iter<'a, char>),
+    Row(std::str::Chars<'a>),
+}
+
+impl Iterator for EntryLetters<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        match self {
+            Self::Cell(letters) => letters.next().copied(),
+            Self::Row(letters) => letters.next(),
+        }
+    }
+}
+
+/// Says in a leaf what a cell shows from now on. Returns whether the last entry changed.
+fn set_in(leaf: &mut Vec<Entry>, field: &Field, shown: Option<Shown>) -> bool {
+    let at = leaf.partition_point(|entry| entry.field <= *field);
+    // The entry that holds the cell, or that reaches across its place.
+    let around = at.checked_sub(1).map(|before| (before, &leaf[before], leaf[before].place(field.as_bytes())));
+    let (range, [left, right]) = match around {
+        Some((before, entry, Ok(place))) => (before..at, [entry.part(0, place), entry.part(place + 1, entry.len())]),
+        Some((before, entry, Err(place))) if place < entry.len() => {
+            (before..at, [entry.part(0, place), entry.part(place, entry.len())])
+        }
+        _ => (at..at, [None, None]),
+    };
+    let is_new = shown.is_some();
+    let place = range.start + usize::from(left.is_some());
+    let new = shown.map(|shown| Entry::new(field, shown));
+    leaf.splice(range, [left, new, right].into_iter().flatten());
+    let is_last = place + 1 >= leaf.len();
+    // It may have filled the gap between two rows.
+    for left in [Some(place), place.checked_sub(1)].into_iter().flatten().filter(|_| is_new) {
+        let pair = leaf.get_mut(left..).and_then(|rest| rest.first_chunk_mut());
+        if pair.is_some_and(|[entry, next]| entry.append(next)) {
+            leaf.remove(left + 1);
+        }
+    }
+    is_last
 }
 
 /// The most entries of a leaf, and children of a branch.
 const WIDE: usize = 64;
+
+/// The most letters of a leaf, unless one cell shows more.
+const MOST: usize = 4 * LONG;
 
 /// Neighbours that have no more together are joined.
 const NARROW: usize = WIDE / 2;
@@ -127,10 +308,9 @@ impl Child {
     /// `None` if the node holds nothing.
     fn of(node: Node) -> Option<Self> {
         let (extent, first) = match &node {
-            Node::Leaf(entries) => (
-                entries.iter().map(|entry| entry.shown.extent()).fold(Extent::default(), Extent::add),
-                entries.first()?.field.clone(),
-            ),
+            Node::Leaf(entries) => {
+                (entries.iter().map(Entry::extent).fold(Extent::default(), Extent::add), entries.first()?.field.clone())
+            }
             Node::Branch(children) => (
                 children.iter().map(|child| child.extent).fold(Extent::default(), Extent::add),
                 children.first()?.first.clone(),
@@ -151,21 +331,14 @@ impl Child {
     fn set(self, field: &Field, shown: Option<Shown>) -> [Option<Self>; 2] {
         match self.node {
             Node::Leaf(mut leaf) => {
-                let place = leaf.binary_search_by(|entry| entry.field.cmp(field));
-                match (place, shown) {
-                    (Ok(at), Some(shown)) => Arc::make_mut(&mut leaf)[at].shown = shown,
-                    (Ok(at), None) => drop(Arc::make_mut(&mut leaf).remove(at)),
-                    (Err(at), Some(shown)) => {
-                        Arc::make_mut(&mut leaf).insert(at, Entry { field: field.clone(), shown });
-                    }
-                    (Err(_), None) => {}
-                }
-                let right = (leaf.len() > WIDE).then(|| {
+                let entries = Arc::make_mut(&mut leaf);
+                let is_at_end = set_in(entries, field, shown);
+                let letters: usize = entries.iter().map(|entry| entry.extent().scalars).sum();
+                let right = (entries.len() > WIDE || (letters > MOST && entries.len() > 1)).then(|| {
                     // A text that is typed at its end leaves full leaves behind.
-                    let is_at_end = place == Err(leaf.len() - 1);
-                    let leaf = Arc::make_mut(&mut leaf);
-                    let right = leaf.split_off(if is_at_end { WIDE } else { WIDE / 2 });
-                    leaf.shrink_to(WIDE);
+                    let full = (entries.len() - 1).min(WIDE);
+                    let right = entries.split_off(if is_at_end { full } else { entries.len() / 2 });
+                    entries.shrink_to_fit();
                     right
                 });
                 [Self::of(Node::Leaf(leaf)), right.and_then(Self::of_leaf)]
@@ -199,7 +372,10 @@ fn child_of(children: &[Child], field: &Field) -> usize {
 fn join(children: &mut Vec<Child>, at: usize) {
     let Some(at) = [at.checked_sub(1), Some(at)].into_iter().flatten().find(|left| {
         let pair = children.get(*left).zip(children.get(left + 1));
-        pair.is_some_and(|(left, right)| left.len() + right.len() <= NARROW)
+        pair.is_some_and(|(left, right)| {
+            let is_short = left.extent.scalars + right.extent.scalars <= MOST;
+            left.len() + right.len() <= NARROW && (is_short || matches!(left.node, Node::Branch(_)))
+        })
     }) else {
         return;
     };
@@ -233,7 +409,7 @@ impl Rope {
     /// Says what a cell shows from now on. O(log n).
     pub(in crate::document) fn set(&mut self, field: &Field, shown: Option<Shown>) {
         let root = match (self.0.take(), shown) {
-            (None, Some(shown)) => Child::of_leaf(vec![Entry { field: field.clone(), shown }]),
+            (None, Some(shown)) => Child::of_leaf(vec![Entry::new(field, shown)]),
             (None, None) => None,
             (Some(root), shown) => match root.set(field, shown) {
                 [Some(left), Some(right)] => Child::of_branch(vec![left, right]),
@@ -269,12 +445,18 @@ impl Rope {
                     });
                 }
                 Node::Leaf(entries) => {
-                    let letters = entries.iter().flat_map(|entry| entry.shown.letters());
-                    for letter in letters {
+                    let short = entries.iter().find(|entry| {
+                        let reaches = (before + entry.extent()).measure(to) >= wanted;
+                        if !reaches {
+                            before += entry.extent();
+                        }
+                        reaches
+                    });
+                    for letter in short.into_iter().flat_map(Entry::letters) {
                         if before.measure(to) >= wanted {
                             break;
                         }
-                        before += Extent::of(*letter);
+                        before += Extent::of(letter);
                     }
                     node = None;
                 }
@@ -300,7 +482,16 @@ impl Rope {
                 }
                 Node::Leaf(entries) => {
                     let at = entries.partition_point(|entry| is_before(&entry.field));
-                    before += entries[..at].iter().map(|e| e.shown.extent()).fold(Extent::default(), Extent::add);
+                    let (last, all) =
+                        entries[..at].split_last().map_or((None, &[][..]), |(last, all)| (Some(last), all));
+                    before += all.iter().map(Entry::extent).fold(Extent::default(), Extent::add);
+                    if let Some(last) = last {
+                        let place = match last.place(field) {
+                            Ok(place) => place + usize::from(including),
+                            Err(place) => place,
+                        };
+                        before += last.before(place);
+                    }
                     node = None;
                 }
             }
@@ -309,11 +500,11 @@ impl Rope {
     }
 
     /// The first cell from some bytes on. O(log n).
-    pub(super) fn first_from(&self, field: &[u8]) -> Option<&Field> {
-        self.letters(self.before(field, false).scalars).next().map(|(field, ..)| field)
+    pub(super) fn first_from(&self, field: &[u8]) -> Option<FieldRef<'_>> {
+        self.letters(self.before(field, false).scalars).next().map(|letter| letter.field())
     }
 
-    /// The letters from one on, each with its cell and its place among the letters of that. O(log n), and O(1) each.
+    /// The letters from one on, each with its cell. O(log n), and O(1) each.
     pub(in crate::document) fn letters(&self, from: usize) -> Letters<'_> {
         let (mut left, mut node) = (from, self.0.as_ref());
         let (mut above, mut entries) = (Vec::new(), [].iter());
@@ -335,8 +526,12 @@ impl Rope {
                 }
             }
         }
+        // At most the entries of one leaf, and the letters of one entry.
+        while let Some(entry) = entries.as_slice().first().filter(|entry| left >= entry.extent().scalars) {
+            left -= entry.extent().scalars;
+            entries.next();
+        }
         let mut letters = Letters { above, entries, entry: None };
-        // At most the entries of one leaf.
         while left > 0 && letters.next().is_some() {
             left -= 1;
         }
@@ -366,7 +561,7 @@ impl Rope {
             let gone: Vec<&Entry> = gone.flat_map(|(leaf, _)| leaf.iter()).collect();
             let come = std::iter::from_fn(|| new.next_if(|leaf| !is_shared(leaf)));
             let come: Vec<&Entry> = come.flat_map(|(leaf, _)| leaf.iter()).collect();
-            found.compare(&gone, &come);
+            found.compare(cells_of(&gone), cells_of(&come));
             if old.next().is_none() {
                 return found.splices;
             }
@@ -389,20 +584,26 @@ impl Rope {
     /// Checks sums, sizes and order, and compares the letters with those that the cells show.
     #[cfg(feature = "testing")]
     pub(super) fn check(&self, expected: &[(Field, Shown)]) -> Result<(), String> {
-        let entries: Vec<_> = self.leaves().into_iter().flat_map(|(leaf, _)| leaf.iter()).collect();
-        let is_same = entries.len() == expected.len()
-            && entries
-                .iter()
-                .zip(expected)
-                .all(|(entry, (field, shown))| entry.field == *field && entry.shown == *shown);
-        if !is_same {
-            return Err(format!("a text shows {entries:?}, and its cells {expected:?}"));
+        let found: Vec<(Field, char)> =
+            self.letters(0).map(|letter| (letter.field().to_field(), letter.letter)).collect();
+        let expected =
+            expected.iter().flat_map(|(field, shown)| shown.letters().iter().map(|letter| (field.clone(), *letter)));
+        let expected: Vec<(Field, char)> = expected.collect();
+        if found != expected {
+            return Err(format!("a text shows {found:?}, and its cells {expected:?}"));
         }
         let mut open: Vec<&Child> = self.0.iter().collect();
         while let Some(child) = open.pop() {
             let fresh = Child::of(child.node.clone()).ok_or("an empty node")?;
             if (fresh.extent, &fresh.first) != (child.extent, &child.first) || child.len() > WIDE {
                 return Err("sums of a text that are not up to date".into());
+            }
+            if let Node::Leaf(entries) = &child.node
+                && entries
+                    .iter()
+                    .any(|entry| entry.letters().map(Extent::of).fold(Extent::default(), Extent::add) != entry.extent())
+            {
+                return Err("sums of letters in a row that are not up to date".into());
             }
             if let Node::Branch(children) = &child.node {
                 open.extend(children.iter());
@@ -412,28 +613,49 @@ impl Rope {
     }
 }
 
+/// A letter where it lies.
+#[derive(Clone, Copy)]
+pub(in crate::document) struct LetterRef<'a> {
+    pub(in crate::document) letter: char,
+    entry: &'a Entry,
+    /// The place among the letters of the entry.
+    at: usize,
+}
+
+impl<'a> LetterRef<'a> {
+    /// The field of its cell.
+    pub(in crate::document) fn field(self) -> FieldRef<'a> {
+        self.entry.field(self.at)
+    }
+
+    /// Returns whether it is of the same cell as another.
+    pub(in crate::document) fn is_beside(self, other: Self) -> bool {
+        std::ptr::eq(self.entry, other.entry) && matches!(self.entry.holds, Holds::Cell(_))
+    }
+}
+
 /// Letters in order.
 #[derive(Clone)]
 pub(in crate::document) struct Letters<'a> {
     /// The children that are still to come, from the root down.
     above: Vec<std::slice::Iter<'a, Child>>,
     entries: std::slice::Iter<'a, Entry>,
-    /// The current entry, and the place of its letter that comes next.
-    entry: Option<(&'a Entry, usize)>,
+    /// The current entry, the place of its letter that comes next, and the rest of its letters.
+    entry: Option<(&'a Entry, usize, EntryLetters<'a>)>,
 }
 
 impl<'a> Iterator for Letters<'a> {
-    type Item = (&'a Field, usize, char);
+    type Item = LetterRef<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((entry, at)) = &mut self.entry
-                && let Some(letter) = entry.shown.letters().get(*at)
+            if let Some((entry, at, rest)) = &mut self.entry
+                && let Some(letter) = rest.next()
             {
                 *at += 1;
-                return Some((&entry.field, *at - 1, *letter));
+                return Some(LetterRef { letter, entry, at: *at - 1 });
             }
-            self.entry = self.entries.next().map(|entry| (entry, 0));
+            self.entry = self.entries.next().map(|entry| (entry, 0, entry.letters()));
             if self.entry.is_some() {
                 continue;
             }
@@ -465,6 +687,22 @@ pub struct Splice {
     pub inserted: String,
 }
 
+/// The field of a cell, and what it shows.
+type CellRef<'a> = (FieldRef<'a>, SmallVec<[char; 1]>);
+
+/// The cells of some entries.
+fn cells_of<'a>(entries: &'a [&'a Entry]) -> impl Iterator<Item = CellRef<'a>> {
+    entries.iter().flat_map(|entry| {
+        let all: SmallVec<[CellRef<'a>; 1]> = match &entry.holds {
+            Holds::Cell(shown) => SmallVec::from_buf([(entry.field(0), shown.letters().into())]),
+            Holds::Row(_) => {
+                (0..).zip(entry.letters()).map(|(at, l)| (entry.field(at), SmallVec::from_buf([l]))).collect()
+            }
+        };
+        all
+    })
+}
+
 /// Splices in the making.
 struct Found {
     /// The offset in the newer text that has been reached.
@@ -475,18 +713,18 @@ struct Found {
 }
 
 impl Found {
-    fn compare(&mut self, gone: &[&Entry], come: &[&Entry]) {
-        let (mut gone, mut come) = (gone.iter().peekable(), come.iter().peekable());
+    fn compare<'e>(&mut self, gone: impl Iterator<Item = CellRef<'e>>, come: impl Iterator<Item = CellRef<'e>>) {
+        let (mut gone, mut come) = (gone.peekable(), come.peekable());
         loop {
             let order = match (gone.peek(), come.peek()) {
                 (None, None) => return,
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(old), Some(new)) => old.field.cmp(&new.field),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
             };
             let old = if order.is_le() { gone.next() } else { None };
             let new = if order.is_ge() { come.next() } else { None };
-            let [old, new] = [old, new].map(|entry| entry.map_or(&[][..], |entry| entry.shown.letters()));
+            let [old, new] = [&old, &new].map(|cell| cell.as_ref().map_or(&[][..], |(_, letters)| letters));
             if old == new || (new.is_empty() && is(Bug::DeletionUntold)) {
                 self.at += new.len();
             } else {
