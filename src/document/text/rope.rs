@@ -101,30 +101,55 @@ impl Shown {
 }
 
 /// What shows at a field.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Entry {
     field: Field,
     holds: Holds,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Holds {
     Cell(Shown),
     /// The letters of several cells; the field is that of the first.
     Row(Arc<InRow>),
 }
 
-#[derive(Clone, Debug)]
+// `Eq`, so that those in one place are equal without a look at them.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct InRow {
     row: Row,
-    extent: Extent,
+    extent: Short,
     text: String,
+}
+
+/// The extent of letters in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Short {
+    scalars: u16,
+    utf16: u16,
+    bytes: u16,
+    newlines: u16,
+}
+
+/// A row has [few](LONG) letters.
+impl From<Extent> for Short {
+    fn from(Extent { scalars, utf16, bytes, newlines }: Extent) -> Self {
+        let [scalars, utf16, bytes, newlines] = [scalars, utf16, bytes, newlines].map(|len| len as u16);
+        Self { scalars, utf16, bytes, newlines }
+    }
+}
+
+impl From<Short> for Extent {
+    fn from(Short { scalars, utf16, bytes, newlines }: Short) -> Self {
+        let [scalars, utf16, bytes, newlines] = [scalars, utf16, bytes, newlines].map(usize::from);
+        Self { scalars, utf16, bytes, newlines }
+    }
 }
 
 impl InRow {
     fn append(&mut self, next: &Self) {
         self.row.append(&next.row);
-        self.extent += next.extent;
+        self.extent = (Extent::from(self.extent) + next.extent.into()).into();
         self.text.push_str(&next.text);
     }
 
@@ -145,7 +170,7 @@ impl Entry {
     fn extent(&self) -> Extent {
         match &self.holds {
             Holds::Cell(shown) => shown.extent(),
-            Holds::Row(row) => row.extent,
+            Holds::Row(row) => row.extent.into(),
         }
     }
 
@@ -204,7 +229,7 @@ impl Entry {
         let field = self.field(from).to_field();
         let holds = match (part.len(), text.chars().next()) {
             (1, Some(letter)) => Holds::Cell(Shown::One(letter)),
-            _ => Holds::Row(Arc::new(InRow { row: part, extent: Extent::of_str(text), text: text.to_owned() })),
+            _ => Holds::Row(Arc::new(InRow { row: part, extent: Extent::of_str(text).into(), text: text.to_owned() })),
         };
         Some(Self { field, holds })
     }
@@ -215,7 +240,7 @@ impl Entry {
             Holds::Row(row) => Some(row.clone()),
             Holds::Cell(Shown::One(letter)) => {
                 let row = Row::of(self.field.as_bytes())?;
-                Some(Arc::new(InRow { row, extent: Extent::of(*letter), text: letter.to_string() }))
+                Some(Arc::new(InRow { row, extent: Extent::of(*letter).into(), text: letter.to_string() }))
             }
             Holds::Cell(Shown::Several(_)) => None,
         }
@@ -561,7 +586,15 @@ impl Rope {
             let gone: Vec<&Entry> = gone.flat_map(|(leaf, _)| leaf.iter()).collect();
             let come = std::iter::from_fn(|| new.next_if(|leaf| !is_shared(leaf)));
             let come: Vec<&Entry> = come.flat_map(|(leaf, _)| leaf.iter()).collect();
-            found.compare(cells_of(&gone), cells_of(&come));
+            // Most entries of a leaf are those that it had before.
+            let head = gone.iter().zip(&come).take_while(|(old, new)| old == new).count();
+            let (gone, (same_before, come)) = (&gone[head..], come.split_at(head));
+            let tail = gone.iter().rev().zip(come.iter().rev()).take_while(|(old, new)| old == new).count();
+            let (came, same) = come.split_at(come.len() - tail);
+            let letters = |entries: &[&Entry]| entries.iter().map(|entry| entry.extent().scalars).sum::<usize>();
+            found.at += letters(same_before);
+            found.compare(cells_of(&gone[..gone.len() - tail]), cells_of(came));
+            found.at += letters(same);
             if old.next().is_none() {
                 return found.splices;
             }
