@@ -66,6 +66,7 @@ bugs! {
     TombstoneKept: "a pruned tombstone stays in the index";
     ContestKept: "a contest that has closed stays listed";
     ManyLosesCell: "an entity that grows large loses its last cell";
+    RunUncut: "letters in a row stay one run where another is put between them";
     NotFollowed: "what a type derives does not follow merges";
     UndoNotFollowed: "what a type derives does not follow what is undone";
     AdjacencyKept: "an edge that is deleted stays in the adjacency";

@@ -130,7 +130,7 @@ impl Many {
                 Err(place) => place,
             };
             let is_cut = next > 0 && next < run.len();
-            is_cut.then_some(Rest::Run { first, run, next })
+            is_cut.then_some(Rest::Run { first, run, next, byte: run.byte_of(next) })
         });
         Entries { entries, rest: across.unwrap_or_default(), firsts: false }
     }
@@ -246,6 +246,9 @@ impl Many {
 
     /// Cuts a run that reaches across a field that it does not hold.
     fn cut_at(&mut self, field: &Field) {
+        if is(Bug::RunUncut) {
+            return;
+        }
         let Some((first, run)) = self.run_before(field.as_bytes()) else { return };
         let (Ok(place) | Err(place)) = run.place(first, field.as_bytes());
         if place == 0 || place == run.len() {
@@ -375,10 +378,12 @@ enum Rest<'a> {
     #[default]
     Nothing,
     Cell(&'a Field, CellSiblings<'a>),
+    /// A run, the place of its cell that comes next, and the byte at which that one's letter begins.
     Run {
         first: &'a Field,
         run: &'a Run,
         next: usize,
+        byte: usize,
     },
 }
 
@@ -400,15 +405,17 @@ impl<'a> Iterator for Entries<'a> {
                         return Some(((*field).into(), sibling.as_ref()));
                     }
                 }
-                Rest::Run { first, run, next } if *next < if self.firsts { 1 } else { run.len() } => {
+                Rest::Run { first, run, next, byte } if *next < if self.firsts { 1 } else { run.len() } => {
+                    let (field, sibling) = (run.field(first, *next), run.sibling_at(*next, *byte));
                     *next += 1;
-                    return Some((run.field(first, *next - 1), run.sibling(*next - 1)));
+                    *byte += sibling.payload.map_or(0, |letter| letter.bytes().len());
+                    return Some((field, sibling));
                 }
                 Rest::Nothing | Rest::Run { .. } => {}
             }
             self.rest = match self.entries.next()? {
                 (field, Entry::Cell(cell)) => Rest::Cell(field, cell.iter()),
-                (first, Entry::Run(run)) => Rest::Run { first, run, next: 0 },
+                (first, Entry::Run(run)) => Rest::Run { first, run, next: 0, byte: 0 },
             };
         }
     }

@@ -80,22 +80,23 @@ impl Run {
 
     /// The sibling of the cell at a place.
     pub(super) fn sibling(&self, place: usize) -> SiblingRef<'_> {
-        let letter = |text| PayloadRef::packed(LETTER, &str::as_bytes(text)[self.range(text, place)]);
-        SiblingRef { dot: self.dot(place), stamp: self.stamp, payload: self.text.as_deref().map(letter) }
+        self.sibling_at(place, self.byte_of(place))
     }
 
-    /// The bytes of the letter at a place.
-    fn range(&self, text: &str, place: usize) -> std::ops::Range<usize> {
-        let start = self.byte_of(text, place);
-        let len = text[start..].chars().next().map_or(0, char::len_utf8);
-        start..start + len
+    /// The same, if it is known at which byte the letter of the place begins.
+    pub(super) fn sibling_at(&self, place: usize, byte: usize) -> SiblingRef<'_> {
+        let payload = self.text.as_deref().map(|text| {
+            let len = text[byte..].chars().next().map_or(0, char::len_utf8);
+            PayloadRef::packed(LETTER, &text.as_bytes()[byte..byte + len])
+        });
+        SiblingRef { dot: self.dot(place), stamp: self.stamp, payload }
     }
 
     /// The byte at which the letter of a place begins.
-    fn byte_of(&self, text: &str, place: usize) -> usize {
-        match text.len() == self.len() {
-            true => place,
-            false => text.char_indices().nth(place).map_or(text.len(), |(at, _)| at),
+    pub(super) fn byte_of(&self, place: usize) -> usize {
+        match self.text.as_deref() {
+            Some(text) if text.len() > self.len() => text.char_indices().nth(place).map_or(text.len(), |(at, _)| at),
+            _ => place,
         }
     }
 
@@ -138,7 +139,7 @@ impl Run {
 
     /// The cells before a place, and those from it on; `None` for none.
     pub(super) fn split(&self, place: usize) -> [Option<Self>; 2] {
-        let at = self.text.as_deref().map_or(0, |text| self.byte_of(text, place));
+        let at = self.byte_of(place);
         let part = |from: usize, to: usize, text: Option<&str>| {
             let row = self.row.part(from, to)?;
             let is_down = self.is_down && row.len() > 1;

@@ -32,7 +32,7 @@ pub(crate) fn split_letter(field: &[u8]) -> Option<(usize, i64)> {
 }
 
 /// The most letters of a row: a change of one copies all.
-pub(crate) const LONG: usize = 128;
+pub(crate) const LONG: usize = 256;
 
 /// The fields of letters in a row: one stem, followed by an offset and those after it. The field of the first lies beside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
