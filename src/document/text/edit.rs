@@ -231,9 +231,10 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         let [_, end] = fields.last().map(ends).unwrap_or([range.end; 2]);
         let kept = [start..range.start, range.end..end];
         let kept = kept.map(|kept| rope.letters(kept.start).take(kept.len()).map(|letter| letter.letter).collect());
-        for field in &fields {
-            self.edit.erase(self.entity, field.as_bytes())?;
-        }
+        let (entity, stamp) = (self.entity, self.stamp_to_repeat());
+        self.edit.going_on(stamp, STAMP_SPAN, |edit| {
+            fields.iter().try_for_each(|field| edit.erase(entity, field.as_bytes()).map(drop))
+        })?;
         Ok((start, kept))
     }
 
@@ -244,7 +245,7 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         }
         let gap = self.gap(at)?;
         if let Some(positions) = self.positions(&gap, letters, name)? {
-            let stamp = self.stamp_to_repeat(&gap);
+            let stamp = self.stamp_to_repeat();
             return self.edit.going_on(stamp, STAMP_SPAN, |edit| {
                 TextMut { edit, entity: self.entity, require: self.require, place: self.place.clone() }
                     .write(&positions, letters)
@@ -330,12 +331,12 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         Ok(spelled.filter(|_| fits))
     }
 
-    /// The stamp of this writer's last write, if that is beside the gap: what is typed in a row bears few stamps.
-    fn stamp_to_repeat(&self, gap: &Gap) -> Option<Stamp> {
+    /// The stamp of this writer's last write, if that is one to this text: what is typed in one go bears few stamps.
+    fn stamp_to_repeat(&self) -> Option<Stamp> {
         let last = Dot { writer: self.edit.present_writer()?, counter: self.edit.last_counter() };
-        let is_beside = [&gap.left, &gap.right].into_iter().flatten().any(|beside| beside.dot == last);
-        let cells = self.cells().filter(|_| is_beside)?;
-        Some(cells.get(cells.field_of(last)?.as_bytes(), last)?.stamp)
+        let (cells, start) = (self.cells()?, self.start().ok()?);
+        let field = cells.field_of(last).filter(|field| field.as_bytes().starts_with(&start))?;
+        Some(cells.get(field.as_bytes(), last)?.stamp)
     }
 
     /// The letters around an offset whose positions leave no room.
