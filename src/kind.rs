@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::WriterId;
 use crate::kinds::property::{LIST, TEXT};
-use crate::position::Position;
+use crate::position::is_position;
 
 /// Begins the keys of the cells of a list that say where elements were moved to: their positions follow.
 pub(crate) const MOVED: u8 = 1;
@@ -60,10 +60,10 @@ impl Kind {
             Self::Counter => key.len() == WriterId::LEN,
             Self::Set => !key.is_empty(),
             // None of a text that is explicitly empty. Below the positions of characters is room for what later versions put there.
-            Self::Text => key.first().is_none_or(|first| *first < 0x20) || Position::from_bytes(key).is_some(),
+            Self::Text => key.first().is_none_or(|first| *first < 0x20) || is_position(key),
             // None of a list that is explicitly empty. What is in an element lies below a segment of its own.
             Self::List => match key.split_first() {
-                Some((&MOVED, position)) => Position::from_bytes(position).is_some(),
+                Some((&MOVED, position)) => is_position(position),
                 other => other.is_none_or(|(first, _)| *first < 0x20),
             },
             Self::Other(_) => true,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::document::value::hex;
 use crate::error::{MAX_DEPTH, PathError};
 use crate::escape::Escaped;
-use crate::position::Position;
+use crate::position::is_position;
 
 /// Where in a document a value lies: a sequence of segments. Two paths are equal if their segments are, byte by byte.
 ///
@@ -256,7 +256,7 @@ fn parse(pointer: &str, segment: &mut dyn FnMut(Segment<'_>)) -> Result<(), Path
             continue;
         }
         if let Some(digits) = escaped.strip_prefix(ELEMENT) {
-            let position = unhex(digits).filter(|position| Position::from_bytes(position).is_some());
+            let position = unhex(digits).filter(|position| is_position(position));
             let position = position.ok_or_else(|| PathError::Element(pointer.to_owned()))?;
             segment(Segment::Element(ElementId(&position)));
             continue;

@@ -38,6 +38,20 @@ enum Entry {
     Run(Run),
 }
 
+/// What lies at a field or last before it.
+#[derive(Clone, Copy)]
+enum Spot {
+    Cell,
+    /// The cell lies at a place of a run.
+    InRun(usize),
+    /// A run reaches across, from before a place to it.
+    Across(usize),
+    /// A run ends before.
+    Behind,
+    /// Nothing is there, and no run before.
+    Free,
+}
+
 /// A cell where it lies.
 #[derive(Clone, Copy)]
 pub(super) enum Found<'a> {
@@ -190,20 +204,39 @@ impl Many {
     pub(super) fn replace(&mut self, field: &Field, next: Cell) -> Cell {
         self.len += next.len();
         let run = next.only().and_then(|only| Run::of(field.as_bytes(), only));
-        let was = match self.entries.get(field) {
-            Some(Entry::Cell(_)) if run.is_none() => return self.replace_cell(field, next),
-            Some(Entry::Cell(_)) => self.replace_cell(field, Cell::new()),
-            _ => self.take_from_run(field),
+        if self.runs == 0 && run.is_none() {
+            return self.replace_cell(field, next);
+        }
+        let spot = self.spot(field);
+        let was = match spot {
+            Spot::Cell if run.is_none() => return self.replace_cell(field, next),
+            Spot::Cell => self.replace_cell(field, Cell::new()),
+            Spot::InRun(place) => self.take_from_run(field, place),
+            Spot::Across(place) if !next.is_empty() => {
+                self.cut(field, place);
+                Cell::new()
+            }
+            Spot::Across(_) | Spot::Behind | Spot::Free => Cell::new(),
         };
         match run {
-            Some(run) => self.put_in_run(field, run),
+            Some(run) => self.put_in_run(field, run, !matches!(spot, Spot::Free)),
             None if next.is_empty() => {}
-            None => {
-                self.cut_at(field);
-                self.replace_cell(field, next);
-            }
+            None => drop(self.replace_cell(field, next)),
         }
         was
+    }
+
+    /// What lies at a field or last before it.
+    fn spot(&self, field: &Field) -> Spot {
+        match self.entries.get_prev(field.as_bytes()) {
+            Some((at, Entry::Cell(_))) if at == field => Spot::Cell,
+            Some((first, Entry::Run(run))) => match run.place(first, field.as_bytes()) {
+                Ok(place) => Spot::InRun(place),
+                Err(place) if place < run.len() => Spot::Across(place),
+                Err(_) => Spot::Behind,
+            },
+            _ => Spot::Free,
+        }
     }
 
     /// The same for a cell that neither lies in a run nor is to. Its siblings are counted.
@@ -228,30 +261,22 @@ impl Many {
         was
     }
 
-    /// Takes a cell out of the run in which it lies, if it lies in one.
-    fn take_from_run(&mut self, field: &Field) -> Cell {
-        let Some(Found::InRun(run, place)) = self.find(field.as_bytes()) else { return Cell::new() };
-        let was = run.sibling(place).to_sibling();
+    /// Takes a cell out of the run in which it lies, at a place.
+    fn take_from_run(&mut self, field: &Field, place: usize) -> Cell {
+        let Some((first, run)) = self.take_run(field) else { return Cell::new() };
         self.len -= 1;
-        if let Some((first, run)) = self.take_run(field) {
-            let [before, rest] = run.split(place);
-            self.put_run(first.clone(), before);
-            if place + 1 < run.len() {
-                let [_, after] = rest.map(|rest| rest.split(1)).unwrap_or_default();
-                self.put_run(run.field(&first, place + 1).to_field(), after);
-            }
+        let [before, rest] = run.split(place);
+        let [_, after] = rest.map(|rest| rest.split(1)).unwrap_or_default();
+        if after.is_some() {
+            self.put_run(run.field(&first, place + 1).to_field(), after);
         }
-        Cell::single(was)
+        self.put_run(first, before);
+        Cell::single(run.sibling(place).to_sibling())
     }
 
     /// Cuts a run that reaches across a field that it does not hold.
-    fn cut_at(&mut self, field: &Field) {
+    fn cut(&mut self, field: &Field, place: usize) {
         if is(Bug::RunUncut) {
-            return;
-        }
-        let Some((first, run)) = self.run_before(field.as_bytes()) else { return };
-        let (Ok(place) | Err(place)) = run.place(first, field.as_bytes());
-        if place == 0 || place == run.len() {
             return;
         }
         if let Some((first, run)) = self.take_run(field) {
@@ -261,17 +286,16 @@ impl Many {
         }
     }
 
-    /// Puts one cell that is not there into a run, an old one or a new.
-    fn put_in_run(&mut self, field: &Field, mut run: Run) {
-        self.cut_at(field);
-        if let Some((first, before)) = self.run_before(field.as_bytes()) {
-            let (first, lowest, mut longer) = (first.clone(), before.lowest(), before.clone());
-            if longer.append(&first, &run, field) {
-                if longer.lowest() != lowest {
+    /// Puts one cell that is not there into a run: that behind which it comes, that before which it comes, or a new one.
+    fn put_in_run(&mut self, field: &Field, mut run: Run, is_behind: bool) {
+        if is_behind && let Some((first, Entry::Run(before))) = self.entries.get_prev_mut(field.as_bytes()) {
+            let lowest = before.lowest();
+            if before.append(first, &run, field) {
+                let (first, now) = (first.clone(), before.lowest());
+                if now != lowest {
                     self.fields.remove(&lowest);
-                    self.fields.insert(longer.lowest(), first.clone());
+                    self.fields.insert(now, first);
                 }
-                self.entries.insert(first, Entry::Run(longer));
                 return;
             }
         }

@@ -101,51 +101,63 @@ impl Position {
 
     /// Reads the position that bytes begin with, up to a zero byte or the end.
     fn read(from: &mut &[u8]) -> Option<Self> {
-        let (mut steps, mut bytes) = (SmallVec::new(), *from);
-        loop {
-            if steps.len() == MAX_STEPS {
-                return None;
-            }
-            let side = match bytes.first()? >> 6 {
-                0b01 => 0,
-                0b10 => 1,
-                0b11 if bytes[0] & 0b0010_0000 == 0 => 2 + i64::try_from(SIDES.read(&mut bytes, 0)?).ok()?,
-                0b00 if bytes[0] & 0b0010_0000 != 0 => -1 - i64::try_from(SIDES.read(&mut bytes, 0xff)?).ok()?,
-                _ => return None,
-            };
-            let (tag, rest) = bytes.split_first_chunk()?;
-            let mut tag = u32::from_be_bytes(*tag);
-            match side {
-                0 | 1 => tag &= MAX_TAG,
-                _ if tag > MAX_TAG => return None,
-                _ => {}
-            }
-            bytes = rest;
-            let offset = match bytes.first()? >> 7 {
-                1 => i64::try_from(OFFSETS.read(&mut bytes, 0)?).ok()?,
-                _ => -1 - i64::try_from(OFFSETS.read(&mut bytes, 0xff)?).ok()?,
-            };
-            steps.push(Step { side, tag, offset });
-            if bytes.first().is_none_or(|next| *next == 0) {
-                *from = bytes;
-                return Some(Self(steps));
-            }
+        let mut steps = SmallVec::new();
+        read_steps(from, |step, _| steps.push(step))?;
+        Some(Self(steps))
+    }
+}
+
+/// Reads the steps of the position that bytes begin with, up to a zero byte or the end, each with the number of bytes of its offset. `None` if
+/// they begin with no position, or with one of more than [`MAX_STEPS`].
+fn read_steps(from: &mut &[u8], mut each: impl FnMut(Step, usize)) -> Option<()> {
+    let mut bytes = *from;
+    for _ in 0..MAX_STEPS {
+        let side = match bytes.first()? >> 6 {
+            0b01 => 0,
+            0b10 => 1,
+            0b11 if bytes[0] & 0b0010_0000 == 0 => 2 + i64::try_from(SIDES.read(&mut bytes, 0)?).ok()?,
+            0b00 if bytes[0] & 0b0010_0000 != 0 => -1 - i64::try_from(SIDES.read(&mut bytes, 0xff)?).ok()?,
+            _ => return None,
+        };
+        let (tag, rest) = bytes.split_first_chunk()?;
+        let mut tag = u32::from_be_bytes(*tag);
+        match side {
+            0 | 1 => tag &= MAX_TAG,
+            _ if tag > MAX_TAG => return None,
+            _ => {}
+        }
+        bytes = rest;
+        let before = bytes.len();
+        let offset = match bytes.first()? >> 7 {
+            1 => i64::try_from(OFFSETS.read(&mut bytes, 0)?).ok()?,
+            _ => -1 - i64::try_from(OFFSETS.read(&mut bytes, 0xff)?).ok()?,
+        };
+        each(Step { side, tag, offset }, before - bytes.len());
+        if bytes.first().is_none_or(|next| *next == 0) {
+            *from = bytes;
+            return Some(());
         }
     }
+    None
+}
+
+/// Returns whether bytes spell a position.
+pub(crate) fn is_position(mut bytes: &[u8]) -> bool {
+    read_steps(&mut bytes, |_, _| ()).is_some() && bytes.is_empty()
 }
 
 /// Takes the position that bytes begin with off them; it ends before a zero byte or with them. `None` if there is none.
 pub(crate) fn split_position(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes;
-    Position::read(&mut rest)?;
+    read_steps(&mut rest, |_, _| ())?;
     Some(bytes.split_at(bytes.len() - rest.len()))
 }
 
 /// The offset at the end of a position, and the number of bytes before it. `None` if the bytes are no position.
 pub(crate) fn split_offset(position: &[u8]) -> Option<(usize, i64)> {
-    let read = Position::from_bytes(position)?;
-    let (_, last) = read.split();
-    Some((position.len() - offset_bytes(last.offset)?.len(), last.offset))
+    let (mut rest, mut last) = (position, None);
+    read_steps(&mut rest, |step, len| last = Some((position.len().saturating_sub(len), step.offset)))?;
+    last.filter(|_| rest.is_empty())
 }
 
 /// The bytes of an offset; `None` if it is beyond what can be spelled.

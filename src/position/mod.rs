@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::id::{Dot, WriterId};
 
 use bytes::split_offset;
-pub(crate) use bytes::{PositionBytes, offset_bytes, split_position};
+pub(crate) use bytes::{PositionBytes, is_position, offset_bytes, split_position};
 pub(crate) use letter::{LONG, Row, split_letter};
 pub(crate) use place::{Neighbour, between, imported, named};
 

@@ -16,7 +16,7 @@ use crate::error::PathError;
 use crate::kernel::{Cells, Entity, Field, PayloadRef, SiblingRef, State, Touched};
 use crate::kind::{Kind, MOVED};
 use crate::kinds::payload;
-use crate::position::{Position, split_position};
+use crate::position::{is_position, split_position};
 
 /// An element takes the room of one letter in the tree that keeps the order.
 const ELEMENT: char = '\u{fffc}';
@@ -151,7 +151,7 @@ pub(super) fn latest<'a>(moves: impl Iterator<Item = SiblingRef<'a>>) -> Option<
 
 /// The position that a payload spells.
 pub(crate) fn moved_to(payload: PayloadRef<'_>) -> Option<&[u8]> {
-    let is_one = payload.kind() == payload::MOVED_TO && Position::from_bytes(payload.bytes()).is_some();
+    let is_one = payload.kind() == payload::MOVED_TO && is_position(payload.bytes());
     is_one.then(|| payload.bytes())
 }
 

@@ -29,7 +29,7 @@ const HELD: usize = 64;
 /// So many bytes a path leaves for a position: whatever is put again where there is no room takes less.
 const ROOM: usize = 256;
 
-/// The time in milliseconds for which what is typed in a row bears the stamp of the first character.
+/// The time in milliseconds for which what a writer does to one text bears one stamp.
 const STAMP_SPAN: u64 = 60_000;
 
 /// A text, for writing: [`PropertiesMut::text_mut`](crate::PropertiesMut::text_mut).
@@ -46,10 +46,11 @@ const STAMP_SPAN: u64 = 60_000;
 /// | two import the same text into an empty one, or [update](Self::update) it to the same | it is there once |
 /// | a character is deleted, and that deletion undone elsewhere | it is there |
 ///
-/// Lost is what a writer saw and deleted, nothing else. Characters that are typed in a row bear the stamp of the first of them for up to a minute, so a text is dated to the minute, also where a policy decides by stamps between a text and another kind at one path. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
+/// Lost is what a writer saw and deleted, nothing else. What one writer does to a text bears the stamp of the first of it for up to a minute, so a text is dated to the minute, also where a policy decides by stamps between a text and another kind at one path. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
 /// 2023): see section 17 of the design.
 ///
-/// An insertion or deletion takes a write for each character: some 300 bytes of memory for each that is alive.
+/// An insertion or deletion takes a write for each character. In memory, characters that were typed in a row take some 10 bytes each, one between
+/// others some 350.
 pub struct TextMut<'e, 'a, T> {
     pub(super) edit: &'e mut Edit<'a, T>,
     pub(super) entity: Entity,

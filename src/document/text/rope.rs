@@ -147,12 +147,6 @@ impl From<Short> for Extent {
 }
 
 impl InRow {
-    fn append(&mut self, next: &Self) {
-        self.row.append(&next.row);
-        self.extent = (Extent::from(self.extent) + next.extent.into()).into();
-        self.text.push_str(&next.text);
-    }
-
     /// The byte at which the letter of a place begins.
     fn byte_of(&self, place: usize) -> usize {
         match self.text.len() == self.row.len() {
@@ -234,28 +228,32 @@ impl Entry {
         Some(Self { field, holds })
     }
 
-    /// Returns the letters as a row; `None` if they cannot be in one.
-    fn to_row(&self) -> Option<Arc<InRow>> {
+    /// The row of the letters; `None` if they cannot be in one.
+    fn row(&self) -> Option<Row> {
         match &self.holds {
-            Holds::Row(row) => Some(row.clone()),
-            Holds::Cell(Shown::One(letter)) => {
-                let row = Row::of(self.field.as_bytes())?;
-                Some(Arc::new(InRow { row, extent: Extent::of(*letter).into(), text: letter.to_string() }))
-            }
+            Holds::Row(row) => Some(row.row),
+            Holds::Cell(Shown::One(_)) => Row::of(self.field.as_bytes()),
             Holds::Cell(Shown::Several(_)) => None,
         }
     }
 
     /// Appends the next entry if both are letters in a row. Returns whether it did.
     fn append(&mut self, next: &Self) -> bool {
-        let Some((mut row, more)) = self.to_row().zip(next.to_row()) else { return false };
-        if !row.row.goes_on(self.field.as_bytes(), &more.row, next.field.as_bytes()) {
+        let Some(more) = next.row() else { return false };
+        let Some(row) = self.row().filter(|row| row.goes_on(self.field.as_bytes(), &more, next.field.as_bytes()))
+        else {
             return false;
+        };
+        if let Holds::Cell(shown) = &self.holds {
+            let text = shown.letters().iter().collect();
+            self.holds = Holds::Row(Arc::new(InRow { row, extent: self.extent().into(), text }));
         }
-        // Its own handle goes, so that letters that nothing shares are appended to in place.
-        self.holds = Holds::Cell(Shown::One(' '));
-        Arc::make_mut(&mut row).append(&more);
-        self.holds = Holds::Row(row);
+        if let Holds::Row(row) = &mut self.holds {
+            let row = Arc::make_mut(row);
+            row.row.append(&more);
+            row.extent = (Extent::from(row.extent) + next.extent()).into();
+            row.text.extend(next.letters());
+        }
         true
     }
 }
