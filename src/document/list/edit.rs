@@ -476,7 +476,7 @@ pub(in crate::document) fn clear_leftovers<T: Sequenced>(
     list: PlaceRef<'_>,
 ) -> Result<(), EditError> {
     let lists = &edit.sequences().lists;
-    if lists.has_no_leftovers() {
+    if lists.has_no_leftovers() || is(Bug::RemovalKeepsMove) {
         return Ok(());
     }
     let moves = [&start_of(list)[..], &moved_key(&[])].concat();
