@@ -1,4 +1,4 @@
-//! What the conflicts are.
+//! Finds the conflicts.
 
 use std::cmp::Reverse;
 
@@ -49,12 +49,12 @@ impl Graph {
         self.source().all()
     }
 
-    /// What replicas disagree on about one node or edge.
+    /// Everything that replicas disagree on about one node or edge.
     pub fn conflicts_of(&self, of: impl Into<Owner>) -> impl Iterator<Item = Conflict<'_>> + '_ {
         self.source().of(of.into().entity())
     }
 
-    /// What replicas disagree on about the properties of a node or edge at and below a path.
+    /// Everything that replicas disagree on about the properties of a node or edge at and below a path.
     pub fn conflicts_at(
         &self,
         of: impl Into<Owner>,
@@ -73,7 +73,7 @@ impl Document {
         self.source().all()
     }
 
-    /// What replicas disagree on at and below a path.
+    /// Everything that replicas disagree on at and below a path.
     pub fn conflicts_at(&self, path: impl AsPath) -> Result<impl Iterator<Item = Conflict<'_>> + '_, PathError> {
         let (source, entity) = (self.source(), Entity::SELF);
         Ok(source.at(entity, &source.place(entity, path)?))
@@ -111,7 +111,7 @@ impl Disputed for Document {
     }
 }
 
-/// Where conflicts are found.
+/// The parts of a state in which conflicts are found.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) state: &'a State,
@@ -160,14 +160,14 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// About the properties of an entity at and below a place.
+    /// The conflicts about the properties of an entity at and below a place.
     fn at(self, entity: Entity, place: &Place) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
         let fields: Vec<_> = self.state.contested_in(entity, place.as_bytes()).collect();
         let places: Vec<_> = self.mixed.within(entity, place.as_bytes()).collect();
         let edits = fields.into_iter().filter_map(move |field| self.contested(entity, field));
         let texts = self.sequences.texts.doubled_within(entity, place.as_bytes());
         let texts = texts.filter_map(move |place| self.two_texts(entity, place));
-        // Where an element was moved to stands beside the elements.
+        // The cell that says where an element was moved to lies beside the elements.
         let own = moved_field_of(place);
         let own_move = own.clone().and_then(|own| self.contested(entity, self.state.contested_at(entity, &own)?));
         let own_left = own.into_iter().flat_map(move |own| self.sequences.lists.leftovers_within(entity, &own));
@@ -204,7 +204,7 @@ impl<'a> Source<'a> {
         (found.as_bytes() == field).then_some(found)
     }
 
-    /// Whether several kinds are at a path.
+    /// Returns whether several kinds are at a path.
     pub(super) fn is_mixed(self, entity: Entity, path: &Path) -> bool {
         Place::of(path).is_ok_and(|place| self.mixed.at(entity, &place).is_some())
     }
@@ -216,7 +216,7 @@ impl<'a> Source<'a> {
         list.is_some_and(|(list, _)| self.mixed.at(entity, &list.into()).is_some())
     }
 
-    /// What an entity as a whole is in: an edit of what was deleted, or an end that is missing.
+    /// The conflicts of an entity as a whole: an edit of what was deleted, or an end that is missing.
     fn whole(self, entity: Entity) -> impl Iterator<Item = Conflict<'a>> {
         let owner = owner_of(entity);
         let hidden = self.graph.zip(owner).and_then(|(graph, owner)| graph.hidden_of(owner));
@@ -275,7 +275,7 @@ impl<'a> Source<'a> {
             let (cells, path) = (cells?, place.path()?);
             let mut dots = Dots::default();
             let mut candidates = Vec::new();
-            // Where elements were moved to that are not there makes no list.
+            // Moves of elements that are not there make no list.
             let there: Vec<Kind> = seek::kinds(cells, place).collect();
             for (kind, summary) in kinds.into_iter().filter(|(kind, _)| there.contains(kind)) {
                 dots.join(summary.dots);
@@ -337,7 +337,7 @@ impl<'a> Source<'a> {
         let id = id(&kind, entity, &path, dots);
         let cells = self.state.cells(entity)?;
         let of = self.graph.and_then(|_| owner_of(entity));
-        // What a later version put elsewhere is nobody's here.
+        // An entity that is neither a node nor an edge nor the document is of a later version, and has no conflicts here.
         if of.is_none() && (self.graph.is_some() || entity != Entity::SELF) {
             return None;
         }
@@ -353,7 +353,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What a tree holds, path by path: of each the write of the latest stamp, and what it reads as without what lies below.
+/// The content of a tree, path by path: of each the write of the latest stamp, and what it reads as without what lies below.
 fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
     let mut found = Vec::new();
     let own = tree.own_alone();
@@ -373,7 +373,7 @@ fn properties_of<'a>(tree: &Tree<'a>, path: Path) -> Vec<Candidate<'a>> {
     found
 }
 
-/// Where to find a conflict again.
+/// A spot at which a conflict is found again.
 pub(super) enum Spot {
     /// A cell with unequal siblings.
     Cell(FieldBytes),
@@ -381,7 +381,7 @@ pub(super) enum Spot {
     Kinds(Place),
     /// A text of several imports.
     Texts(Place),
-    /// Where an element was moved to that is not there.
+    /// The move of an element that is not there.
     Leftover(FieldBytes),
     /// The entity.
     Whole,

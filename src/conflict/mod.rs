@@ -143,8 +143,9 @@ pub enum ConflictKind {
     TwoTexts,
     /// An element of a [list](crate::ListMut) was moved to different places. The latest stamp shows. The path is that of the element.
     ElementMove,
-    /// An element of a list was removed while somebody moved it: it is gone, and what is left is the move, the only candidate. It goes with the
-    /// next write through [`ListMut`](crate::ListMut) by whoever sees it, too. The path is that of the element.
+    /// An element of a list was removed while somebody moved it: it is gone, and the move is left, the only candidate. A replica that sees it
+    /// clears it, too, with the next element that it inserts, removes or moves through [`ListMut`](crate::ListMut) in that list, and when it
+    /// erases something within an element of the list. The path is that of the element.
     MovedWhileRemoved,
     /// A node shows under one that was deleted. The only candidate is that place.
     Orphaned {
@@ -164,7 +165,7 @@ pub struct Candidate<'a> {
     /// The write; of several the latest. For a place that a node of a tree had before, the write that moved the node away and
     /// remembers that place.
     pub dot: Dot,
-    /// When, by its writer's clock; of a place from before, when that was written.
+    /// The time of the write, by its writer's clock; of a place from before, the time at which that was written.
     pub stamp: Stamp,
     /// The name of the device that it was written on, if it was [given one](crate::Replica::set_device).
     pub device: Option<&'a str>,
@@ -187,7 +188,7 @@ pub enum Content<'a> {
     },
     /// A property of what was deleted.
     Property {
-        /// Where.
+        /// The path.
         path: Path,
         /// The reading.
         reads: serde_json::Value,
@@ -202,11 +203,11 @@ pub enum Content<'a> {
     LaterText(Model),
     /// An edge that dangles.
     Edge {
-        /// Where it starts.
+        /// The node at which it starts.
         source: NodeId,
         /// Its type.
         edge_type: &'a str,
-        /// Where it ends.
+        /// The node at which it ends.
         target: NodeId,
     },
     /// A place in a tree.

@@ -1,4 +1,4 @@
-//! Which writes conflicts of kinds are about.
+//! The writes that conflicts of kinds are about.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub(super) struct Summary<'a> {
 
 pub(super) type Kinds<'a> = BTreeMap<Kind, Summary<'a>>;
 
-/// Which kinds are at some places of an entity. `places` are sorted.
+/// The kinds at some places of an entity. `places` are sorted.
 ///
 /// Fields sort as the tree is walked, so one pass is enough: each cell is added to the innermost place around it, and what
 /// a place has got is added to the map or list of the place around it when the pass leaves it. O(cells at and below the places).

@@ -1,4 +1,4 @@
-//! What one of several kinds at a path reads as.
+//! The reading of one of several kinds at a path.
 
 use std::fmt;
 
@@ -40,14 +40,14 @@ impl PartialEq<serde_json::Value> for Reads<'_> {
     }
 }
 
-/// As JSON, with control characters escaped.
+/// Writes the value as JSON, with control characters escaped.
 impl fmt::Display for Reads<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.to_json()).fmt(f)
     }
 }
 
-/// As JSON.
+/// Writes the value as JSON.
 impl fmt::Debug for Reads<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_json().fmt(f)

@@ -8,7 +8,7 @@ use crate::error::{EditError, ResolveError};
 use crate::graph::Graph;
 use crate::id::Dot;
 
-/// How a conflict is to be settled.
+/// A way to settle a conflict.
 ///
 /// | | values of a register, vectors, places in a tree | kinds | edit and deletion | dangling edge | circle, detached | orphan |
 /// |---|---|---|---|---|---|---|
@@ -44,7 +44,7 @@ use crate::id::Dot;
 ///
 /// **A place** that would by now put its node under itself is [`EditError::UnderItself`]: put the node elsewhere.
 ///
-/// What does not fit (–) is [`ResolveError::DoesNotFit`]. Fields of nested values never conflict as long as they are
+/// A resolution that does not fit (–) is [`ResolveError::DoesNotFit`]. Fields of nested values never conflict as long as they are
 /// different ones, so there is nothing left for `MergeFields` but one field's values.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -55,15 +55,15 @@ pub enum Resolution<'v> {
     Value(Value<'v>),
     /// A nested value of one's own.
     Json(serde_json::Value),
-    /// What shows now, written again. Unlike the others it closes the conflict even when done unattended by
+    /// The reading that shows now, written again. Unlike the others it closes the conflict even when done unattended by
     /// [`settle`](crate::Edit::<crate::Graph>::settle): replicas that do so at once write equal values, which are no
     /// conflict.
     Confirm,
-    /// What was written last.
+    /// The latest write.
     LastWriter,
-    /// What this replica wrote, in this opening and in those that it goes on from.
+    /// The latest write of this replica, in this opening and in those that it goes on from.
     PreferLocal,
-    /// What others wrote.
+    /// The latest write of another replica.
     PreferRemote,
     /// Every field of every side, and of one field the last.
     MergeFields,
@@ -116,7 +116,7 @@ impl Resolution<'_> {
         ResolveError::DoesNotFit { path, resolution, reason: reason.to_owned() }.into()
     }
 
-    /// Whether everybody who sees the same conflict settles it alike.
+    /// Returns whether all replicas that see the same conflict settle it alike.
     pub(super) fn is_symmetric(&self) -> bool {
         !matches!(
             self,

@@ -45,7 +45,7 @@ macro_rules! resolving {
 
             /// Settles all conflicts by a policy, unattended, as far as it goes.
             ///
-            /// What would decide differently in different replicas is refused ([`ResolveError::Asymmetric`]), and nothing
+            /// A resolution that would decide differently in different replicas is refused ([`ResolveError::Asymmetric`]), and nothing
             /// is written where the outcome already shows, but for [`Resolution::Confirm`]: so replicas that do this unattended
             /// for ever come to rest, if they have the same policy. A conflict whose outcome shows stays listed, as
             /// [`Settled::shown`], until somebody writes there.
@@ -215,7 +215,7 @@ impl Edit<'_, Document> {
     }
 }
 
-/// What came of a [resolution](Resolution).
+/// The outcome of a [resolution](Resolution).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Resolved {
@@ -229,25 +229,25 @@ pub enum Resolved {
     Survivors,
 }
 
-/// What an unattended [`settle`](Edit::<Graph>::settle) did.
+/// The report of an unattended [`settle`](Edit::<Graph>::settle).
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Settled {
-    /// How many conflicts were settled.
+    /// The number of conflicts that were settled.
     pub written: usize,
-    /// Those of them that were settled by bringing back a node without what the deletion had seen: see
+    /// The conflicts among them that were settled by bringing back a node without what the deletion had seen: see
     /// [`Resolved::Survivors`].
     pub survivors: Vec<ConflictId>,
-    /// Those in which the outcome shows already, so that nothing was written: listed until somebody writes there.
+    /// The conflicts in which the outcome shows already, so that nothing was written: listed until somebody writes there.
     pub shown: Vec<ConflictId>,
-    /// Those that are open: left so by the policy, or because what it says does not fit, for the reason that is given.
+    /// The conflicts that are open: left so by the policy, or because its resolution does not fit, for the reason that is given.
     pub open: Vec<(ConflictId, Option<EditError>)>,
 }
 
-/// What is to be written.
+/// The writes that a resolution asks for.
 pub(super) enum Outcome<'v> {
     Open,
-    /// What shows already: settling it writes that again.
+    /// The outcome shows already: to settle the conflict is to write it again.
     Shows(Write),
     Write(Write),
     Whole(Whole<'v>),
@@ -292,7 +292,7 @@ pub(super) enum Whole<'v> {
 }
 
 impl Conflict<'_> {
-    /// Whether there is nothing to settle before something else is.
+    /// Returns whether something else has to be settled first.
     fn is_left_alone(&self) -> bool {
         self.is_hidden && self.kind != ConflictKind::EditDelete
     }
@@ -302,7 +302,7 @@ impl Conflict<'_> {
 pub(super) struct Settling<'c, 'a> {
     pub(super) source: Source<'a>,
     pub(super) cells: Option<Cells<'c>>,
-    /// Who settles, if it has ever written.
+    /// The writers that count as this replica, if it has ever written.
     own: Own,
     pub(super) conflict: &'c Conflict<'a>,
 }

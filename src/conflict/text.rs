@@ -21,10 +21,10 @@ use crate::tokens::{APART, Token, lines, words};
 /// difference, and this keeps the worst one well under a second.
 const MAX_TOKENS: usize = 8192;
 
-/// Why two texts could not be merged.
+/// The reason why two texts could not be merged.
 #[derive(PartialEq, Debug)]
 pub(super) enum TextError {
-    /// Both changed the same place: the merge with marks.
+    /// The two texts changed the same place: the merge with marks.
     Overlap(String),
     TooLong,
 }
@@ -74,14 +74,14 @@ fn mark(marked: &mut String, [base, ours, theirs]: [&[Token<'_>]; 3]) {
 /// A change of one side, or the same of both.
 struct Change {
     base: Range<usize>,
-    /// Where it stands in ours and in theirs, as far as they make it.
+    /// The ranges of the change in ours and in theirs, as far as they make it.
     sides: [Option<Range<usize>>; 2],
 }
 
 /// Changes that are too close together to tell apart.
 struct Group {
     base: Range<usize>,
-    /// How much longer ours and theirs are than the base, once the group is past.
+    /// The number of tokens by which ours and theirs are longer than the base, once the group is past.
     shift: [isize; 2],
     is_of: [bool; 2],
 }
@@ -139,7 +139,7 @@ impl<'m, 't> Merge<'m, 't> {
         }
     }
 
-    /// What the base, ours and theirs hold where a group is.
+    /// The tokens of the base, ours and theirs where a group is.
     fn contents(&self, at: usize) -> [&'m [Token<'t>]; 3] {
         let group = &self.groups[at];
         let before = at.checked_sub(1).map_or([0; 2], |before| self.groups[before].shift);
@@ -152,7 +152,7 @@ impl<'m, 't> Merge<'m, 't> {
         [&base[group.base.clone()], shifted(ours, 0), shifted(theirs, 1)]
     }
 
-    /// What a group reads as in the end, unless both changed it, and differently.
+    /// The tokens that a group becomes, unless both sides changed it, and differently.
     fn settled(&self, at: usize) -> Option<&'m [Token<'t>]> {
         let [_, ours, theirs] = self.contents(at);
         match self.groups[at].is_of {
@@ -196,7 +196,7 @@ impl<'m, 't> Merge<'m, 't> {
     }
 }
 
-/// Where a text differs from the base: ranges of both, in order. `None` if there is too much to compare.
+/// The differences of a text from the base: ranges of both, in order. `None` if there is too much to compare.
 fn compare<T: Eq + std::hash::Hash>(base: &[T], text: &[T]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
     let start = base.iter().zip(text).take_while(|(a, b)| a == b).count();
     let (base, text) = (&base[start..], &text[start..]);
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ways round.
+    /// Checks a merge, both ways round.
     fn merges(base: &str, ours: &str, theirs: &str, merged: &str) {
         assert_eq!(merge(base, ours, theirs).as_deref(), Ok(merged));
         assert_eq!(merge(base, theirs, ours).as_deref(), Ok(merged));

@@ -27,7 +27,7 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// What these bytes spell; `None` if it is no array.
+    /// The array that these bytes spell; `None` if they spell none.
     pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         is_array(bytes).then_some(Self { bytes })
     }
@@ -47,13 +47,13 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Whether these bytes are an array.
+/// Returns whether these bytes are an array.
 fn is_array(bytes: &[u8]) -> bool {
     let is_array = matches!(bytes.first(), Some(0x90..=0x9f | 0xdc | 0xdd));
     is_array && bytes.len() <= MAX_ARRAY_LEN && value(bytes, 0).is_some_and(<[u8]>::is_empty)
 }
 
-/// What follows the value that these bytes begin with; `None` if it is not spelled as this version does.
+/// The bytes that follow the value at the beginning of these; `None` if it is not spelled as this version does.
 fn value(bytes: &[u8], depth: usize) -> Option<&[u8]> {
     let (marker, rest) = bytes.split_first()?;
     match *marker {

@@ -24,7 +24,7 @@ use crate::kind::Kind;
 
 /// The properties of a node, an edge or a [`Document`](crate::Document), to be written.
 ///
-/// A path has a kind: what was first written there made it a register, a counter, a set, a maximum, a minimum or a map,
+/// A path has a kind: what was first written there made it a register, a counter, a set, a maximum, a minimum, a text, a list or a map,
 /// and writing another kind is [`EditError::OtherKind`] until it is [`unset`](Self::unset). Replicas that make different
 /// kinds of it at the same time keep both, a conflict.
 ///
@@ -77,19 +77,20 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
     /// whoever wrote it. Returns whether anything differed. Takes a `serde_json::Value` or anything else that serialises, in
     /// the shape that it has as JSON; bytes stay bytes.
     ///
-    /// Maps are merged entry by entry with what others write; an array is one value. Kinds are kept: a counter is brought
-    /// to the number by adding the difference, a set by inserting and removing, a text by [its differences](TextMut::update), and a value that does not fit them is
+    /// Maps are merged entry by entry with what others write. An array is one value where neither a list nor a set shows. Kinds are kept: a
+    /// counter is brought to the number by adding the difference, a set by inserting and removing, a text by [its differences](TextMut::update),
+    /// a list by [matching its elements](ListMut::update) with those of the array, and a value that does not fit them is
     /// [`EditError::Misfit`]. Where nothing is yet, everything becomes maps and registers; what is to be a counter, say, is
     /// made one first (`add(path, 0)`). Between maps and registers the value decides.
     ///
-    /// What no type could read back as it is is refused as [`EditError::Unreadable`]: `Some(())`, or `Some(None)`, which JSON
+    /// A value that no type could read back unchanged is refused as [`EditError::Unreadable`]: `Some(())`, or `Some(None)`, which JSON
     /// has as `null` like `None`, and two entries of one name; see [`update_checked`](Self::update_checked). A struct can
     /// skip fields, and one that gains a field with a default reads what is there. An enum whose variant has content is a map
     /// of one entry: if two replicas choose different variants at once, both entries are there and it cannot be read until
     /// one is removed; write it within an array if that can happen.
     ///
-    /// What shows already is not written, so a conflict in which the right value shows stays open: [`set`](Self::set) or
-    /// resolve it. What a struct does not know is removed as well; see [`extend`](Self::extend). O(cells there + size of the
+    /// A value that shows already is not written, so a conflict in which the right value shows stays open: [`set`](Self::set) or
+    /// resolve it. Entries that a struct does not know are removed as well; see [`extend`](Self::extend). O(cells there + size of the
     /// value).
     ///
     /// ```
@@ -106,8 +107,12 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
         self.write_nested(path, value, false)
     }
 
-    /// Like [`update`](Self::update), but what the value does not have stays: entries of maps and elements of sets. For a
+    /// Like [`update`](Self::update), but what the value does not have stays: entries of maps, elements of sets and elements of lists. For a
     /// struct that does not know all that others keep in the same document.
+    ///
+    /// A list gets the elements of the array that it has no equal of; equal elements come into the order of the array. The elements that the
+    /// array does not have stay, ahead of what is new at the same place. No element is updated in place: a map that differs in one entry is
+    /// another element.
     pub fn extend<V: Serialize + ?Sized>(&mut self, path: impl AsPath, value: &V) -> Result<bool, EditError> {
         self.write_nested(path, value, true)
     }
@@ -217,13 +222,15 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
     pub fn remove<'v>(&mut self, path: impl AsPath, value: impl Into<Value<'v>>) -> Result<bool, EditError> {
         let (place, value) = (self.place(path)?, value.into());
         let field = match value.to_known_payload() {
-            // What cannot be written can be taken out.
+            // A value that cannot be written can be taken out.
             Some(payload) => place.cell(Kind::Set, &tree::key_of_element(&payload))?,
             None => element(&place, value)?,
         };
         self.cells()?;
         let was_there = self.edit.erase(self.entity, &field)?;
-        clear_on_the_way(self.edit, self.entity, place.as_ref())?;
+        if was_there {
+            clear_on_the_way(self.edit, self.entity, place.as_ref())?;
+        }
         Ok(was_there)
     }
 
@@ -250,7 +257,7 @@ impl<'e, 'a, T: Sequenced> PropertiesMut<'e, 'a, T> {
         let field = place.field(kind);
         let cells = self.cells()?;
         let shown = cells.and_then(|cells| tree::shown(kind, cells.live(&field)));
-        // As it will be read: −0 is 0. What this version cannot read gives way to what it can.
+        // The value is compared as it will be read: −0 is 0. One that this version cannot read gives way to one that it can.
         let known = shown.filter(|shown| !matches!(shown, Value::Unknown { .. }));
         if known.is_some_and(|shown| !is_beyond(Value::from_payload(&payload), shown)) {
             return cells.map_or(Ok(Go::Yes), |cells| check(cells, place.as_ref(), kind)).map(|_| false);

@@ -1,4 +1,4 @@
-//! Which paths hold several kinds: derived, and kept up with every change.
+//! The paths that hold several kinds: derived, and kept up with every change.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ impl Prefix {
 }
 
 impl From<&[u8]> for Prefix {
-    /// Longer ones than fields can be are none's.
+    /// The length saturates; no valid field is that long.
     fn from(bytes: &[u8]) -> Self {
         Self { field: Field::new(bytes), len: bytes.len().try_into().unwrap_or(u16::MAX) }
     }
@@ -68,7 +68,7 @@ impl PartialEq for Prefix {
 impl Eq for Prefix {}
 
 impl Mixed {
-    /// All there are, entity by entity, those of one in order.
+    /// The paths, entity by entity, those of one entity in order.
     pub(crate) fn by_entity(&self) -> impl Iterator<Item = (Entity, Vec<PlaceRef<'_>>)> + '_ {
         let mut rest = self.paths.iter().peekable();
         std::iter::from_fn(move || {
@@ -78,7 +78,7 @@ impl Mixed {
         })
     }
 
-    /// Those of an entity at and below a place.
+    /// The paths of an entity at and below a place.
     pub(crate) fn within<'a, P: AsRef<[u8]>>(
         &'a self,
         entity: Entity,

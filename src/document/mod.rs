@@ -66,7 +66,7 @@ pub(crate) use value::{hex, kind};
 
 /// A replicated nested value, such as JSON has, addressed by path.
 ///
-/// What wins, what is lost:
+/// The results of concurrent edits:
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -128,7 +128,7 @@ pub struct Document {
 impl Crdt for Document {
     const SCHEMA: &'static str = "driftless.document";
 
-    /// Where something changed.
+    /// The path at which something changed.
     type Change = Path;
 
     fn state(&self) -> &State {
@@ -177,7 +177,7 @@ impl Sequenced for Document {
 }
 
 impl Document {
-    /// All of it, for reading.
+    /// Returns the properties of the document, for reading.
     pub fn properties(&self) -> Properties<'_> {
         Properties::new(self.state.cells(Entity::SELF), Entity::SELF, &self.sequences)
     }
@@ -187,7 +187,7 @@ impl Document {
         self.properties().get(path)
     }
 
-    /// What is at a path.
+    /// The kind that shows at a path.
     pub fn kind(&self, path: impl AsPath) -> Option<Kind> {
         self.properties().kind(path)
     }
@@ -207,7 +207,7 @@ impl Document {
         self.properties().list(path)
     }
 
-    /// Whether a value is in the set at a path.
+    /// Returns whether a value is in the set at a path.
     pub fn contains<'v>(&self, path: impl AsPath, value: impl Into<Value<'v>>) -> bool {
         self.properties().contains(path, value)
     }
@@ -217,12 +217,12 @@ impl Document {
         self.properties().json(path)
     }
 
-    /// All of it as JSON: of each path what shows. O(n).
+    /// The document as JSON: of each path what shows. O(n).
     pub fn to_json(&self) -> serde_json::Value {
         self.properties().to_json()
     }
 
-    /// What is at and below a path, as whatever deserialises from its JSON; `None` if nothing is there.
+    /// Deserialises the value at and below a path from its JSON; `None` if nothing is there.
     pub fn deserialize<T: DeserializeOwned>(&self, path: impl AsPath) -> Result<Option<T>, serde_json::Error> {
         self.properties().deserialize(path)
     }
@@ -242,7 +242,7 @@ impl Document {
 
 /// Editing a document: see [`PropertiesMut`], which has the same methods. All that reads can be called too.
 impl<'a> Edit<'a, Document> {
-    /// All of it, for writing.
+    /// Returns the properties of the document, for writing.
     pub fn properties_mut(&mut self) -> PropertiesMut<'_, 'a, Document> {
         PropertiesMut::new(self, Entity::SELF, None)
     }
@@ -343,7 +343,7 @@ impl PartialEq for Document {
 
 impl Eq for Document {}
 
-/// As JSON.
+/// Writes the document as JSON.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Document({})", self.to_json())

@@ -46,7 +46,7 @@ impl Nested {
         }
     }
 
-    /// Whether this is what a value says, which may have come through JSON: there bytes are an array of numbers.
+    /// Returns whether this is what a value says, which may have come through JSON: there bytes are an array of numbers.
     pub(crate) fn reads_as(&self, value: &Self) -> bool {
         match (self, value) {
             (Self::Bytes(bytes), Self::Array(items)) => {
@@ -125,7 +125,7 @@ impl Nested {
             Self::Bool(value) => Json::Bool(value),
             Self::Int(number) => number.into(),
             Self::Uint(number) => number.into(),
-            // All that is kept is finite.
+            // Every number that is kept is finite.
             Self::Float(number) => Number::from_f64(number).map_or(Json::Null, Json::Number),
             Self::Str(text) => Json::String(text),
             Self::Bytes(bytes) => bytes.into(),

@@ -11,12 +11,12 @@ use crate::error::{MAX_DEPTH, PathError};
 use crate::escape::Escaped;
 use crate::position::is_position;
 
-/// Where in a document a value lies: a sequence of segments. Two paths are equal if their segments are, byte by byte.
+/// The address of a value in a document: a sequence of segments. Two paths are equal if their segments are, byte by byte.
 ///
-/// As text it is a JSON Pointer (RFC 6901): each segment after a `/`, with `~` written `~0` and `/` written `~1`. The
+/// A path as text is a JSON Pointer (RFC 6901): each segment after a `/`, with `~` written `~0` and `/` written `~1`. The
 /// empty text is the document itself.
 ///
-/// Where a [list](crate::ListMut) shows, a number leads to the element that stands there when the call is made: `/todo/0/done`.
+/// A number, where a [list](crate::ListMut) shows, leads to the element that stands there when the call is made: `/todo/0/done`.
 /// An element has a segment of its own as well, which leads to it wherever it stands: `~@` and some hexadecimal digits, which no
 /// JSON Pointer has. [`ListRef::path`](crate::ListRef::path), conflicts and reports tell it.
 ///
@@ -58,7 +58,7 @@ impl<'a> ElementId<'a> {
     }
 }
 
-/// In hexadecimal.
+/// Writes the position in hexadecimal.
 impl fmt::Debug for ElementId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(self.0))
@@ -71,7 +71,7 @@ impl<'a> From<&'a str> for Segment<'a> {
     }
 }
 
-/// As in a path.
+/// Writes the segment as in a path.
 impl fmt::Display for Segment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,7 +173,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// As text.
+/// Serialises the path as text.
 impl Serialize for Path {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -192,7 +192,7 @@ impl fmt::Debug for Path {
     }
 }
 
-/// What names a path: a JSON Pointer as text (`"/address/city"`), or a [`Path`].
+/// A type that names a path: a JSON Pointer as text (`"/address/city"`), or a [`Path`].
 pub trait AsPath: sealed::Segments {}
 
 impl<T: sealed::Segments + ?Sized> AsPath for T {}
@@ -271,7 +271,7 @@ fn parse(pointer: &str, segment: &mut dyn FnMut(Segment<'_>)) -> Result<(), Path
     Ok(())
 }
 
-/// What lower-case hexadecimal digits spell.
+/// The bytes that lower-case hexadecimal digits spell.
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),

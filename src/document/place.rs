@@ -1,4 +1,4 @@
-//! How paths are spelled in the fields of cells. Part of the format.
+//! The spelling of paths in the fields of cells. Part of the format.
 //!
 //! A field is a tag, the segments of the path each with its end, a zero byte, the kind of what is there, and for kinds of
 //! many cells which of them it is. Bytes are chosen so that they sort as a tree is walked: first what is at a path, then
@@ -130,14 +130,14 @@ impl<'a> PlaceRef<'a> {
         self.0
     }
 
-    /// Where the cells of a kind begin.
+    /// The bytes that the fields of a kind begin with.
     pub(crate) fn start_of(self, code: u8) -> FieldBytes {
         let mut field = FieldBytes::from_slice(self.0);
         field.extend_from_slice(&[0, code]);
         field
     }
 
-    /// Where what lies below the path begins: after all kinds.
+    /// The bytes from which on the fields of what lies below the path sort: after all kinds.
     pub(crate) fn start_of_children(self) -> FieldBytes {
         self.start_of(END)
     }
@@ -263,7 +263,7 @@ fn segments(mut rest: &[u8]) -> Option<Vec<Spelled<'_>>> {
 pub(crate) struct Property<'a> {
     pub(crate) place: PlaceRef<'a>,
     pub(crate) kind: Kind,
-    /// Which of the cells of its kind.
+    /// The bytes that tell the cell from the others of its kind.
     pub(crate) key: &'a [u8],
 }
 
@@ -285,7 +285,7 @@ impl<'a> Property<'a> {
         if *field.first()? != PROPERTY {
             return None;
         }
-        // Where a segment begins, or the kind; and how many segments there were.
+        // The offset at which a segment begins, or the kind; and the number of segments before it.
         let (mut start, mut depth) = (1, 0);
         loop {
             let mut at = start;
@@ -298,7 +298,7 @@ impl<'a> Property<'a> {
                     ZERO => at += 2,
                     LIST if at == start && field.get(at + 2).is_some_and(|first| *first >= 0x20) => {
                         let (_, rest) = split_element(&field[at..])?;
-                        // As if it ended there.
+                        // The offset at which a name in this place would have ended.
                         at = field.len() - rest.len() - 2;
                         break;
                     }

@@ -41,7 +41,7 @@ impl<'a> Properties<'a> {
         value_at(self.cells?, self.place(path)?)
     }
 
-    /// What is at a path.
+    /// The kind that shows at a path.
     pub fn kind(&self, path: impl AsPath) -> Option<Kind> {
         seek::kind(self.cells?, self.place(path)?.as_ref())
     }
@@ -77,7 +77,7 @@ impl<'a> Properties<'a> {
             .filter_map(|(field, _)| tree::element(Property::of(field.as_bytes())?.key))
     }
 
-    /// Whether a value is in the set at a path. O(log n).
+    /// Returns whether a value is in the set at a path. O(log n).
     pub fn contains<'v>(&self, path: impl AsPath, value: impl Into<Value<'v>>) -> bool {
         let (Some(place), Some(payload), Some(cells)) = (self.place(path), value.into().to_known_payload(), self.cells)
         else {
@@ -127,7 +127,7 @@ impl<'a> Properties<'a> {
             })
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no properties.
     pub fn is_empty(&self) -> bool {
         let mut live = self.cells.into_iter().flat_map(|cells| cells.with_prefix([PROPERTY]));
         let is_content = |field: &Field| Property::of(field.as_bytes()).is_some_and(|property| property.is_content());
@@ -140,12 +140,12 @@ impl<'a> Properties<'a> {
         tree.kind().map(|_| tree.to_nested().into_json())
     }
 
-    /// All of it as JSON; an empty map if there is nothing.
+    /// The properties as JSON; an empty map if there are none.
     pub fn to_json(&self) -> serde_json::Value {
         self.json("").unwrap_or_else(|| serde_json::Map::new().into())
     }
 
-    /// What is at and below a path, as whatever deserialises from its JSON; `None` if nothing is there.
+    /// Deserialises the value at and below a path from its JSON; `None` if nothing is there.
     pub fn deserialize<T: DeserializeOwned>(&self, path: impl AsPath) -> Result<Option<T>, serde_json::Error> {
         self.json(path).map(serde_json::from_value).transpose()
     }

@@ -54,7 +54,7 @@ pub(crate) fn put_back_counters<T: Sequenced>(
             let now = edit.state().cells(entity).into_iter();
             now.flat_map(|cells| cells.named(place.field(Kind::Counter))).filter(|(_, sibling)| sibling.is_live())
         };
-        // What is alive and did not change was there.
+        // A cell that is alive and did not change was there before.
         let differs = |field: &Field| cells.iter().any(|cell| cell.field == *field);
         if cells.iter().any(|cell| cell.was_live()) || live_now().any(|(field, _)| !differs(field)) {
             let same = || live_now().filter(|(field, _)| !differs(field)).map(|(_, sibling)| sibling);

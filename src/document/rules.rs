@@ -15,23 +15,23 @@ use crate::escape::Escaped;
 use crate::kernel::SiblingRef;
 use crate::kind::Kind;
 
-/// How concurrent values of a register read.
+/// A way to read the concurrent values of a register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Rule {
     /// The one of the latest stamp: how everything reads without a rule.
     LastWriter,
-    /// All of them, as an array of the distinct values, the latest first; of a single value an array of one.
+    /// The distinct values as an array, the latest first; of a single value an array of one.
     KeepAll,
-    /// Of arrays, one with all their elements, each once, those of the latest first.
+    /// One array with the elements of all arrays, each once, those of the latest first.
     Union,
-    /// Of numbers, texts or truth values, the greatest.
+    /// The greatest of numbers, texts or truth values.
     Max,
-    /// Of numbers, texts or truth values, the least.
+    /// The least of numbers, texts or truth values.
     Min,
 }
 
-/// Which rule holds where. Part of how an app reads, never of the state: replicas may have different ones and change them
+/// Rules, and the paths at which each holds. Part of how an app reads, never of the state: replicas may have different ones and change them
 /// at any moment.
 ///
 /// A pattern is a JSON Pointer in which a segment `*` stands for any one, an element of a list too, and `**` at the end for all that lie below. The
@@ -61,7 +61,7 @@ pub struct Rules {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pattern {
     path: Path,
-    /// Whether it goes on for ever.
+    /// True if the pattern ends with `**`, and so fits all that lies below the path.
     is_open: bool,
 }
 
@@ -76,18 +76,18 @@ pub struct RuleError {
     pub path: Path,
     /// The rule.
     pub rule: Rule,
-    /// What is there.
+    /// A description of what is there.
     pub found: String,
 }
 
-/// Why something could not be read by rules.
+/// The reason why something could not be read by rules.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// A rule does not fit.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// What is there is not what was to be read.
+    /// The value that is there is not of the type that was to be read.
     #[error(transparent)]
     Shape(#[from] serde_json::Error),
 }
@@ -118,7 +118,7 @@ impl Rules {
         fitting.map_or(Rule::LastWriter, |(_, rule)| *rule)
     }
 
-    /// What is at and below a path, as JSON, with every register read by its rule. O(cells there).
+    /// The value at and below a path as JSON, with every register read by its rule. O(cells there).
     ///
     /// An error if a rule does not fit what somebody wrote; [`read`](Self::read) goes on.
     pub fn json(&self, properties: &Properties<'_>, path: impl AsPath) -> Result<Option<serde_json::Value>, RuleError> {
@@ -136,7 +136,7 @@ impl Rules {
         (value, misfits)
     }
 
-    /// What is at and below a path, as whatever deserialises from what [`json`](Self::json) reads.
+    /// Deserialises the value at and below a path from what [`json`](Self::json) reads.
     pub fn deserialize<T: DeserializeOwned>(
         &self,
         properties: &Properties<'_>,

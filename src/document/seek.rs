@@ -1,4 +1,4 @@
-//! What is at a path, found without a walk of what lies there.
+//! Finds the kinds at a path without a walk of what lies there.
 
 use smallvec::SmallVec;
 
@@ -44,14 +44,14 @@ pub(super) fn has_other(cells: Cells<'_>, place: PlaceRef<'_>, kind: Kind) -> bo
     stored_kinds(cells, place, Some(kind)).next().is_some() || (kind != Kind::Map && has_children(cells, place))
 }
 
-/// Which kinds are alive at a place, in their order. O(kinds · log cells).
+/// The kinds that are alive at a place, in their order. O(kinds · log cells).
 pub(crate) fn kinds(cells: Cells<'_>, place: PlaceRef<'_>) -> impl Iterator<Item = Kind> + use<> {
     let map = has_children(cells, place);
     let own = own_kinds(cells, place).filter(move |kind| !(map && *kind == Kind::Map));
     map.then_some(Kind::Map).into_iter().chain(own)
 }
 
-/// What shows at a place.
+/// The kind that shows at a place.
 pub(super) fn kind(cells: Cells<'_>, place: PlaceRef<'_>) -> Option<Kind> {
     match own_kinds(cells, place).next() {
         Some(Kind::Map) => Some(Kind::Map),
@@ -83,7 +83,7 @@ fn stored_kinds<'a>(cells: Cells<'a>, place: PlaceRef<'a>, but: Option<Kind>) ->
     std::iter::from_fn(move || {
         loop {
             let field = cells.next_live(&place.start_of(code.checked_add(1)?))?;
-            // What lies below sorts after all kinds.
+            // The fields of what lies below sort after those of all kinds.
             code = *field.as_bytes().strip_prefix(place.as_bytes())?.strip_prefix(&[0])?.first()?;
             if code >= END {
                 return None;
@@ -136,7 +136,7 @@ pub(super) fn holds_something(cells: Cells<'_>, start: &[u8], position: &[u8]) -
 fn first_readable<'a>(cells: Cells<'a>, from: &[u8], beginning: &[u8]) -> Option<FieldRef<'a>> {
     let mut from = FieldBytes::from_slice(from);
     while let Some(field) = cells.next_live(&from).filter(|field| field.as_bytes().starts_with(beginning)) {
-        // What no version spells so is nobody's.
+        // A field that no writer could have made is passed over.
         if Property::of(field.as_bytes()).is_some_and(|property| property.is_content()) {
             return Some(field);
         }

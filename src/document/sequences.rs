@@ -1,4 +1,4 @@
-//! What is derived of the cells of properties that stand in an order: texts and lists.
+//! Texts and lists, derived from the cells of properties that stand in an order.
 
 use crate::document::list::Lists;
 use crate::document::path::AsPath;
@@ -9,7 +9,7 @@ use crate::kernel::{Crdt, Edit, Entity, State, Touched};
 
 /// A type that has texts and lists.
 pub trait Sequenced: Crdt {
-    /// Both.
+    /// The texts and lists.
     fn sequences(&self) -> &Sequences;
 }
 

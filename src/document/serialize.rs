@@ -14,7 +14,7 @@ use serde::ser::{
 use crate::document::nested::Nested;
 use crate::error::{EditError, MAX_DEPTH};
 
-/// What went wrong, and where: segments, the innermost first.
+/// An error, and the place of it: segments, the innermost first.
 #[derive(Debug)]
 pub(super) struct Fault {
     what: What,
@@ -68,15 +68,15 @@ impl Error for Fault {
     }
 }
 
-/// How `serde_json` spells a number for its own serialiser if some crate asks it for numbers of any precision.
+/// The name of the struct as which `serde_json` serialises a number if some crate asks it for numbers of any precision.
 const NUMBER: &str = "$serde_json::private::Number";
-/// And a piece of JSON that it has not taken apart.
+/// The same for a piece of JSON that it has not taken apart.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// As deep as a path and an array at its end together.
+/// The greatest depth: that of a path and an array at its end together.
 const MAX_NESTING: usize = 2 * MAX_DEPTH;
 
-/// How many options, newtypes and levels together: a level has a few of them.
+/// The most options, newtypes and levels together: a level has a few of them.
 const MAX_STEPS: usize = 4 * MAX_NESTING;
 
 /// Makes a nested value of whatever it is given, no deeper than [`MAX_NESTING`].
@@ -84,7 +84,7 @@ const MAX_STEPS: usize = 4 * MAX_NESTING;
 pub(super) struct ToNested {
     depth: usize,
     steps: usize,
-    /// Whether it is to be a key: a text, so a number of any width has its place.
+    /// True if it is to be a key: a text, so a number of any width has its place.
     is_key: bool,
 }
 
@@ -291,7 +291,7 @@ impl List {
 
 /// A map in the making.
 pub(super) struct Entries {
-    /// What it really is, if it is a struct of `serde_json`'s own.
+    /// The name of the struct, if it is one of `serde_json`'s own.
     disguised: Option<&'static str>,
     entries: BTreeMap<String, Nested>,
     key: Option<String>,
@@ -317,7 +317,7 @@ impl Entries {
         Nested::Map(self.entries)
     }
 
-    /// What the text stands for that a struct of `serde_json`'s own holds.
+    /// The value that the text in a struct of `serde_json`'s own stands for.
     fn undisguised(self, text: &str) -> Result<Nested, Fault> {
         let json: serde_json::Value = serde_json::from_str(text).map_err(Fault::custom)?;
         match json {

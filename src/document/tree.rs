@@ -14,7 +14,7 @@ use crate::document::value::{Value, kind};
 use crate::kernel::{Cells, Field, FieldRef, Payload, SiblingRef, visits};
 use crate::kind::Kind;
 
-/// What is alive at one path, and below it.
+/// The live siblings at one path, and below it.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Tree<'a> {
     /// By kind, then by which of its cells: their live siblings, in the order of their dots.
@@ -28,12 +28,12 @@ pub(crate) struct Tree<'a> {
 type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> Tree<'a> {
-    /// What is alive at and below a place. O(cells there).
+    /// Reads what is alive at and below a place. O(cells there).
     pub(crate) fn at(cells: Cells<'a>, place: &Place) -> Self {
         Self::of(live_at(cells, place.as_bytes()), place)
     }
 
-    /// What there is at and below a place if only one kind is there. O(cells of the kind; for a map, cells there).
+    /// Reads what is alive at and below a place and belongs to one kind there. O(cells of the kind; for a map, cells there).
     pub(crate) fn of_kind(cells: Cells<'a>, place: &Place, kind: Kind) -> Self {
         Self::of(live_of_kind(cells, place, kind), place)
     }
@@ -63,7 +63,7 @@ impl<'a> Tree<'a> {
         tree.own.entry(property.kind).or_default().entry(key(property.key)).or_default().push(sibling);
     }
 
-    /// What there would be if only one kind were there.
+    /// The tree as it would be if only one kind were there.
     pub(crate) fn alone(&self, kind: Kind) -> Self {
         let own = self.own.get_key_value(&kind).map(|(kind, cells)| (*kind, cells.clone())).into_iter().collect();
         let children = if kind == Kind::Map { self.children.clone() } else { BTreeMap::new() };
@@ -71,7 +71,7 @@ impl<'a> Tree<'a> {
         Self { own, children, elements }
     }
 
-    /// What is at the path itself, without what lies below.
+    /// The tree of the path itself, without what lies below.
     pub(crate) fn own_alone(&self) -> Self {
         Self { own: self.own.clone(), ..Self::default() }
     }
@@ -84,7 +84,7 @@ impl<'a> Tree<'a> {
         all
     }
 
-    /// What shows.
+    /// The kind that shows.
     pub(super) fn kind(&self) -> Option<Kind> {
         let map = self.shown_children().next().map(|_| Kind::Map);
         // A map is the first of kinds, and a list the next.
@@ -136,7 +136,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// What a kind that shows one value shows.
+    /// The value that a kind shows, if it is one that shows a single value.
     pub(super) fn value(&self, kind: Kind) -> Option<Value<'a>> {
         let cells = self.own.get(&kind)?;
         match kind {
@@ -183,10 +183,10 @@ fn live_at<'a>(cells: Cells<'a>, start: impl AsRef<[u8]>) -> impl Iterator<Item 
     live.inspect(|_| visits::count(1))
 }
 
-/// What the live siblings of a register, a maximum or a minimum show.
+/// The value that the live siblings of a register, a maximum or a minimum show.
 pub(super) fn shown<'a>(kind: Kind, siblings: impl Iterator<Item = SiblingRef<'a>>) -> Option<Value<'a>> {
     let value = |sibling: SiblingRef<'a>| sibling.payload.map(Value::from_payload);
-    // What this version cannot read shows only where nothing else does.
+    // A value that this version cannot read shows in a maximum or minimum only if there is no other.
     let known = |value: &Value<'_>| !matches!(value, Value::Unknown { .. });
     let all = siblings.filter_map(|sibling| Some((value(sibling)?, sibling.precedence())));
     let shown = match kind {

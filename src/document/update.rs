@@ -1,4 +1,4 @@
-//! What to write so that a value becomes another.
+//! Plans the writes that make a value another.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use crate::escape::Escaped;
 use crate::kernel::{Payload, PayloadRef};
 pub(crate) use crate::kinds::payload as kind;
 
-/// What one cell of a document holds: a scalar or an array. Borrowed from the state when read, from the caller when
+/// The content of one cell of a document: a scalar or an array. Borrowed from the state when read, from the caller when
 /// written; [`to_json`](Self::to_json) makes one to keep.
 ///
 /// ```
@@ -24,7 +24,7 @@ pub(crate) use crate::kinds::payload as kind;
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// Nothing, said explicitly.
+    /// An explicit null.
     Null,
     /// True or false.
     Bool(bool),
@@ -95,7 +95,7 @@ impl<'a> Value<'a> {
         if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
-    /// Whether it is an explicit null.
+    /// Returns whether the value is an explicit null.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -223,7 +223,7 @@ impl<'a> Value<'a> {
         Self::from_parts(payload.kind(), payload.bytes())
     }
 
-    /// What is not spelled as this version spells it reads as unknown: else two payloads could be one value.
+    /// Reads a value. Bytes that this version would spell otherwise read as unknown: else two payloads could be one value.
     pub(crate) fn from_parts(kind: u8, bytes: &'a [u8]) -> Self {
         let unknown = Self::Unknown { kind, bytes };
         match kind {
@@ -277,7 +277,7 @@ fn number_key(whole: i128, is_float: bool) -> [u8; 11] {
 pub(crate) struct ByValue(pub(crate) Payload);
 
 impl ByValue {
-    /// Whether this version can read it.
+    /// Returns whether this version can read the payload.
     pub(crate) fn is_known(&self) -> bool {
         !matches!(Value::from_payload(&self.0), Value::Unknown { .. })
     }
@@ -295,7 +295,7 @@ impl PartialOrd for ByValue {
     }
 }
 
-/// Why a value cannot be written.
+/// The reason why a value cannot be written.
 #[derive(Debug)]
 pub(crate) enum Unwritable {
     NotFinite(f64),

@@ -57,6 +57,8 @@ impl Graph {
     /// Keeps an index of the values at a path (RFC 6901) of all nodes and edges from now on, for [`nodes_by`](Self::nodes_by)
     /// and its like. O(n · log n); O(1) if it is kept already.
     ///
+    /// A number in the path is the name of an entry of a map, never an element of a list.
+    ///
     /// Local: no peer hears of it. Snapshots and forks that are taken later have it too. A replica that is loaded has none, so
     /// declare it after each opening, outside of an edit. It costs each write to the property O(log n), beside what reading it
     /// costs: of a counter, maximum or minimum O(concurrent writes). It takes some 190 bytes for each node or edge that has
@@ -93,7 +95,8 @@ impl Graph {
 
     /// The nodes at which a value shows at an [indexed](Self::index_property) path, in the order of their ids. O(log n) each.
     ///
-    /// Of concurrent values the one counts that [`Node::get`] reads. 1 and 1.0 are two values: a range holds both.
+    /// Of concurrent values the one counts that [`Node::get`] reads. 1 and 1.0 are two values: a range holds both. A number in the path is
+    /// the name of an entry of a map, also where a list shows, in which [`Node::get`] takes it for an element.
     ///
     /// # Errors
     ///

@@ -31,8 +31,13 @@ const LONGEST: usize = 200;
 
 /// A list, for writing: [`PropertiesMut::list_mut`](crate::PropertiesMut::list_mut).
 ///
-/// An element holds a value of any kind, as a path of a document does: what is in it is written by the methods of [`PropertiesMut`](crate::PropertiesMut) at a path
-/// that leads through the list by index (`/todo/0/done`) or by the [path of the element](ListRef::path).
+/// An element is a scalar, an array, a map, or a list once an array is [made](crate::PropertiesMut::make_list) one. Counters, sets, maxima, minima
+/// and texts lie at paths within an element that is a map. All of it is written by the methods of [`PropertiesMut`](crate::PropertiesMut), at a
+/// path that leads through the list by index (`/todo/0/done`) or by the [path of the element](ListRef::path).
+///
+/// An element is there as long as something is in it: a value, a list, or an entry of a map, which may be a text or a counter. To remove the last
+/// thing in an element removes the element. So does to [unset](crate::PropertiesMut::unset) the last entry of a map that is an element, unless
+/// the map was put there empty.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -354,7 +359,7 @@ impl<'e, 'a, T: Sequenced> ListMut<'e, 'a, T> {
             }
             Name::Content(_) if is(Bug::ListByDot) => between(a, b, None, next, len),
             Name::Content(content) => {
-                // What is named so may have been put here before, and stand elsewhere by now.
+                // An element of that name may have been put here before, and stand elsewhere by now.
                 let mut name = content.to_owned();
                 loop {
                     let positions =
@@ -495,7 +500,7 @@ pub(in crate::document) fn clear_on_the_way<T: Sequenced>(
 
 /// Checks that values can be elements of a list, from an index on, before anything is written.
 fn check_items(place: &Place, first: usize, items: &[Nested]) -> Result<(), EditError> {
-    // As deep, and with as long a key as an element has at most.
+    // A made-up element lies as deep, and has as long a key, as an element can.
     let longest = [0x40, 0, 0, 0, 0x80].repeat(LONGEST / 5);
     let at = place.element(&longest);
     let (made_up, list) = (at.as_ref().text().unwrap_or_default(), place.as_ref().text().unwrap_or_default());

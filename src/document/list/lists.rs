@@ -287,12 +287,12 @@ impl Lists {
         all.take_while(move |(of, field)| *of == entity && field.as_bytes().starts_with(&place)).map(|(_, field)| field)
     }
 
-    /// Returns whether there is none.
+    /// Returns whether there is no such cell.
     pub(in crate::document) fn has_no_leftovers(&self) -> bool {
         self.0.as_ref().is_none_or(|lists| lists.leftovers.is_empty())
     }
 
-    /// All such cells.
+    /// The cells of all entities that say where elements were moved to which are not there.
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = (Entity, &Field)> {
         self.0.iter().flat_map(|lists| lists.leftovers.iter()).map(|(entity, field)| (*entity, field))
     }

@@ -187,7 +187,7 @@ mod tests {
             let moved = slots.iter().filter_map(|(s, _)| if let Slot::Moved(a) = s { Some(*a) } else { None });
             let taken: Vec<_> = kept.iter().copied().chain(moved).collect();
             prop_assert_eq!(taken.iter().collect::<HashSet<_>>().len(), taken.len());
-            // Nothing is new that could be had from what is gone.
+            // No element is new that could be had from one that is gone.
             for (slot, item) in &slots {
                 if let (Slot::New(_), Some(item)) = (slot, item) {
                     prop_assert!((0..old.len()).all(|a| taken.contains(&a) || old[a] != new[*item]));

@@ -40,7 +40,7 @@ impl<'a> ListRef<'a> {
         value_at(self.cells?, self.element(index)?)
     }
 
-    /// All that shows at and below an element, as JSON.
+    /// Everything that shows at and below an element, as JSON.
     pub fn json(&self, index: usize) -> Option<serde_json::Value> {
         Some(Tree::at(self.cells?, &self.element(index)?).to_nested().into_json())
     }

@@ -43,7 +43,7 @@ pub struct Text {
 impl Crdt for Text {
     const SCHEMA: &'static str = "driftless.text";
 
-    /// That characters came or went; [`TextRef::changes_since`] tells where.
+    /// A sign that characters came or went; [`TextRef::changes_since`] tells where.
     type Change = ();
 
     fn state(&self) -> &State {
@@ -81,7 +81,7 @@ impl Sequenced for Text {
 }
 
 impl Text {
-    /// All of it, for reading.
+    /// Returns the text, for reading.
     pub fn read(&self) -> TextRef<'_> {
         let start = start_of(Place::root().as_ref());
         TextRef::new(self.sequences.texts.get(Entity::SELF, &start), start)
@@ -102,7 +102,7 @@ impl Text {
 }
 
 impl<'a> Edit<'a, Text> {
-    /// All of it, for writing.
+    /// Returns the text, for writing.
     pub fn text_mut(&mut self) -> TextMut<'_, 'a, Text> {
         TextMut::new(self, Entity::SELF, None, Ok(Place::root()))
     }

@@ -35,7 +35,7 @@ pub(super) fn changes(old: &str, new: &str) -> Vec<Change> {
     changes
 }
 
-/// Both strings in pieces that are equal, or take each other's place.
+/// The two strings in pieces that are equal, or take each other's place.
 fn compared<'t>(old: &'t str, new: &'t str) -> Vec<(&'t str, &'t str)> {
     if old.is_empty() || new.is_empty() {
         return vec![(old, new)];

@@ -100,7 +100,7 @@ impl Shown {
     }
 }
 
-/// What shows at a field.
+/// A field, and the letters that show at it.
 #[derive(Clone, PartialEq, Debug)]
 struct Entry {
     field: Field,
