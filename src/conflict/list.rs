@@ -293,18 +293,20 @@ impl<'a> Source<'a> {
         let mut dots = Dots::default();
         for (field, sibling) in cells.iter().filter(|(_, sibling)| sibling.is_live()) {
             dots.add(sibling.dot);
-            // Characters in a row are properties.
-            if let Some(field) = field.held().filter(|field| Property::of(field.as_bytes()).is_none()) {
+            if Property::of(field.as_bytes()).is_some() {
+                continue;
+            }
+            // A field that does not lie in the state by itself is spelled as characters' are: nobody's, if it is no property.
+            let content = field.held().and_then(|field| {
                 let embedding = || embedding_in(cells, field, sibling).map(Content::Embedding);
                 let later_text = || later_text_of(field).map(Content::LaterText);
                 let place = || {
                     let placing = sibling.payload.and_then(Placing::of)?;
                     tree_of(field).map(|tree| Content::Place { tree, parent: placing.spot.parent })
                 };
-                let content = label_of(field).map(Content::Label).or_else(embedding).or_else(later_text).or_else(place);
-                let content = content.unwrap_or(Content::Unknown);
-                candidates.push(Candidate::new(content, sibling));
-            }
+                label_of(field).map(Content::Label).or_else(embedding).or_else(later_text).or_else(place)
+            });
+            candidates.push(Candidate::new(content.unwrap_or(Content::Unknown), sibling));
         }
         candidates.sort_by_key(|candidate| Reverse((candidate.stamp, candidate.dot)));
         self.conflict(ConflictKind::EditDelete, entity, Path::default(), candidates, dots)

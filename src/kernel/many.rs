@@ -127,7 +127,10 @@ impl Many {
 
     /// The run that begins before a field, if no other entry lies between the two.
     fn run_before(&self, field: &[u8]) -> Option<(&Field, &Run)> {
-        match self.entries.get_prev(field).filter(|_| self.runs > 0)? {
+        if self.runs == 0 {
+            return None;
+        }
+        match self.entries.get_prev(field)? {
             (first, Entry::Run(run)) => Some((first, run)),
             _ => None,
         }
@@ -170,6 +173,9 @@ impl Many {
 
     /// The field of the cell that holds a dot. O(log n).
     pub(super) fn field_of(&self, dot: Dot) -> Option<FieldRef<'_>> {
+        if self.runs == 0 {
+            return self.fields.get(&dot).map(Into::into);
+        }
         let (before, field) = self.fields.get_prev(&dot)?;
         match self.run_at(field, *before) {
             Some(run) => run.place_of(dot).map(|place| run.field(field, place)),
@@ -179,7 +185,10 @@ impl Many {
 
     /// The run at a field whose lowest dot is this.
     fn run_at(&self, field: &Field, lowest: Dot) -> Option<&Run> {
-        match self.entries.get(field).filter(|_| self.runs > 0)? {
+        if self.runs == 0 {
+            return None;
+        }
+        match self.entries.get(field)? {
             Entry::Run(run) if run.lowest() == lowest => Some(run),
             _ => None,
         }
@@ -187,17 +196,18 @@ impl Many {
 
     /// The dots from one to another of the same writer, in order, with their fields.
     fn between(&self, from: Dot, to: Dot) -> impl Iterator<Item = (Dot, FieldRef<'_>)> {
-        let before = self.fields.get_prev(&from).filter(|(before, _)| **before < from && self.runs > 0);
-        let all = before.into_iter().chain(self.fields.range(from..=to));
-        let all = all.flat_map(|(lowest, field)| {
+        // A run of the writer that begins before may reach beyond.
+        let before = if self.runs > 0 { self.fields.get_prev(&from) } else { None };
+        let before = before.filter(|(before, _)| **before < from && before.writer == from.writer);
+        before.into_iter().chain(self.fields.range(from..=to)).flat_map(move |(lowest, field)| {
             let run = self.run_at(field, *lowest);
-            let alone = Some((*lowest, FieldRef::from(field))).filter(|_| run.is_none());
-            let in_run = run
-                .into_iter()
-                .flat_map(move |run| run.by_dot().map(move |(dot, place)| (dot, run.field(field, place))));
+            let alone = Some((*lowest, FieldRef::from(field))).filter(|(dot, _)| run.is_none() && *dot >= from);
+            let in_run = run.into_iter().flat_map(move |run| {
+                let asked = run.by_dot().filter(move |(dot, _)| (from..=to).contains(dot));
+                asked.map(move |(dot, place)| (dot, run.field(field, place)))
+            });
             alone.into_iter().chain(in_run)
-        });
-        all.filter(move |(dot, _)| (from..=to).contains(dot))
+        })
     }
 
     /// Puts exactly `next` into a cell, and takes out what was there.

@@ -246,7 +246,8 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         }
         let gap = self.gap(at)?;
         if let Some(positions) = self.positions(&gap, letters, name)? {
-            let stamp = self.stamp_to_repeat();
+            // Imports are compared by their stamps.
+            let stamp = if matches!(name, Name::Content) { None } else { self.stamp_to_repeat() };
             return self.edit.going_on(stamp, STAMP_SPAN, |edit| {
                 TextMut { edit, entity: self.entity, require: self.require, place: self.place.clone() }
                     .write(&positions, letters)
@@ -332,8 +333,15 @@ impl<'e, 'a, T: Sequenced> TextMut<'e, 'a, T> {
         Ok(spelled.filter(|_| fits))
     }
 
-    /// The stamp of this writer's last write, if that is one to this text: what is typed in one go bears few stamps.
+    /// The stamp of this writer's last write, if that is one to this text: what is typed in one go bears few stamps. `None` where something
+    /// else is beside the text, or another import in it: there a stamp may decide.
     fn stamp_to_repeat(&self) -> Option<Stamp> {
+        let place = self.place.as_ref().ok()?;
+        let is_alone = seek::is_free(self.cells()?, place.as_ref(), Kind::Text);
+        let texts = &self.edit.sequences().texts;
+        if !is_alone || texts.doubled_within(self.entity, &start_of(place.as_ref())).next().is_some() {
+            return None;
+        }
         let last = Dot { writer: self.edit.present_writer()?, counter: self.edit.last_counter() };
         let (cells, start) = (self.cells()?, self.start().ok()?);
         let field = cells.field_of(last).filter(|field| field.as_bytes().starts_with(&start))?;

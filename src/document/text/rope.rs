@@ -281,6 +281,9 @@ fn set_in(leaf: &mut Vec<Entry>, field: &Field, shown: Option<Shown>) -> bool {
     let at = leaf.partition_point(|entry| entry.field <= *field);
     // The entry that holds the cell, or that reaches across its place.
     let around = at.checked_sub(1).map(|before| (before, &leaf[before], leaf[before].place(field.as_bytes())));
+    if shown.is_none() && !matches!(around, Some((.., Ok(_)))) {
+        return false;
+    }
     let (range, [left, right]) = match around {
         Some((before, entry, Ok(place))) => (before..at, [entry.part(0, place), entry.part(place + 1, entry.len())]),
         Some((before, entry, Err(place))) if place < entry.len() => {
@@ -288,13 +291,12 @@ fn set_in(leaf: &mut Vec<Entry>, field: &Field, shown: Option<Shown>) -> bool {
         }
         _ => (at..at, [None, None]),
     };
-    let is_new = shown.is_some();
     let place = range.start + usize::from(left.is_some());
     let new = shown.map(|shown| Entry::new(field, shown));
     leaf.splice(range, [left, new, right].into_iter().flatten());
     let is_last = place + 1 >= leaf.len();
-    // It may have filled the gap between two rows.
-    for left in [Some(place), place.checked_sub(1)].into_iter().flatten().filter(|_| is_new) {
+    // A gap between two rows may have been filled, or what stood between them is gone.
+    for left in [Some(place), place.checked_sub(1)].into_iter().flatten() {
         let pair = leaf.get_mut(left..).and_then(|rest| rest.first_chunk_mut());
         if pair.is_some_and(|[entry, next]| entry.append(next)) {
             leaf.remove(left + 1);
