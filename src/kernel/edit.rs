@@ -335,7 +335,8 @@ impl Go {
 /// A type being edited: all its methods for reading, and those for writing.
 ///
 /// Given to the closure of [`Replica::edit`](crate::Replica::edit). All writes of one edit bear one stamp, so where two
-/// edits collide in several places the same one shows everywhere.
+/// edits collide in several places the same one shows everywhere. Characters of texts alone may bear an earlier one: see
+/// [`TextMut`](crate::TextMut).
 ///
 /// The methods of `Edit<Graph>` are what a graph can do. Those that every type has ([`write`](Self::write),
 /// [`erase`](Self::erase), [`delete`](Self::delete)) are for those who make a type of their own, and check none of what

@@ -46,7 +46,7 @@ const STAMP_SPAN: u64 = 60_000;
 /// | two import the same text into an empty one, or [update](Self::update) it to the same | it is there once |
 /// | a character is deleted, and that deletion undone elsewhere | it is there |
 ///
-/// Lost is what a writer saw and deleted, nothing else. What one writer does to a text bears the stamp of the first of it for up to a minute, so a text is dated to the minute, also where a policy decides by stamps between a text and another kind at one path. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
+/// Lost is what a writer saw and deleted, nothing else. What one writer does to a text bears the stamp of the first of it for up to a minute, unless it sees something else at the path; so a text is dated to the minute, also where a policy decides by stamps between a text and another kind at one path. Order follows Fugue (Weidner and Kleppmann, *The Art of the Fugue*,
 /// 2023): see section 17 of the design.
 ///
 /// An insertion or deletion takes a write for each character. In memory, characters that were typed in a row take some 10 bytes each, one between
