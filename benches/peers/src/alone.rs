@@ -4,11 +4,12 @@ use std::hint::black_box;
 
 use driftless::{Graph, Metric, Model, NodeId, Replica, Vector};
 
+use crate::Failure;
 use crate::case::{Setting, answer, figure};
 use crate::data::{Persons, Random};
 use crate::libraries::driftless::add;
+use crate::measure::live;
 use crate::steps::{BATCH, repeat, seconds};
-use crate::{Failure, live};
 
 /// Numbers of a vector: those of a small model of sentences.
 const DIMENSION: usize = 384;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::case::{Setting, answer, figure};
 use crate::data::{FIELDS, Persons, Random, WEIGHT, WordNet};
 use crate::libraries::{Library, Node, Value, Write};
-use crate::{Failure, live, now, zstd1};
+use crate::measure::{live, now};
+use crate::{Failure, zstd1};
 
 /// Nodes, edges or writes of one transaction.
 pub(crate) const BATCH: usize = 100;

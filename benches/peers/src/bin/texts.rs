@@ -6,7 +6,6 @@
 //! All libraries must end in the same text after each step. Times are the processor's, medians of several repetitions;
 //! heap is live bytes, counted by the allocator, without the input.
 
-use std::alloc::System;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
@@ -24,9 +23,13 @@ use driftless::{Delta, Environment, Replica, SystemEnvironment};
 use loro::ExportMode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use yrs::updates::decoder::Decode as _;
 use yrs::{GetString as _, ReadTxn as _, Text as _, Transact as _};
+
+#[path = "../measure.rs"]
+mod measure;
+
+use measure::{live, now};
 
 type Failure = Box<dyn Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -52,28 +55,6 @@ const EDIT_MS: u64 = 200;
 
 /// A run that takes longer is not repeated.
 const SHORT: Duration = Duration::from_secs(10);
-
-/// Counts live bytes of the heap, as in the other bench of this package.
-#[global_allocator]
-static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-fn live() -> isize {
-    let stats = HEAP.stats();
-    stats.bytes_allocated as isize - stats.bytes_deallocated as isize
-}
-
-/// The processor's time of this process, all threads together.
-#[cfg(unix)]
-fn now() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
-}
-
-#[cfg(not(unix))]
-fn now() -> Duration {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    START.elapsed()
-}
 
 // ---- input ----
 
