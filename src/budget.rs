@@ -17,7 +17,7 @@ pub struct Budget {
     pub count: usize,
     /// How many bytes of memory, about.
     pub bytes: u64,
-    /// How long, by their stamps. Those of deleted characters may be up to a minute older than the deletion.
+    /// The longest that they are kept, by their stamps. Those of deleted characters may be up to a minute older than the deletion.
     pub age: Duration,
 }
 

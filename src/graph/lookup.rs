@@ -95,7 +95,7 @@ impl Graph {
 
     /// The nodes at which a value shows at an [indexed](Self::index_property) path, in the order of their ids. O(log n) each.
     ///
-    /// Of concurrent values the one counts that [`Node::get`] reads. 1 and 1.0 are two values: a range holds both. A number in the path is
+    /// The value that [`Node::get`] reads counts, of concurrent ones. 1 and 1.0 are two values: a range holds both. A number in the path is
     /// the name of an entry of a map, also where a list shows, in which [`Node::get`] takes it for an element.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ enum Entry {
     Run(Run),
 }
 
-/// What lies at a field or last before it.
+/// The nearest entry at or before a field, as seen from there.
 #[derive(Clone, Copy)]
 enum Spot {
     Cell,
@@ -236,7 +236,7 @@ impl Many {
         was
     }
 
-    /// What lies at a field or last before it.
+    /// Looks at the nearest entry at or before a field.
     fn spot(&self, field: &Field) -> Spot {
         match self.entries.get_prev(field.as_bytes()) {
             Some((at, Entry::Cell(_))) if at == field => Spot::Cell,
@@ -403,7 +403,7 @@ pub(super) struct Entries<'a> {
     entries: ordmap::RangedIter<'a, Field, Entry, DefaultSharedPtr>,
     /// The rest of the current one.
     rest: Rest<'a>,
-    /// Whether of a run only the first cell is wanted.
+    /// True if only the first cell of each run is wanted.
     firsts: bool,
 }
 
@@ -422,7 +422,7 @@ enum Rest<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Of each run the first cell alone.
+    /// Passes over all but the first cell of each run.
     pub(super) fn firsts(self) -> Self {
         Self { firsts: true, ..self }
     }
